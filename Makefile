@@ -1,0 +1,44 @@
+# `make demo` and `make test` are all the set-up: each makes .venv and installs what it needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check oldest clean
+
+demo: $(VENV)/.demo
+	$(BIN)/kinetics demo --out demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Lint and types. mypy must see tools/ under the name it is imported by.
+check: $(VENV)/.check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p build/typing && ln -sfn ../../tools build/typing/kinetics_tools
+	MYPYPATH=.:build/typing $(BIN)/mypy -m kinetics -p kinetics_tools
+
+# The tests with the oldest supported releases of what we stand on, `datasets` 3.6 among them.
+oldest: $(VENV)-oldest/.test
+	$(VENV)-oldest/bin/python -m pytest $(PYTEST_ARGS)
+
+$(VENV)-oldest/.test: pyproject.toml tests/oldest.txt
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/pip install --quiet --constraint tests/oldest.txt --editable '.[test]'
+	touch $@
+
+$(VENV)/.demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+$(VENV)/.check: $(VENV)/.demo
+	$(BIN)/pip install --quiet --editable '.[check]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) .venv-* build demo *.egg-info
