@@ -1,0 +1,232 @@
+"""Clips that PyAV itself reads back, frames by known colours, and clips that cannot be read."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from kinetics_tools.media import ClipError, contact_sheet, read_frames, write_clip, write_png
+
+HEIGHT, WIDTH = 48, 64
+# H.264 with 4:2:0 chroma keeps a flat grey to a few levels.
+TOLERANCE = 4
+
+
+def greys(levels):
+    return [np.full((HEIGHT, WIDTH, 3), level, np.uint8) for level in levels]
+
+
+def sine(seconds, *, sample_rate=44_100, pitch_hz=440):
+    return (0.3 * np.sin(2 * np.pi * pitch_hz * np.arange(seconds * sample_rate) / sample_rate)).astype(np.float32)
+
+
+@pytest.fixture
+def clip(tmp_path):
+    path = tmp_path / "clip.mp4"
+    write_clip(path, greys(range(20, 220, 20)), fps=10, audio=sine(1))
+    return path
+
+
+def test_a_written_clip_has_the_streams_of_a_public_one(clip):
+    with av.open(str(clip)) as container:
+        video, audio = container.streams
+        assert (video.codec_context.name, video.pix_fmt) == ("h264", "yuv420p")
+        assert (video.width, video.height, video.average_rate) == (WIDTH, HEIGHT, 10)
+        assert (audio.codec_context.name, audio.rate, audio.channels) == ("aac", 44_100, 1)
+        assert video.duration * video.time_base == 1
+        assert float(audio.duration * audio.time_base) == pytest.approx(1, abs=0.05)
+        frames = list(container.decode(video=0))
+    assert [frame.pts * frame.time_base for frame in frames] == [Fraction(i, 10) for i in range(10)]
+    content = clip.read_bytes()
+    assert content.find(b"moov") > content.find(b"mdat"), "the index must be at the end, as in the public clips"
+
+
+def test_frame_rates_need_not_be_whole(tmp_path):
+    rate = Fraction(30_000, 1001)
+    write_clip(tmp_path / "ntsc.mp4", greys([90] * 30), fps=rate)
+    with av.open(str(tmp_path / "ntsc.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+        assert container.streams.video[0].average_rate == rate
+        assert container.streams.video[0].frames == 30
+
+
+def test_key_frames_are_rare_and_frames_are_reordered(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = (rng.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8) for _ in range(30))
+    write_clip(tmp_path / "noise.mp4", noise, fps=30)
+    with av.open(str(tmp_path / "noise.mp4")) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    assert [packet.is_keyframe for packet in packets] == [True] + [False] * 29
+    assert [packet.pts for packet in packets] != sorted(packet.pts for packet in packets)
+
+
+def test_sound_stays_beside_its_pictures(tmp_path):
+    """Also past the 10 s after which FFmpeg's muxer by itself no longer waits for the other stream."""
+    write_clip(tmp_path / "long.mp4", greys([90] * 150), fps=10, audio=sine(15))
+    with av.open(str(tmp_path / "long.mp4")) as container:
+        packets = [packet for packet in container.demux() if packet.size]
+    packets.sort(key=lambda packet: packet.pos)
+    seconds = [float(packet.dts * packet.time_base) for packet in packets]
+    assert max(np.maximum.accumulate(seconds) - seconds) < 0.5
+
+
+def test_sound_survives(tmp_path):
+    write_clip(tmp_path / "tone.mp4", greys([90] * 10), fps=10, audio=sine(1, pitch_hz=1000))
+    with av.open(str(tmp_path / "tone.mp4")) as container:
+        samples = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    loudest = np.argmax(np.abs(np.fft.rfft(samples[:44_100]))) * 44_100 / 44_100
+    assert loudest == pytest.approx(1000, abs=2)
+    assert np.abs(samples).max() == pytest.approx(0.3, abs=0.05)
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path, clip):
+    write_clip(tmp_path / "again.mp4", iter(greys(range(20, 220, 20))), fps=10, audio=sine(1))
+    assert (tmp_path / "again.mp4").read_bytes() == clip.read_bytes()
+
+
+def test_a_clip_without_frames_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"empty\.mp4: a clip needs at least one frame"):
+        write_clip(tmp_path / "empty.mp4", [], fps=10)
+    assert not (tmp_path / "empty.mp4").exists()
+
+
+@pytest.mark.parametrize(
+    ("count", "levels"),
+    [
+        (1, [120]),
+        (2, [60, 160]),
+        (5, [40, 80, 120, 160, 200]),
+        (10, [*range(20, 220, 20)]),
+        (20, [level for level in range(20, 220, 20) for _ in range(2)]),
+    ],
+)
+def test_frames_are_the_middles_of_equal_parts(clip, count, levels):
+    frames = read_frames(clip, count=count)
+    assert frames.shape == (count, HEIGHT, WIDTH, 3)
+    assert frames.dtype == np.uint8
+    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), levels, atol=TOLERANCE)
+
+
+def test_every_form_of_a_video_reads_the_same(clip, monkeypatch):
+    expected = read_frames(clip, count=3)
+    content = clip.read_bytes()
+    for video in (
+        str(clip),
+        content,
+        {"bytes": content, "path": None},
+        {"bytes": content, "path": "a name that is no path.mp4"},
+        {"bytes": None, "path": str(clip)},
+    ):
+        np.testing.assert_array_equal(read_frames(video, count=3), expected)
+    # Names that look like an option of a program, or like a protocol.
+    monkeypatch.chdir(clip.parent)
+    for name in ("-clip.mp4", "http:clip.mp4"):
+        clip.with_name(name).write_bytes(content)
+        np.testing.assert_array_equal(read_frames(name, count=3), expected)
+
+
+def test_frames_scale_to_height_and_width(clip):
+    frames = read_frames(clip, count=2, size=(20, 30))
+    assert frames.shape == (2, 20, 30, 3)
+    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), [60, 160], atol=TOLERANCE)
+
+
+def test_colours_keep_their_order(tmp_path):
+    red = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    red[..., 0] = 200
+    write_clip(tmp_path / "red.mp4", [red] * 3, fps=10)
+    np.testing.assert_allclose(read_frames(tmp_path / "red.mp4", count=1).mean(axis=(0, 1, 2)), [200, 0, 0], atol=8)
+
+
+def remuxed(clip, path, *, shift_frames=0, skip_packets=0, **options):
+    """A copy of the video stream, packets unchanged: shown earlier, without its first packets, or both."""
+    if int(av.__version__.split(".")[0]) < 15:
+        pytest.skip("PyAV before 15 opens an encoder for a stream made from a template, and copies no packets")
+    with av.open(str(clip)) as source, av.open(str(path), "w", options=options) as target:
+        video = source.streams.video[0]
+        copy = target.add_stream_from_template(video)
+        shift = int(shift_frames / video.average_rate / video.time_base)
+        packets = [packet for packet in source.demux(video) if packet.size]
+        for packet in packets[skip_packets:]:
+            packet.stream, packet.pts, packet.dts = copy, packet.pts - shift, packet.dts - shift
+            target.mux(packet)
+    return path
+
+
+def test_frames_that_an_edit_list_hides_are_not_counted(clip, tmp_path):
+    """As in clips that were cut without encoding: what lies before the cut is stored, but not shown."""
+    cut = remuxed(clip, tmp_path / "cut.mp4", shift_frames=4, avoid_negative_ts="disabled")
+    frames = read_frames(cut, count=6)
+    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), [*range(100, 220, 20)], atol=TOLERANCE)
+
+
+def test_packets_without_a_frame_repeat_the_last_one(tmp_path):
+    """A cut between key frames: H.264 shows nothing until the next one."""
+    grey = iter(greys([50] * 250 + [150] * 10))
+    write_clip(tmp_path / "two_key_frames.mp4", grey, fps=25)
+    cut = remuxed(tmp_path / "two_key_frames.mp4", tmp_path / "cut.mp4", skip_packets=240)
+    frames = read_frames(cut, count=20)
+    assert frames.shape == (20, HEIGHT, WIDTH, 3)
+    np.testing.assert_allclose(frames[-1].mean(), 150, atol=TOLERANCE)
+
+
+def test_a_clip_cut_inside_a_packet_is_a_clip_error(clip, tmp_path):
+    content = remuxed(clip, tmp_path / "index_first.mp4", movflags="faststart").read_bytes()
+    start = content.find(b"mdat")
+    assert content.find(b"moov") < start
+    with pytest.raises(ClipError, match="is not a readable clip"):
+        read_frames(content[: start + (len(content) - start) // 2], count=4)
+
+
+@pytest.mark.parametrize("fault", ["empty", "text", "half", "sound alone"])
+def test_what_cannot_be_read_is_a_clip_error_with_its_name(clip, tmp_path, fault):
+    bad = tmp_path / "bad.mp4"
+    content = clip.read_bytes()
+    if fault == "sound alone":
+        with av.open(str(bad), "w") as container:
+            stream = container.add_stream("aac", 44_100, layout="mono")
+            frame = av.AudioFrame.from_ndarray(sine(1)[np.newaxis], format="fltp", layout="mono")
+            frame.sample_rate = 44_100
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    else:
+        bad.write_bytes({"empty": b"", "text": b"not a clip\n" * 99, "half": content[: len(content) // 2]}[fault])
+    reason = "has no video stream" if fault == "sound alone" else "is not a readable clip"
+    with pytest.raises(ClipError, match=rf"bad\.mp4: {reason}.*drop it or fetch it again"):
+        read_frames(bad, count=1)
+    with pytest.raises(ClipError, match=rf"a clip of {bad.stat().st_size} bytes: {reason}"):
+        read_frames(bad.read_bytes(), count=1)
+
+
+def test_a_path_that_does_not_exist_is_not_a_bad_clip(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent\.mp4"):
+        read_frames(tmp_path / "absent.mp4", count=1)
+
+
+def test_no_frames_wanted_is_a_mistake(clip):
+    with pytest.raises(ValueError, match=r"count=0: must be at least 1"):
+        read_frames(clip, count=0)
+
+
+def test_contact_sheet_has_a_row_for_each_clip():
+    rows = np.arange(2 * 3, dtype=np.uint8).reshape(2, 3, 1, 1, 1) * np.ones((2, 3, 5, 7, 3), np.uint8)
+    sheet = contact_sheet(list(rows), gap=2)
+    assert sheet.shape == (2 * (5 + 2) + 2, 3 * (7 + 2) + 2, 3)
+    assert sheet.dtype == np.uint8
+    for row in range(2):
+        for column in range(3):
+            frame = sheet[2 + 7 * row : 7 + 7 * row, 2 + 9 * column : 9 + 9 * column]
+            assert (frame == 3 * row + column).all()
+    is_line = np.ones(sheet.shape[:2], bool)
+    is_line[np.ix_([2, 3, 4, 5, 6, 9, 10, 11, 12, 13], [*range(2, 9), *range(11, 18), *range(20, 27)])] = False
+    assert (sheet[is_line] == 255).all()
+    assert contact_sheet(list(rows), gap=0).shape == (10, 21, 3)
+
+
+def test_png_keeps_every_pixel(tmp_path):
+    image = np.random.default_rng(0).integers(0, 256, (33, 47, 3), np.uint8)
+    write_png(tmp_path / "image.png", image)
+    assert (tmp_path / "image.png").read_bytes().startswith(b"\x89PNG")
+    with av.open(str(tmp_path / "image.png")) as container:
+        np.testing.assert_array_equal(next(container.decode(video=0)).to_ndarray(format="rgb24"), image)
