@@ -1,0 +1,42 @@
+"""The README's snippets, run as they are printed, by a fresh Python in an empty directory."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kinetics_tools.demo import make_sample
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def snippets() -> list[str]:
+    """Python blocks of the README, without those that a comment before them says to need something else."""
+    text = README.read_text(encoding="utf-8")
+    return re.findall(r"(?<!-->\n)^```python\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_snippets_run_as_printed(tmp_path):
+    make_sample(tmp_path / "demo", seconds=1)
+    script = "\n".join(snippets())
+    assert "load_dataset" in script
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "validation.parquet").exists()
+    assert "passing American football (in game)" in done.stdout
+
+
+@pytest.mark.parametrize("command", ["make demo", "make test"])
+def test_the_readme_opens_with_the_two_commands(command):
+    assert command in README.read_text(encoding="utf-8")[:2000]
+
+
+def test_files_that_the_readme_links_to_exist():
+    links = re.findall(r"\]\((?!https?://|#)([^)]+)\)", README.read_text(encoding="utf-8"))
+    assert [link for link in links if not (README.parent / link).exists()] == []
