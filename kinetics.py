@@ -31,6 +31,7 @@ import os
 import re
 import shutil
 import tarfile
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -1315,6 +1316,8 @@ class Kinetics(datasets.ArrowBasedBuilder):
                 "the archives are left out"
             )
         by_stem = {_stem(path): path for path in paths}
+        if len(by_stem) < len(paths):
+            _logger.warning(f"kinetics {config.name} {split}: {len(paths) - len(by_stem):,} clips lie there twice")
         if config.name == "400" and split == "train":
             self._replace(by_stem)
         wanted = self._wanted(split, cache, by_stem)
@@ -1415,11 +1418,22 @@ class Kinetics(datasets.ArrowBasedBuilder):
                 "classes=, pass a cache_dir= with more room, or use streaming=True, which stores nothing"
             )
         self._download_size = total
-        with (
-            datasets.utils.tqdm(total=total, unit="B", unit_scale=True, desc="Downloading archives") as bar,
-            ThreadPoolExecutor(max_workers=4) as pool,
-        ):
-            list(pool.map(functools.partial(cache.fetch, progress=bar.update), urls))
+        stopped = threading.Event()
+        with datasets.utils.tqdm(
+            total=total, initial=total - to_fetch, unit="B", unit_scale=True, desc="Downloading archives"
+        ) as bar:
+
+            def progress(count: int) -> None:
+                if stopped.is_set():
+                    raise InterruptedError("the download was stopped; the same call goes on from here")
+                bar.update(count)
+
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                try:
+                    list(pool.map(functools.partial(cache.fetch, progress=progress), urls))
+                except BaseException:
+                    stopped.set()  # or an error or Ctrl-C would wait for the archives in flight, of a gigabyte each
+                    raise
 
     def _download_and_prepare(self, dl_manager: Any, verification_mode: Any, **kwargs: Any) -> None:
         self.info.splits = None  # the published counts; what is made may be less of it
