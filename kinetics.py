@@ -21,12 +21,14 @@ name "kinetics". With `datasets` 3.6 this file works as a script, too:
 `load_dataset("./kinetics.py", "700", trust_remote_code=True)`.
 """
 
+import csv
 import difflib
 import functools
 import hashlib
 import http.client
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -40,6 +42,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from importlib import import_module
 from random import random
 from typing import Any, BinaryIO, ClassVar
@@ -59,6 +62,8 @@ __all__ = [
     "LABELS",
     "RELEASES",
     "SPLITS",
+    "ArchiveError",
+    "ChangedError",
     "DownloadCache",
     "HttpFile",
     "Kinetics",
@@ -76,11 +81,16 @@ __all__ = [
     "read_archive",
     "read_split",
     "select_clips",
+    "size_of",
     "to_torchvision",
 ]
 
 # A child of the library's logger, so that `datasets.logging.set_verbosity_*` rules it.
 _logger = get_logger("datasets.kinetics")
+
+# `datasets` replaces `open`, `os.path.isdir` and others in the module of a builder by ones that take URLs and split
+# paths at "::", unless it thinks that it has done so. We open URLs ourselves, and paths are paths.
+_patched_for_streaming = True
 
 RELEASES = ("400", "600", "700", "700-2020")
 SPLITS = ("train", "validation", "test")
@@ -100,6 +110,8 @@ _VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 _ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 # Whole clips are some MB; what claims more than this is no clip, and Arrow's binary type ends at 2 GiB.
 _MAX_CLIP_BYTES = 1 << 30
+# Headers of one member: 512 bytes, a long name, extended fields. tarfile reads what they claim to be into memory.
+_MAX_HEADER_BYTES = 1 << 20
 
 # Local trees are cut into this many shards, which 1 to 6, 8, 10, 12, 16, 32 and 64 nodes or workers share evenly.
 _TREE_SHARDS = 960
@@ -171,12 +183,16 @@ _CITATIONS = {
 
 def _choose(value: Any, choices: Sequence[str], what: str) -> str:
     """`value` if it is one of `choices`, else a ValueError that names them and the nearest spelling."""
-    if value in choices:
-        return value
+    if value not in choices:
+        raise ValueError(_unknown(value, choices, what))
+    return value
+
+
+def _unknown(value: Any, choices: Sequence[str], what: str) -> str:
     near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     shown = ", ".join(choices) if len(choices) <= 20 else f"one of {len(choices)}, see kinetics.LABELS"
-    raise ValueError(f"unknown {what} {value!r}{hint} (valid: {shown})")
+    return f"unknown {what} {value!r}{hint} (valid: {shown})"
 
 
 def _some(names: Iterable[str], shown: int = 3) -> str:
@@ -220,9 +236,15 @@ def map_index(index: int, source: str, target: str) -> int | None:
     A class is the same where its label is, but for the case of letters: 400 and 600 write "American" differently.
     """
     labels = LABELS[_choose(source, RELEASES, "release")]
-    if not 0 <= index < len(labels):
-        raise ValueError(f"class index {index} is outside of release {source} (valid: 0 to {len(labels) - 1})")
-    return _plain_labels(_choose(target, RELEASES, "release")).get(_plain(labels[index]))
+    return _plain_labels(_choose(target, RELEASES, "release")).get(_plain(labels[_in_range(index, source)]))
+
+
+def _in_range(index: int, release: str) -> int:
+    if not 0 <= index < len(LABELS[release]):
+        raise ValueError(
+            f"class index {index} is outside of release {release} (valid: 0 to {len(LABELS[release]) - 1})"
+        )
+    return index
 
 
 def map_label(label: str, source: str, target: str) -> str | None:
@@ -244,12 +266,12 @@ def _torchvision_order(release: str) -> tuple[int, ...]:
 
 def to_torchvision(index: int, release: str) -> int:
     """The index that torchvision.datasets.Kinetics gives to the class that has `index` in `release`."""
-    return _torchvision_order(_choose(release, RELEASES, "release")).index(index)
+    return _torchvision_order(_choose(release, RELEASES, "release")).index(_in_range(index, release))
 
 
 def from_torchvision(index: int, release: str) -> int:
     """The index in `release` of the class to which torchvision.datasets.Kinetics gives `index`."""
-    return _torchvision_order(_choose(release, RELEASES, "release"))[index]
+    return _torchvision_order(_choose(release, RELEASES, "release"))[_in_range(index, release)]
 
 
 def label_indices(labels: pa.Array | pa.ChunkedArray, release: str) -> pa.Array | pa.ChunkedArray:
@@ -309,49 +331,98 @@ def read_annotations(path: str | os.PathLike[str]) -> pa.Table:
     Raises ValueError with the file, the line (for JSON: the entry) and what is wrong with it.
     """
     path = os.fspath(path)
-    table = _read_json(path) if path.lower().endswith(".json") else _read_csv(path)
+    table = _read_json(path) if _is_json(path) else _read_csv(path)
     splits = pc.take(_SPLIT_TABLE[1], pc.index_in(table["split"], value_set=_SPLIT_TABLE[0]))
-    bad = _bad_rows(table, splits)
-    if bad is not None:
-        where = table["youtube_id"][bad] if path.lower().endswith(".json") else f"line {bad + 2}"
-        raise ValueError(f"{path}: {where}: {_row_problem(table.slice(bad, 1).to_pylist()[0])}")
+    start, end = table["time_start"], table["time_end"]
+    good = pc.and_(pc.match_substring_regex(table["youtube_id"], f"^{_ID}$"), pc.is_valid(splits))
+    good = pc.and_(good, pc.and_(pc.greater_equal(start, 0), pc.and_(pc.less(start, end), pc.is_finite(end))))
+    if pc.any(pc.invert(pc.fill_null(good, False))).as_py():
+        raise ValueError(_first_problem(path, _row_problem))
     labels = table["label"]
     if pc.any(pc.equal(labels, "")).as_py():
         labels = pc.if_else(pc.equal(labels, ""), None, labels)
     return table.set_column(3, "split", splits).set_column(4, "label", labels).cast(ANNOTATION_SCHEMA)
 
 
-def _bad_rows(table: pa.Table, splits: pa.ChunkedArray) -> int | None:
-    """The first row that is malformed, or None."""
-    start, end = table["time_start"], table["time_end"]
-    good = pc.and_(
-        pc.match_substring_regex(table["youtube_id"], f"^{_ID}$"),
-        pc.and_(pc.and_(pc.greater_equal(start, 0), pc.less(start, end)), pc.is_valid(splits)),
-    )
-    row = pc.index(pc.fill_null(good, False), False).as_py()
-    return None if row < 0 else row
-
-
-def _row_problem(row: dict[str, Any]) -> str:
+def _row_problem(row: dict[str, Any]) -> str | None:
     if not re.fullmatch(_ID, row["youtube_id"] or ""):
         return f"youtube_id {row['youtube_id']!r} is not 11 characters of A-Z, a-z, 0-9, _ and -"
+    seconds = []
     for name in ("time_start", "time_end"):
         try:
-            float(row[name])
+            seconds.append(float(row[name]))
         except (TypeError, ValueError):
+            seconds.append(math.nan)
+        if not math.isfinite(seconds[-1]):
             return f"{name} {row[name]!r} is not a number of seconds"
-    if not 0 <= float(row["time_start"]) < float(row["time_end"]):
-        return f"the segment [{row['time_start']}, {row['time_end']}) is empty or begins before 0"
-    return f"split {row['split']!r} is none of {', '.join(_SPLIT_SPELLINGS)}"
+    start, end = seconds
+    if not 0 <= start < end:
+        return f"the segment [{start}, {end}) is empty or begins before 0"
+    if row["split"] not in _SPLIT_SPELLINGS:
+        return f"split {row['split']!r} is none of {', '.join(_SPLIT_SPELLINGS)}"
+    return None
+
+
+def _first_problem(path: str, problem_of: Callable[[dict[str, Any]], str | None]) -> str:
+    """File, line (JSON: entry) and `problem_of` the first row that has one, found row by row after a fast reading
+    of the whole file has shown that there is one."""
+    for where, row in _json_rows(path) if _is_json(path) else _csv_rows(path):
+        problem = row if isinstance(row, str) else problem_of(row)
+        if problem is not None:
+            return f"{path}: {where}: {problem}"
+    return f"{path}: not readable as annotations"
+
+
+def _csv_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """("line N", row) of a CSV file; in the place of a row that cannot be read, why."""
+    number = 0
+
+    def lines(file: BinaryIO) -> Iterator[str]:
+        nonlocal number
+        for number, line in enumerate(file, start=1):
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+
+    with open(path, "rb") as file:
+        reader = csv.reader(lines(file))
+        try:
+            header = next(reader)
+            for row in reader:
+                if len(row) == len(header):
+                    yield f"line {number}", dict(zip(header, row, strict=True))
+                elif row:
+                    yield f"line {number}", f"{len(row)} columns, not {len(header)}: {','.join(row)}"
+        except (csv.Error, UnicodeDecodeError) as error:
+            yield f"line {number}", str(error)
+
+
+def _json_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """(video id, row) of a JSON file; in the place of a row that cannot be read, why."""
+    with open(path, "rb") as file:
+        for youtube_id, entry in json.load(file).items():
+            try:
+                entry = pa.array([entry], type=_JSON_ENTRY)[0].as_py()
+            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+                yield youtube_id, str(error)
+                continue
+            annotations = (entry or {}).get("annotations") or {}
+            start, end = annotations.get("segment") or (None, None)
+            split = entry and entry["subset"]
+            row = {"youtube_id": youtube_id, "time_start": start, "time_end": end, "split": split}
+            yield youtube_id, {**row, "label": annotations.get("label")}
+
+
+def _is_json(path: str) -> bool:
+    return path.lower().endswith(".json")
 
 
 def _read_csv(path: str) -> pa.Table:
     columns = dict(zip(ANNOTATION_SCHEMA.names, ANNOTATION_SCHEMA.types, strict=True))
-    options = pa.csv.ConvertOptions(column_types=columns)
     try:
-        table = pa.csv.read_csv(path, convert_options=options)
+        table = pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(column_types=columns))
     except pa.ArrowInvalid as error:
-        raise ValueError(_csv_problem(path) or f"{path}: {error}") from None
+        if "Empty CSV" in str(error):
+            raise ValueError(f"{path}: the file is empty") from None
+        raise ValueError(f"{_first_problem(path, _row_problem)} ({error})") from None
     absent = [name for name in ANNOTATION_SCHEMA.names[:4] if name not in table.column_names]
     if absent:
         raise ValueError(
@@ -360,34 +431,6 @@ def _read_csv(path: str) -> pa.Table:
     if "label" not in table.column_names:  # the test sets of most editions
         table = table.append_column("label", pa.nulls(len(table), pa.string()))
     return table.select(ANNOTATION_SCHEMA.names)
-
-
-def _csv_problem(path: str) -> str | None:
-    """What is wrong with the first row that Arrow cannot convert, found by reading all columns as text."""
-    broken: list[Any] = []
-
-    def note(row: Any) -> str:
-        broken.append(row)
-        return "skip"
-
-    if os.path.getsize(path) == 0:
-        return f"{path}: the file is empty"
-    texts = {name: pa.string() for name in ANNOTATION_SCHEMA.names}
-    table = pa.csv.read_csv(
-        path,
-        read_options=pa.csv.ReadOptions(use_threads=False),  # rows have numbers in serial reading only
-        parse_options=pa.csv.ParseOptions(invalid_row_handler=note),
-        convert_options=pa.csv.ConvertOptions(column_types=texts),
-    )
-    if broken:
-        row = broken[0]
-        return f"{path}: line {row.number}: {row.actual_columns} columns, not {row.expected_columns}: {row.text}"
-    for name in ("time_start", "time_end"):
-        is_number = pc.match_substring_regex(table[name], r"^\s*-?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$")
-        row = pc.index(pc.fill_null(is_number, False), False).as_py()
-        if row >= 0:
-            return f"{path}: line {row + 2}: {_row_problem(table.slice(row, 1).to_pylist()[0])}"
-    return None
 
 
 def _read_json(path: str) -> pa.Table:
@@ -401,7 +444,7 @@ def _read_json(path: str) -> pa.Table:
     try:
         rows = pa.array(list(entries.values()), type=_JSON_ENTRY)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ValueError(_json_problem(path, entries) or f"{path}: {error}") from None
+        raise ValueError(f"{_first_problem(path, _row_problem)} ({error})") from None
     annotations = rows.field("annotations")
     segments = pc.struct_field(annotations, "segment")
     table = pa.table(
@@ -415,15 +458,6 @@ def _read_json(path: str) -> pa.Table:
     )
     _compare_with_csv(path)
     return table
-
-
-def _json_problem(path: str, entries: dict[str, Any]) -> str | None:
-    for youtube_id, entry in entries.items():
-        try:
-            pa.array([entry], type=_JSON_ENTRY)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            return f"{path}: {youtube_id}: {error}"
-    return None
 
 
 def _compare_with_csv(path: str) -> None:
@@ -520,8 +554,12 @@ def _archives_of_classes(urls: list[str], release: str, classes: Sequence[str]) 
     return urls
 
 
-class _ChangedError(OSError):
+class ChangedError(OSError):
     """What the server has is not what the bytes at hand were the beginning of."""
+
+
+class ArchiveError(OSError):
+    """An archive that is cut off or corrupt."""
 
 
 class HttpFile(io.RawIOBase):
@@ -533,7 +571,7 @@ class HttpFile(io.RawIOBase):
 
     `start` is the byte to begin at, for a reader that has what lies before it, and `etag` the file's then.
 
-    Raises FileNotFoundError or PermissionError where the server says so, OSError where the file changed between
+    Raises FileNotFoundError or PermissionError where the server says so, ChangedError where the file changed between
     two requests, and ConnectionError, which names the byte, after six tries in a row without a byte.
     """
 
@@ -581,11 +619,10 @@ class HttpFile(io.RawIOBase):
                     403: PermissionError,
                     404: FileNotFoundError,
                     410: FileNotFoundError,
-                    416: _ChangedError,  # shorter than what we had of it
+                    416: ChangedError,  # shorter than what we had of it
                 }
                 raise kind.get(error.code, OSError)(f"{self.url}: HTTP {error.code} {error.reason}") from None
-            asked = error.headers.get("Retry-After", "")
-            wait = float(asked) if asked.isdigit() else None
+            wait = _seconds_asked(error.headers.get("Retry-After", ""))
             reason = f"HTTP {error.code} {error.reason}"
         except (http.client.HTTPException, ConnectionError, TimeoutError, urllib.error.URLError) as error:
             reason = str(error) or type(error).__name__
@@ -622,7 +659,7 @@ class HttpFile(io.RawIOBase):
         size = int(part[2]) if part else response.length
         etag = response.headers.get("ETag")
         if (self.etag and etag != self.etag) or (self.size is not None and size != self.size):
-            raise _ChangedError(f"{self.url}: changed on the server while it was read; start again")
+            raise ChangedError(f"{self.url}: changed on the server while it was read; start again")
         self.size, self.etag = size, etag
         if self._position and not part:
             self._skip(self._position)
@@ -650,6 +687,16 @@ class HttpFile(io.RawIOBase):
             self._response = None
 
 
+def _seconds_asked(retry_after: str) -> float | None:
+    """What a Retry-After header asks for, in seconds or as a date; None where it says nothing."""
+    if retry_after.isdigit():
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
 def _is_url(path: str) -> bool:
     return path.startswith(("http://", "https://"))
 
@@ -666,6 +713,7 @@ class _Forward:
     def __init__(self, file: BinaryIO):
         self._file = file
         self._position = 0
+        self.header_bytes = 0
         self._ready = memoryview(b"")
         compressed = file.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
         self._inflate = zlib.decompressobj(31) if compressed else None
@@ -674,10 +722,17 @@ class _Forward:
         return self._position
 
     def seek(self, position: int) -> None:
-        while self._position < position and self.read(min(position - self._position, 1 << 20)):
+        while self._position < position and self.take(min(position - self._position, 1 << 20)):
             continue
 
     def read(self, size: int) -> bytes:
+        """For tarfile, which reads headers only: no more than `_MAX_HEADER_BYTES` until `header_bytes` is 0 again."""
+        self.header_bytes += size
+        if self.header_bytes > _MAX_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of over {_MAX_HEADER_BYTES:,} bytes")
+        return self.take(size)
+
+    def take(self, size: int) -> bytes:
         parts, missing = [], size
         while missing:
             if not self._ready:
@@ -707,40 +762,51 @@ class _Forward:
         return data
 
 
-def read_archive(file: BinaryIO, *, name: str) -> Iterator[tuple[str, bytes]]:
+def read_archive(
+    file: BinaryIO, *, name: str, on_refused: Callable[[str, str], Any] | None = None
+) -> Iterator[tuple[str, bytes]]:
     """The clips in a tar archive, compressed by gzip or not, one at a time: (member name, bytes).
 
     Reads `file`, a buffered reader, front to back and writes nothing to disk. Members that are no clips (by
     their suffix) are passed over; links, devices, absolute names, names with `..` and members that claim over
-    1 GiB are refused, with a warning that names them.
+    1 GiB are refused, with a warning that names them; with `on_refused`, it is called instead, with the member's
+    name and the reason.
 
-    Raises OSError with `name`, the archive's, where it is cut off or corrupt.
+    Raises ArchiveError, an OSError, with `name`, the archive's, where it is cut off or corrupt.
     """
     stream = _Forward(file)
     try:
         with tarfile.open(fileobj=stream, mode="r:") as tar:  # type: ignore[call-overload]
             while (member := tar.next()) is not None:
                 tar.members = []  # or it keeps every header of the archive
+                stream.header_bytes = 0
+                if member.size < 0:
+                    raise tarfile.ReadError(f"{member.name} claims {member.size:,} bytes")
                 refused = _refusal(member)
-                if refused:
+                if refused and on_refused is not None:
+                    on_refused(member.name, refused)
+                elif refused:
                     _logger.warning(f"{name}: refused member {member.name!r}: {refused}")
                 elif _is_clip(member.name.rpartition("/")[2]):
                     # The stream stands at the member's bytes; tarfile's own file object would copy them again.
-                    data = stream.read(member.size)
+                    data = stream.take(member.size)
                     if len(data) != member.size:
                         raise EOFError(f"{member.name} has {len(data):,} of {member.size:,} bytes")
                     yield member.name, data
         # tarfile takes a damaged or missing header for the end, which is two blocks of zeros or more, of which it
         # has read one. The rest of them also brings gzip to its checksum.
         rest = 0
-        for block in iter(lambda: stream.read(1 << 16), b""):
+        for block in iter(lambda: stream.take(1 << 16), b""):
             if block.strip(b"\0"):
                 raise tarfile.ReadError("a damaged header")
             rest += len(block)
         if rest < tarfile.BLOCKSIZE:
             raise EOFError("no end mark")
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise OSError(f"{name}: the archive is cut off or corrupt ({error}); delete it and fetch it again") from error
+    except (tarfile.TarError, EOFError, zlib.error, ValueError, RecursionError) as error:
+        # The last two: numbers that are none, and headers of headers of headers.
+        raise ArchiveError(
+            f"{name}: the archive is cut off or corrupt ({error}); delete it and fetch it again"
+        ) from error
 
 
 def _refusal(member: tarfile.TarInfo) -> str | None:
@@ -801,7 +867,7 @@ def _download(url: str, path: str, *, resume: bool, progress: Callable[[int], An
             etag = file.read()
     try:
         source = HttpFile(url, start=start, etag=etag)
-    except _ChangedError:
+    except ChangedError:
         start, source = 0, HttpFile(url)
     with source, open(partial, "r+b" if start else "wb") as file:
         file.seek(start)
@@ -881,8 +947,15 @@ def read_split(path: str, release: str, split: str) -> pa.Table:
         raise ValueError(f"{path} has no row of the {split} split")
     try:
         return table.set_column(4, "label", label_indices(table["label"], release))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    except ValueError:
+        known = _plain_labels(release)
+
+        def problem_of(row: dict[str, Any]) -> str | None:
+            if _SPLIT_SPELLINGS[row["split"]] != split or not row["label"] or _plain(row["label"]) in known:
+                return None
+            return _unknown(row["label"], LABELS[release], f"class of {release}")
+
+        raise ValueError(_first_problem(path, problem_of)) from None
 
 
 def select_clips(
@@ -1078,16 +1151,25 @@ def _tree_state(data_dir: str) -> list[tuple[str, int, int]]:
 
     A directory's time changes with its entries, so that the clips themselves need no look.
     """
-    directories = [data_dir, data_dir + "/annotations", data_dir + "/replacement"]
-    directories += [path for split in SPLITS for path in _split_directories(data_dir, split)]
+    directories = [data_dir, data_dir + "/annotations", *_replacement_directories(data_dir)]
+    return _state_of(directories + [path for split in SPLITS for path in _split_directories(data_dir, split)])
+
+
+def _state_of(paths: list[str]) -> list[tuple[str, int, int]]:
+    """Name, size and time (ns) of files, of directories, and of the directories, archives and annotations in them."""
     state = []
-    for directory in filter(os.path.isdir, directories):
-        state.append((directory, 0, os.stat(directory).st_mtime_ns))
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.is_dir() or entry.name.lower().endswith((*_ARCHIVE_SUFFIXES, ".csv", ".json")):
-                    state.append((entry.path, entry.stat().st_size, entry.stat().st_mtime_ns))
+    for path in filter(os.path.exists, paths):
+        state.append((path, 0 if os.path.isdir(path) else os.path.getsize(path), os.stat(path).st_mtime_ns))
+        for entry in os.scandir(path) if os.path.isdir(path) else ():
+            if entry.is_dir() or entry.name.lower().endswith((*_ARCHIVE_SUFFIXES, ".csv", ".json")):
+                state.append((entry.path, entry.stat().st_size, entry.stat().st_mtime_ns))
     return sorted(state)
+
+
+def _replacement_directories(data_dir: str) -> list[str]:
+    """Where the public scripts put the replacements of 400, as an archive or extracted, if anywhere."""
+    names = ("replacement", "replacement/replacement_for_corrupted_k400", "replacement_for_corrupted_k400")
+    return [f"{data_dir}/{name}" for name in names if os.path.isdir(f"{data_dir}/{name}")]
 
 
 def _rows_of_names(paths: dict[str, str], release: str) -> pa.Table:
@@ -1174,7 +1256,7 @@ class KineticsConfig(datasets.BuilderConfig):
             raise ValueError(f"max_clips_per_class is {self.max_clips_per_class}; it must be 1 or more")
         for name in ("data_dir", "annotations"):
             path = getattr(self, name)
-            if path is not None and (name == "data_dir" or not _is_url(path)):
+            if path is not None and (name == "data_dir" or not _is_url(os.fspath(path))):
                 path = os.path.abspath(os.path.expanduser(path)).replace(os.sep, "/")
                 setattr(self, name, path)
                 if not (os.path.isdir(path) or (os.path.exists(path) and name == "annotations")):
@@ -1186,8 +1268,8 @@ class KineticsConfig(datasets.BuilderConfig):
         asked = {name: getattr(self, name) for name in config_kwargs if name != "decode"}
         if self.data_dir is not None:
             asked["tree"] = _digest(_tree_state(self.data_dir))
-        if self.annotations is not None and os.path.isfile(self.annotations):
-            asked["edition"] = _digest(os.stat(self.annotations).st_mtime_ns)
+        if self.annotations is not None and not _is_url(self.annotations):
+            asked["edition"] = _digest(_state_of([self.annotations]))
         mirror = self.mirror or os.environ.get("KINETICS_MIRROR")
         if mirror:
             asked["mirror"] = mirror
@@ -1324,8 +1406,15 @@ class Kinetics(datasets.ArrowBasedBuilder):
         if wanted is None:
             return None
         if not paths:
-            replacements = [path for path in archives if path.endswith(_REPLACEMENTS.rpartition("/")[2])]
-            return _Archives(wanted, sorted(archives), replacements[0] if replacements else None, cache)
+            replacements = None
+            if config.name == "400" and split == "train":
+                name = _REPLACEMENTS.rpartition("/")[2]
+                beside = [
+                    f"{folder}/{name}" for folder in [config.data_dir, *_replacement_directories(config.data_dir)]
+                ]
+                archives += filter(os.path.isfile, beside)
+                replacements = next((path for path in archives if path.endswith("/" + name)), None)
+            return _Archives(wanted, sorted(archives), replacements, cache)
         positions = wanted.positions(list(by_stem))
         here = pc.is_valid(positions)
         used = set(positions.to_pylist())
@@ -1338,11 +1427,9 @@ class Kinetics(datasets.ArrowBasedBuilder):
     def _replace(self, by_stem: dict[str, str]) -> None:
         """Puts the extracted replacements of 400, beside the splits, in the place of the clips that they replace."""
         originals = {stem[:11]: stem for stem in by_stem}
-        for directory in ("replacement", "replacement_for_corrupted_k400"):
-            path = f"{self.config.data_dir}/{directory}"
-            for clip in _list_directory(path)[0] if os.path.isdir(path) else []:
-                stem = _stem(clip)
-                by_stem[originals.get(stem[:11], stem)] = clip
+        for directory in _replacement_directories(self.config.data_dir):
+            for clip in _list_directory(directory)[0]:
+                by_stem[originals.get(_stem(clip)[:11], _stem(clip))] = clip
 
     def _public_clips(self, split: str, cache: DownloadCache) -> _Archives | None:
         config = self.config
@@ -1402,7 +1489,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
         if not urls:
             return
         with ThreadPoolExecutor(max_workers=16) as pool:
-            sizes = dict(zip(urls, pool.map(_size_of, urls), strict=True))
+            sizes = dict(zip(urls, pool.map(size_of, urls), strict=True))
         total = sum(sizes.values())
         to_fetch = sum(size for url, size in sizes.items() if not os.path.exists(cache.path(url)))
         os.makedirs(cache.directory, exist_ok=True)
@@ -1468,7 +1555,7 @@ def _read_keys(path: str) -> pa.Table:
         return pa.ipc.open_stream(file).read_all().select(columns)
 
 
-def _size_of(url: str) -> int:
+def size_of(url: str) -> int:
     """Length in bytes by a HEAD request; 0 where the server does not tell."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=30) as response:

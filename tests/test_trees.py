@@ -1,0 +1,422 @@
+"""Clips that the user has: every layout of a data_dir, whole and streamed, and what is absent or too much."""
+
+import csv
+import logging
+import os
+import re
+import shutil
+import unicodedata
+from collections import Counter
+
+import pytest
+from mirror import tar_gz
+from trees import (
+    ARCHIVE_LAYOUTS,
+    CLIPS,
+    FILE_LAYOUTS,
+    LAYOUTS,
+    Clip,
+    clips_of,
+    load,
+    rows,
+    rows_of,
+    write_annotations,
+    write_clips,
+    write_tree,
+)
+
+import kinetics
+
+VAL = CLIPS["validation"]
+
+
+def both(release="700", **options):
+    """The rows of each split, equal whole and streamed."""
+    whole, streamed = load(release, **options), load(release, streaming=True, **options)
+    found = {split: rows(ds) for split, ds in whole.items()}
+    assert {split: rows(ds) for split, ds in streamed.items()} == found
+    assert {split: ds.features for split, ds in streamed.items()} == {split: ds.features for split, ds in whole.items()}
+    return found
+
+
+def warnings(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def single(clips):
+    """The clips that JSON can hold: one of a video, the last."""
+    return list({clip.youtube_id: clip for clip in clips}.values())
+
+
+# ---- Layouts
+
+
+@pytest.mark.parametrize("annotations", ["annotations/{}.csv", "{}.csv", "annotations/{}.json", "{}.json"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_layout_with_annotations_of_every_kind(tmp_path, layout, annotations):
+    data_dir = write_tree(tmp_path, layout, annotations=annotations)
+    held = single if annotations.endswith("json") else list
+    assert both(data_dir=str(data_dir)) == {split: rows_of(held(clips)) for split, clips in CLIPS.items()}
+
+
+@pytest.mark.parametrize("layout", ["class folders", "torchvision folders"])
+def test_class_folders_need_no_annotations(tmp_path, layout):
+    data_dir = write_tree(tmp_path, layout, annotations=None)
+    assert both(data_dir=str(data_dir)) == {split: rows_of(clips) for split, clips in CLIPS.items()}
+
+
+@pytest.mark.parametrize("layout", ["class folders", "flat", ".tar.gz"])
+@pytest.mark.parametrize("folder", ["val", "validate", "validation"])
+def test_every_name_of_the_validation_folder(tmp_path, layout, folder):
+    data_dir = write_tree(tmp_path, layout, folders={"validation": folder})
+    assert both(data_dir=str(data_dir)) == {split: rows_of(clips) for split, clips in CLIPS.items()}
+
+
+def test_each_split_is_recognised_on_its_own(tmp_path):
+    write_clips(tmp_path / "train", CLIPS["train"], ".tar")
+    write_annotations(tmp_path / "kinetics700_train.csv", CLIPS["train"], "train")
+    write_clips(tmp_path / "validate", VAL, "torchvision folders")
+    write_clips(tmp_path / "test", CLIPS["test"], "flat")
+    write_annotations(tmp_path / "annotations" / "test.json", single(CLIPS["test"]), "test", labels=False)
+    found = both(data_dir=str(tmp_path))
+    assert found["train"] == rows_of(CLIPS["train"])
+    assert found["validation"] == rows_of(VAL)
+    assert found["test"] == rows_of(single(CLIPS["test"]), labels=False)
+
+
+@pytest.mark.parametrize("layout", ["flat", *ARCHIVE_LAYOUTS])
+def test_a_test_split_without_labels_has_label_minus_one(tmp_path, layout):
+    write_clips(tmp_path / "test", CLIPS["test"], layout)
+    write_annotations(tmp_path / "annotations" / "test.csv", CLIPS["test"], "test", labels=False)
+    assert both(data_dir=str(tmp_path)) == {"test": rows_of(CLIPS["test"], labels=False)}
+
+
+@pytest.mark.parametrize("release", kinetics.RELEASES)
+def test_labels_have_the_index_of_their_release(tmp_path, release):
+    data_dir = write_tree(tmp_path, clips={"train": CLIPS["train"]})
+    assert both(release, data_dir=str(data_dir)) == {"train": rows_of(CLIPS["train"], release)}
+
+
+def test_csv_is_read_before_json_and_the_annotations_folder_before_the_files_beside_it(tmp_path):
+    write_clips(tmp_path / "val", VAL, "flat")
+    write_annotations(tmp_path / "annotations" / "val.csv", VAL[:2], "val")
+    write_annotations(tmp_path / "annotations" / "val.json", VAL[2:4], "val")
+    write_annotations(tmp_path / "val.csv", VAL[4:6], "val")
+    assert both(data_dir=str(tmp_path)) == {"validation": rows_of(VAL[:2])}
+
+
+def test_two_annotation_files_of_one_split_are_an_error_that_names_them(tmp_path):
+    write_clips(tmp_path / "val", VAL, "flat")
+    for name in ("k700_val.csv", "k700_2020_val.csv"):
+        write_annotations(tmp_path / "annotations" / name, VAL, "val")
+    with pytest.raises(
+        ValueError, match=r"several annotation files for validation: .*k700_2020_val.csv, .*k700_val.csv"
+    ):
+        load(data_dir=str(tmp_path))
+
+
+def test_annotations_of_another_place_replace_those_in_the_tree(tmp_path):
+    data_dir = write_tree(tmp_path / "clips", clips={"validation": VAL})
+    write_annotations(tmp_path / "other" / "validate.csv", VAL[:3], "validate")
+    expected = {"validation": rows_of(VAL[:3])}
+    assert both(data_dir=str(data_dir), annotations=str(tmp_path / "other")) == expected
+    assert both(data_dir=str(data_dir), annotations=str(tmp_path / "other" / "validate.csv")) == expected
+
+
+def test_paths_may_be_path_objects(tmp_path):
+    data_dir = write_tree(tmp_path / "clips", clips={"validation": VAL})
+    write_annotations(tmp_path / "other" / "val.csv", VAL[:3], "val")
+    assert both(data_dir=data_dir, annotations=tmp_path / "other") == {"validation": rows_of(VAL[:3])}
+
+
+def test_clips_win_over_archives_beside_them_and_a_warning_says_so(tmp_path, caplog):
+    write_clips(tmp_path / "val", VAL[:2], "flat")
+    write_clips(tmp_path / "val", VAL[2:], ".tar.gz")
+    write_annotations(tmp_path / "val.csv", VAL, "val")
+    assert rows(load(data_dir=str(tmp_path))["validation"]) == rows_of(VAL[:2])
+    assert any(re.search(r"2 archives.*left out", message) for message in warnings(caplog))
+
+
+# ---- Real clips, named after real rows
+
+
+EDITIONS = {
+    "400": "cvdf_k400_val.csv",
+    "600": "deepmind_k600_validate.csv",
+    "700": "activitynet_k700_val.csv",
+    "700-2020": "deepmind_k700_2020_validate.csv",
+}
+
+
+def real_clip(row, path):
+    """The file at `path` as the clip of a row of a real annotation file."""
+    times = int(row["time_start"]), int(row["time_end"])
+    return Clip(row.get("label", ""), row["youtube_id"], *times, path.suffix, path.read_bytes())
+
+
+def real_clips(shared, release):
+    """Each clip file of the real data under the name of a real row of a kind that goes wrong easily."""
+    with open(shared / "annotations" / EDITIONS[release], newline="", encoding="utf-8") as file:
+        found = list(csv.DictReader(file))
+    videos = Counter(row["youtube_id"] for row in found)
+    most = max(videos.values())
+    kinds = [
+        # Where no video has two clips, as in 400: any two.
+        lambda row: videos[row["youtube_id"]] == most,
+        lambda row: row["youtube_id"] == chosen[0]["youtube_id"] or most == 1,
+        lambda row: row["youtube_id"].startswith("-"),
+        lambda row: row["youtube_id"].startswith("_") and "(" in row["label"],
+        lambda row: "'" in row["label"],
+    ]
+    chosen: list[dict[str, str]] = []
+    for kind in kinds:
+        chosen.append(next(row for row in found if kind(row) and row not in chosen))
+    paths = sorted((shared / "clips").iterdir())
+    return [
+        Clip(
+            row["label"],
+            row["youtube_id"],
+            int(row["time_start"]),
+            int(row["time_end"]),
+            path.suffix,
+            path.read_bytes(),
+        )
+        for row, path in zip(chosen, paths, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("release", EDITIONS)
+def test_real_clips_named_after_real_rows_have_their_label_and_segment(shared, release, layout, tmp_path):
+    clips = real_clips(shared, release)
+    write_clips(tmp_path / "val", clips, layout)
+    (tmp_path / "annotations").mkdir()
+    shutil.copy(shared / "annotations" / EDITIONS[release], tmp_path / "annotations")
+    assert both(release, data_dir=str(tmp_path)) == {"validation": rows_of(clips, release)}
+
+
+@pytest.mark.parametrize("release", EDITIONS)
+def test_real_clips_in_class_folders_alone(shared, release, tmp_path):
+    clips = real_clips(shared, release)
+    write_clips(tmp_path / "validation", clips, "torchvision folders")
+    assert both(release, data_dir=str(tmp_path)) == {"validation": rows_of(clips, release)}
+
+
+@pytest.mark.parametrize("layout", ["flat", ".tar"])
+def test_real_test_clips_have_no_label(shared, layout, tmp_path):
+    with open(shared / "annotations" / "deepmind_k700_2020_test.csv", newline="", encoding="utf-8") as file:
+        chosen = list(csv.DictReader(file))[:5]
+    paths = sorted((shared / "clips").iterdir())
+    clips = [real_clip(row, path) for row, path in zip(chosen, paths, strict=True)]
+    write_clips(tmp_path / "test", clips, layout)
+    shutil.copy(shared / "annotations" / "deepmind_k700_2020_test.csv", tmp_path)
+    assert both("700-2020", data_dir=str(tmp_path)) == {"test": rows_of(clips, labels=False)}
+
+
+# ---- Names of directories and files
+
+
+# `::` and `://` have a meaning for the library's own file functions.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "动作 видео ñ",
+        unicodedata.normalize("NFD", "schöne Clips"),
+        "it's (mine) _a_ [x]",
+        "100% *wild*?",
+        "a,b;c&d=e#f",
+        "-dash",
+        "~tilde",
+        "$HOME",
+        "train",
+        "{0} {split}",
+        "a::b",
+    ],
+)
+@pytest.mark.parametrize("layout", ["class folders", ".tar.gz"])
+def test_a_data_dir_of_any_name(tmp_path, layout, name):
+    data_dir = write_tree(tmp_path / name, layout, clips={"validation": VAL})
+    assert both(data_dir=str(data_dir)) == {"validation": rows_of(VAL)}
+
+
+@pytest.mark.parametrize("data_dir", [".", "tree", "./tree/", "tree/../tree", "~/tree"])
+def test_a_relative_data_dir_is_the_same_after_the_process_moves(tmp_path, monkeypatch, data_dir):
+    write_tree(tmp_path if data_dir == "." else tmp_path / "tree", clips={"validation": VAL})
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    whole = load(data_dir=data_dir, split="validation")
+    streamed = load(data_dir=data_dir, split="validation", streaming=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert rows(whole) == rows(streamed) == rows_of(VAL)
+
+
+def test_a_tree_behind_links_is_read(tmp_path):
+    write_tree(tmp_path / "real", clips={"validation": VAL})
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert both(data_dir=str(tmp_path / "link")) == {"validation": rows_of(VAL)}
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "val").symlink_to(tmp_path / "real" / "val")
+    assert both(data_dir=str(tmp_path / "mixed")) == {"validation": rows_of(VAL)}
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".MP4", ".mkv", ".webm", ".avi", ".mov"])
+@pytest.mark.parametrize("layout", ["class folders", ".tar.gz"])
+def test_clips_of_every_container(tmp_path, layout, suffix):
+    clips = [Clip("zumba", "abcdefghijk", 1, 11, suffix), Clip("abseiling", "-bcdefghijk", 1, 11, suffix)]
+    data_dir = write_tree(tmp_path, layout, clips={"validation": clips})
+    assert both(data_dir=str(data_dir)) == {"validation": rows_of(clips)}
+
+
+@pytest.mark.parametrize("layout", ["class folders", "flat", ".tar"])
+def test_a_file_named_by_its_video_alone_is_its_clip_where_the_split_has_one_of_it(tmp_path, layout):
+    class Bare(Clip):
+        @property
+        def stem(self):
+            return self.youtube_id
+
+    clips = [Bare(*clip.row) for clip in VAL]
+    write_clips(tmp_path / "val", clips[:-1], layout)
+    write_annotations(tmp_path / "val.csv", clips, "val")
+    # The last two are of one video, and nothing says which of them such a file is.
+    assert both(data_dir=str(tmp_path)) == {"validation": rows_of(clips[:-2])}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_other_files_beside_the_clips_are_no_clips(tmp_path, layout):
+    data_dir = write_tree(tmp_path, layout, clips={"validation": VAL})
+    folder = data_dir / "val"
+    for name in ("README.txt", ".DS_Store", "._" + VAL[0].file_name, "list.csv", VAL[0].file_name + ".part"):
+        (folder / name).write_bytes(b"no clip")
+        if layout in FILE_LAYOUTS[:2]:
+            (folder / kinetics.LABELS["700"][0] / name).parent.mkdir(exist_ok=True)
+            (folder / kinetics.LABELS["700"][0] / name).write_bytes(b"no clip")
+    assert both(data_dir=str(data_dir)) == {"validation": rows_of(VAL)}
+
+
+# ---- What is absent, too much, empty or not ours to change
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_clips_that_are_absent_or_not_annotated_are_skipped_counted_and_named(tmp_path, layout, caplog):
+    caplog.set_level(logging.INFO, logger="datasets.kinetics")
+    annotated = [*VAL, Clip("zumba", "absentabsen", 1, 11), Clip("zumba", "-bsentabsen", 2, 12)]
+    present = [*VAL, Clip("zumba", "unannotated", 3, 13)]
+    write_clips(tmp_path / "val", present, layout)
+    write_annotations(tmp_path / "val.csv", annotated, "val")
+    assert rows(load(data_dir=str(tmp_path), split="validation")) == rows_of(VAL)
+    (report,) = [message for message in warnings(caplog) if "without a file" in message]
+    assert f"{len(VAL)} of {len(annotated)} clips" in report
+    assert "annotated without a file: 2 (absentabsen_000001_000011, -bsentabsen_000002_000012)" in report
+    if layout in FILE_LAYOUTS:
+        assert "files not annotated or not asked for: 1 (unannotated_000003_000013)" in report
+    else:
+        assert any(re.search(r"part_1.*\b1 others", record.getMessage()) for record in caplog.records)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_an_absent_clip_raises_where_that_is_asked_for(tmp_path, layout):
+    write_clips(tmp_path / "val", VAL, layout)
+    write_annotations(tmp_path / "val.csv", [*VAL, Clip("zumba", "absentabsen", 1, 11)], "val")
+    # `datasets` wraps what its writers raise.
+    with pytest.raises(OSError, match=r"1 of 9 annotated clips of the validation split are absent: absentabsen_0000"):
+        load(data_dir=str(tmp_path), on_missing="raise")
+    write_annotations(tmp_path / "val.csv", VAL, "val")
+    assert rows(load(data_dir=str(tmp_path), split="validation", on_missing="raise")) == rows_of(VAL)
+
+
+@pytest.mark.parametrize("layout", FILE_LAYOUTS)
+def test_an_absent_clip_raises_before_a_stream_of_a_tree_begins(tmp_path, layout):
+    write_clips(tmp_path / "val", VAL, layout)
+    write_annotations(tmp_path / "val.csv", [*VAL, Clip("zumba", "absentabsen", 1, 11)], "val")
+    with pytest.raises(FileNotFoundError, match="absentabsen_000001_000011"):
+        load(data_dir=str(tmp_path), on_missing="raise", streaming=True)
+
+
+def test_absent_clips_cannot_raise_in_a_stream_of_archives_and_the_error_says_so(tmp_path):
+    data_dir = write_tree(tmp_path, ".tar.gz", clips={"validation": VAL})
+    with pytest.raises(ValueError, match="on_missing='raise' cannot hold while archives are streamed"):
+        load(data_dir=str(data_dir), on_missing="raise", streaming=True)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("content", ["empty", "truncated"])
+def test_clips_that_cannot_be_decoded_pass_through_untouched(tmp_path, layout, content):
+    broken = Clip("zumba", "brokenclip0", 1, 11, content=b"\0\0\0\x18ftyp")
+    if content == "empty":
+        object.__setattr__(broken, "content", b"")
+    data_dir = write_tree(tmp_path, layout, clips={"validation": [*VAL[:4], broken, *VAL[4:]]})
+    assert both(data_dir=str(data_dir)) == {"validation": rows_of([*VAL, broken])}
+
+
+def state_of(folder):
+    return {path: (path.lstat().st_mtime_ns, path.lstat().st_size) for path in [folder, *folder.rglob("*")]}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_read_only_data_dir_is_enough_and_nothing_in_it_changes(tmp_path, layout):
+    data_dir = write_tree(tmp_path / "tree", layout)
+    for path in data_dir.rglob("*"):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    data_dir.chmod(0o555)
+    before = state_of(data_dir)
+    assert both(data_dir=str(data_dir)) == {split: rows_of(clips) for split, clips in CLIPS.items()}
+    # The superuser writes where the mode forbids it.
+    assert state_of(data_dir) == before
+    for path in [data_dir, *data_dir.rglob("*")]:
+        path.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    "place", ["replacement", "replacement/replacement_for_corrupted_k400", "replacement_for_corrupted_k400"]
+)
+@pytest.mark.parametrize("layout", FILE_LAYOUTS)
+def test_400_takes_the_extracted_replacements_instead_of_the_clips_they_replace(tmp_path, layout, place):
+    clips = CLIPS["train"]
+    data_dir = write_tree(tmp_path, layout, clips={"train": clips})
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / place / clips[0].file_name).write_bytes(b"the better clip")
+    better = [Clip(*clips[0].row, content=b"the better clip"), *clips[1:]]
+    assert both("400", data_dir=str(data_dir)) == {"train": rows_of(better, "400")}
+    assert both("700", data_dir=str(data_dir)) == {"train": rows_of(clips, "700")}
+
+
+@pytest.mark.parametrize("place", ["replacement", "train"])
+def test_400_takes_the_replacements_from_their_archive_where_the_public_script_puts_it(tmp_path, place):
+    clips = CLIPS["train"]
+    data_dir = write_tree(tmp_path, ".tar.gz", clips={"train": clips})
+    (tmp_path / place).mkdir(exist_ok=True)
+    name = "replacement_for_corrupted_k400"
+    better = [Clip(*clips[5].row, content=b"the better clip"), *clips[:5], *clips[6:]]
+    archive = tar_gz({f"{name}/{clips[5].file_name}": better[0].content})
+    (tmp_path / place / f"{name}.tgz").write_bytes(archive)
+    assert both("400", data_dir=str(data_dir)) == {"train": rows_of(better, "400")}
+
+
+def test_an_empty_data_dir_is_an_error_that_says_what_it_should_hold(tmp_path):
+    (tmp_path / "some").mkdir()
+    with pytest.raises(
+        FileNotFoundError, match=r"no clips of kinetics 700 in .*it should hold train, val.*it holds some"
+    ):
+        load(data_dir=str(tmp_path))
+
+
+def test_a_data_dir_that_is_none_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"data_dir=.*nowhere' .*is not a directory"):
+        load(data_dir=str(tmp_path / "nowhere"))
+
+
+def test_flat_clips_without_annotations_say_which_annotations_are_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(kinetics.HttpFile, "backoff_seconds", 0.0)
+    write_tree(tmp_path, "flat", clips={"validation": VAL}, annotations=None)
+    # The published edition is the default; here nothing answers.
+    with pytest.raises(OSError, match=r"127\.0\.0\.1:9/"):
+        load(data_dir=str(tmp_path), mirror="http://127.0.0.1:9")
+
+
+def test_a_tree_of_more_clips_than_shards_loses_none(tmp_path):
+    clips = clips_of("train", 2500)
+    data_dir = write_tree(tmp_path, "flat", clips={"train": clips})
+    assert both(data_dir=str(data_dir)) == {"train": rows_of(clips)}
+    os.remove(data_dir / "train" / clips[1234].file_name)
+    assert len(load(data_dir=str(data_dir), split="train")) == 2499
