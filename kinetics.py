@@ -71,17 +71,22 @@ __all__ = [
     "annotation_file",
     "archive_urls",
     "clip_name",
+    "clip_names",
     "embed_bytes",
+    "find_annotations",
     "find_label",
     "from_torchvision",
     "label_indices",
+    "list_directory",
     "map_index",
     "map_label",
     "read_annotations",
     "read_archive",
     "read_split",
+    "replacement_directories",
     "select_clips",
     "size_of",
+    "split_directories",
     "to_torchvision",
 ]
 
@@ -473,7 +478,7 @@ def _compare_with_csv(path: str) -> None:
         )
 
 
-def _clip_names(table: pa.Table) -> pa.Array:
+def clip_names(table: pa.Table) -> pa.Array:
     """File names without suffix (string) of the rows of a table; the vector form of `clip_name`."""
 
     def digits(name: str) -> Any:
@@ -483,8 +488,11 @@ def _clip_names(table: pa.Table) -> pa.Array:
     return names.combine_chunks() if isinstance(names, pa.ChunkedArray) else names
 
 
-def _find_annotations(directory: str, split: str) -> str | None:
-    """The annotation file of a split in a directory: `train.csv` and the like first, then `*_train.csv`, CSV first."""
+def find_annotations(directory: str, split: str) -> str | None:
+    """The annotation file of a split in a directory: `train.csv` and the like first, then `*_train.csv`, CSV first.
+
+    None where there is none. Raises ValueError where several are as good.
+    """
     if not os.path.isdir(directory):
         return None
     found: dict[tuple[str, bool], list[str]] = {}
@@ -910,7 +918,7 @@ def annotation_file(
                 continue
         raise FileNotFoundError(f"no annotations of the {split} split at {where}: tried {', '.join(names)} + .csv")
     if os.path.isdir(where):
-        found = _find_annotations(where, split)
+        found = find_annotations(where, split)
         if found is None:
             raise FileNotFoundError(f"no annotation file of the {split} split in {where}, such as {split}.csv")
         return found
@@ -982,7 +990,7 @@ def select_clips(
 
 def _limited(table: pa.Table, limit: int, seed: int) -> pa.Table:
     """At most `limit` rows of each label, chosen by a hash of seed and clip name, in the order of the table."""
-    names = _clip_names(table).to_pylist()
+    names = clip_names(table).to_pylist()
     labels = table["label"].to_pylist()
     taken: dict[int, int] = {}
     rows = []
@@ -1010,7 +1018,7 @@ class _Wanted:
 
     @functools.cached_property
     def names(self) -> pa.Array:
-        return _clip_names(self.table)
+        return clip_names(self.table)
 
     @functools.cached_property
     def _rows(self) -> dict[str, int]:
@@ -1126,12 +1134,13 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode("utf-8")).hexdigest()[:16]
 
 
-def _split_directories(data_dir: str, split: str) -> list[str]:
+def split_directories(data_dir: str, split: str) -> list[str]:
+    """The directories in `data_dir` that hold a split: of its spellings ("val", "validate", ...) those that exist."""
     names = [name for name, meaning in _SPLIT_SPELLINGS.items() if meaning == split]
     return [f"{data_dir}/{name}" for name in names if os.path.isdir(f"{data_dir}/{name}")]
 
 
-def _list_directory(directory: str) -> tuple[list[str], list[str]]:
+def list_directory(directory: str) -> tuple[list[str], list[str]]:
     """Paths of the clips in a directory and in the directories in it, and those of the archives in it."""
     clips, archives = [], []
     with os.scandir(directory) as entries:
@@ -1151,8 +1160,8 @@ def _tree_state(data_dir: str) -> list[tuple[str, int, int]]:
 
     A directory's time changes with its entries, so that the clips themselves need no look.
     """
-    directories = [data_dir, data_dir + "/annotations", *_replacement_directories(data_dir)]
-    return _state_of(directories + [path for split in SPLITS for path in _split_directories(data_dir, split)])
+    directories = [data_dir, data_dir + "/annotations", *replacement_directories(data_dir)]
+    return _state_of(directories + [path for split in SPLITS for path in split_directories(data_dir, split)])
 
 
 def _state_of(paths: list[str]) -> list[tuple[str, int, int]]:
@@ -1166,7 +1175,7 @@ def _state_of(paths: list[str]) -> list[tuple[str, int, int]]:
     return sorted(state)
 
 
-def _replacement_directories(data_dir: str) -> list[str]:
+def replacement_directories(data_dir: str) -> list[str]:
     """Where the public scripts put the replacements of 400, as an archive or extracted, if anywhere."""
     names = ("replacement", "replacement/replacement_for_corrupted_k400", "replacement_for_corrupted_k400")
     return [f"{data_dir}/{name}" for name in names if os.path.isdir(f"{data_dir}/{name}")]
@@ -1336,6 +1345,10 @@ class Kinetics(datasets.ArrowBasedBuilder):
             splits=splits,
         )
 
+    def get_exported_dataset_info(self) -> datasets.DatasetInfo:
+        # `datasets` 3 takes what lies in a dataset_infos.json beside a builder for facts about every load of it.
+        return datasets.DatasetInfo()
+
     def _decode_as_asked(self, info: datasets.DatasetInfo) -> datasets.DatasetInfo:
         decode, problem = self.config.decode, None
         if decode is not False:
@@ -1383,8 +1396,8 @@ class Kinetics(datasets.ArrowBasedBuilder):
         config = self.config
         paths: list[str] = []
         archives: list[str] = []
-        for directory in _split_directories(config.data_dir, split):
-            clips, tars = _list_directory(directory)
+        for directory in split_directories(config.data_dir, split):
+            clips, tars = list_directory(directory)
             paths += clips
             archives += tars
         if not paths and not archives:
@@ -1409,9 +1422,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
             replacements = None
             if config.name == "400" and split == "train":
                 name = _REPLACEMENTS.rpartition("/")[2]
-                beside = [
-                    f"{folder}/{name}" for folder in [config.data_dir, *_replacement_directories(config.data_dir)]
-                ]
+                beside = [f"{folder}/{name}" for folder in [config.data_dir, *replacement_directories(config.data_dir)]]
                 archives += filter(os.path.isfile, beside)
                 replacements = next((path for path in archives if path.endswith("/" + name)), None)
             return _Archives(wanted, sorted(archives), replacements, cache)
@@ -1427,8 +1438,8 @@ class Kinetics(datasets.ArrowBasedBuilder):
     def _replace(self, by_stem: dict[str, str]) -> None:
         """Puts the extracted replacements of 400, beside the splits, in the place of the clips that they replace."""
         originals = {stem[:11]: stem for stem in by_stem}
-        for directory in _replacement_directories(self.config.data_dir):
-            for clip in _list_directory(directory)[0]:
+        for directory in replacement_directories(self.config.data_dir):
+            for clip in list_directory(directory)[0]:
                 by_stem[originals.get(_stem(clip)[:11], _stem(clip))] = clip
 
     def _public_clips(self, split: str, cache: DownloadCache) -> _Archives | None:
@@ -1446,9 +1457,9 @@ class Kinetics(datasets.ArrowBasedBuilder):
         path = None
         if config.annotations is None and config.data_dir is not None:
             for directory in (config.data_dir + "/annotations", config.data_dir):
-                path = path or _find_annotations(directory, split)
+                path = path or find_annotations(directory, split)
         in_classes = by_stem and not any(
-            path.rpartition("/")[0] in _split_directories(config.data_dir, split) for path in by_stem.values()
+            path.rpartition("/")[0] in split_directories(config.data_dir, split) for path in by_stem.values()
         )
         if path is None and config.annotations is None and in_classes:
             table = _rows_of_names(by_stem, config.name)
@@ -1538,7 +1549,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
                     if entry.name.startswith(f"{self.dataset_name}-{split_generator.name}")
                 ]
             )
-            missing = pc.invert(pc.is_in(source.wanted.names, value_set=_clip_names(keys)))
+            missing = pc.invert(pc.is_in(source.wanted.names, value_set=clip_names(keys)))
             self._report(split_generator.name, len(source.wanted), source.wanted.names.filter(missing).to_pylist(), [])
 
     def _generate_tables(self, shards: list[Any], source: Any) -> Iterator[tuple[tuple[int, int], pa.Table]]:
