@@ -573,9 +573,9 @@ class ArchiveError(OSError):
 class HttpFile(io.RawIOBase):
     """A file on a web server, read front to back once, which outlives dropped connections.
 
-    After an error it waits (0.5 s, doubling, with jitter; or what the server asks for) and goes on by Range at the
-    byte where it stopped; where a server ignores Range it skips what it had. `size` is the length in bytes, None
-    where the server does not tell. Buffers nothing itself: wrap it in `io.BufferedReader` for small reads.
+    After an error it waits (0.5 s, doubling, with jitter; or what the server asks for, at most 10 min) and goes on by
+    Range at the byte where it stopped; where a server ignores Range it skips what it had. `size` is the length in
+    bytes, None where the server does not tell. Buffers nothing itself: wrap it in `io.BufferedReader` for small reads.
 
     `start` is the byte to begin at, for a reader that has what lies before it, and `etag` the file's then.
 
@@ -586,6 +586,7 @@ class HttpFile(io.RawIOBase):
     retries = 6
     backoff_seconds = 0.5
     timeout_seconds = 30.0
+    longest_wait_seconds = 600.0
 
     def __init__(self, url: str, *, start: int = 0, etag: str | None = None):
         self.url = url
@@ -631,6 +632,7 @@ class HttpFile(io.RawIOBase):
                 }
                 raise kind.get(error.code, OSError)(f"{self.url}: HTTP {error.code} {error.reason}") from None
             wait = _seconds_asked(error.headers.get("Retry-After", ""))
+            wait = None if wait is None else min(wait, self.longest_wait_seconds)
             reason = f"HTTP {error.code} {error.reason}"
         except (http.client.HTTPException, ConnectionError, TimeoutError, urllib.error.URLError) as error:
             reason = str(error) or type(error).__name__
@@ -722,6 +724,7 @@ class _Forward:
         self._file = file
         self._position = 0
         self.header_bytes = 0
+        self.last_header = b""
         self._ready = memoryview(b"")
         compressed = file.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
         self._inflate = zlib.decompressobj(31) if compressed else None
@@ -738,7 +741,8 @@ class _Forward:
         self.header_bytes += size
         if self.header_bytes > _MAX_HEADER_BYTES:
             raise tarfile.ReadError(f"a header of over {_MAX_HEADER_BYTES:,} bytes")
-        return self.take(size)
+        self.last_header = self.take(size)
+        return self.last_header
 
     def take(self, size: int) -> bytes:
         parts, missing = [], size
@@ -795,21 +799,19 @@ def read_archive(
                     on_refused(member.name, refused)
                 elif refused:
                     _logger.warning(f"{name}: refused member {member.name!r}: {refused}")
-                elif _is_clip(member.name.rpartition("/")[2]):
+                elif member.isreg() and _is_clip(member.name.rpartition("/")[2]):
                     # The stream stands at the member's bytes; tarfile's own file object would copy them again.
                     data = stream.take(member.size)
                     if len(data) != member.size:
                         raise EOFError(f"{member.name} has {len(data):,} of {member.size:,} bytes")
                     yield member.name, data
-        # tarfile takes a damaged or missing header for the end, which is two blocks of zeros or more, of which it
-        # has read one. The rest of them also brings gzip to its checksum.
-        rest = 0
-        for block in iter(lambda: stream.take(1 << 16), b""):
+        # tarfile takes a damaged or a missing header for the end, which is blocks of zeros. Reading them to the last
+        # also brings gzip to its checksum.
+        if len(stream.last_header) < tarfile.BLOCKSIZE:
+            raise EOFError("no end mark")
+        for block in (stream.last_header, *iter(lambda: stream.take(1 << 16), b"")):
             if block.strip(b"\0"):
                 raise tarfile.ReadError("a damaged header")
-            rest += len(block)
-        if rest < tarfile.BLOCKSIZE:
-            raise EOFError("no end mark")
     except (tarfile.TarError, EOFError, zlib.error, ValueError, RecursionError) as error:
         # The last two: numbers that are none, and headers of headers of headers.
         raise ArchiveError(
