@@ -725,9 +725,12 @@ class _Forward:
         self._position = 0
         self.header_bytes = 0
         self.last_header = b""
-        self._ready = memoryview(b"")
-        compressed = file.peek(2)[:2] == b"\x1f\x8b"  # type: ignore[attr-defined]
-        self._inflate = zlib.decompressobj(31) if compressed else None
+        magic = file.read(2)  # not peek, which gives one byte where a connection breaks after it
+        self._ready = memoryview(magic)
+        self._inflate = None
+        if magic == b"\x1f\x8b":
+            self._inflate = zlib.decompressobj(31)
+            self._ready = memoryview(self._inflate.decompress(magic))
 
     def tell(self) -> int:
         return self._position
@@ -1119,12 +1122,8 @@ class _Archives:
         with FileLock(path + ".lock"):
             if not os.path.exists(path):
                 _logger.warning(f"{self._replacements}: reading once which clips it replaces")
-                try:
-                    with _open_binary(self._replacements) as file:
-                        names = [name for name, _ in read_archive(file, name=self._replacements)]
-                except FileNotFoundError as error:
-                    _logger.warning(f"no clips are replaced: {error}")
-                    names = []
+                with _open_binary(self._replacements) as file:
+                    names = [name for name, _ in read_archive(file, name=self._replacements)]
                 with open(path + ".incomplete", "w", encoding="utf-8") as file:
                     json.dump(sorted(name.rpartition("/")[2][:11] for name in names), file)
                 os.replace(path + ".incomplete", path)
@@ -1450,7 +1449,11 @@ class Kinetics(datasets.ArrowBasedBuilder):
         if wanted is None:
             return None
         urls = archive_urls(config.name, split, classes=config.classes, mirror=config.mirror)
-        replacements = urls[0] if config.name == "400" and split == "train" else None
+        replacements = next((url for url in urls if url.endswith(_REPLACEMENTS)), None)
+        if replacements is not None and not _is_there(replacements):
+            _logger.warning(f"kinetics 400 train: no clips are replaced, since the mirror has no {replacements}")
+            urls.remove(replacements)
+            replacements = None
         return _Archives(wanted, urls, replacements, cache)
 
     def _wanted(self, split: str, cache: DownloadCache, by_stem: dict[str, str]) -> _Wanted | None:
@@ -1566,6 +1569,16 @@ def _read_keys(path: str) -> pa.Table:
         return pa.parquet.read_table(path, columns=columns)
     with pa.memory_map(path) as file:
         return pa.ipc.open_stream(file).read_all().select(columns)
+
+
+def _is_there(url: str) -> bool:
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=30).close()
+    except urllib.error.HTTPError as error:
+        return error.code != 404
+    except (OSError, http.client.HTTPException) as error:
+        _logger.info(f"{url}: {error}")  # reading it will retry, or say what is wrong
+    return True
 
 
 def size_of(url: str) -> int:

@@ -7,13 +7,14 @@ load comes from the clips as they were made, never from the code under test.
 import csv
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import datasets
 import pytest
-from mirror import tar, tar_gz
+from mirror import tar, tar_gz, write_mirror
 
 import kinetics
 
@@ -147,6 +148,31 @@ def write_tree(
         if annotations:
             write_annotations(data_dir / annotations.format(folder), of_split, folder)
     return data_dir
+
+
+# ---- The public mirror
+
+SHORT = {"train": "train", "validation": "val", "test": "test"}
+
+
+def write_public(root: Path, release: str, clips: Mapping[str, Sequence[Clip]] = CLIPS, **options: Any) -> Path:
+    """Lays out `clips` of each split in two archives on a mirror, with annotations of them all.
+
+    The archive of replacements of 400 is there and empty, as long as `replacement` is not given.
+    """
+    archives = {}
+    for split, of_split in clips.items():
+        parts = {"part_0": of_split[:3], "part_1": of_split[3:]}
+        archives[SHORT[split]] = {name: {clip.file_name: clip.content for clip in part} for name, part in parts.items()}
+    annotations = {SHORT[split]: [clip.row for clip in of_split] for split, of_split in clips.items()}
+    if release == "400":
+        options.setdefault("replacement", {})
+    return write_mirror(root, release, archives, **{"annotations": annotations, **options})
+
+
+def noisy(clips: Iterable[Clip], size: int) -> list[Clip]:
+    """`clips` with `size` bytes each that do not compress."""
+    return [replace(clip, content=Random(clip.stem).randbytes(size)) for clip in clips]
 
 
 # ---- Loaded and expected rows
