@@ -498,6 +498,15 @@ def write_deepmind(root: Path | str, release: str, annotations: Mapping[str, Seq
     return path
 
 
+def write_video(root: Path | str, youtube_id: str, content: bytes) -> Path:
+    """Writes /videos/<id>.mp4 and, for yt-dlp's generic extractor to find it, the page /watch/<id>.html around it."""
+    path = Path(root) / "videos" / f"{youtube_id}.mp4"
+    page = f'<!doctype html><title>{youtube_id}</title><video src="/videos/{youtube_id}.mp4"></video>\n'
+    _write(path, content)
+    _write(Path(root) / "watch" / f"{youtube_id}.html", page.encode())
+    return path
+
+
 def annotation_csv(rows: Sequence[Row], split: str, *, is_cc: bool = False) -> bytes:
     """The annotation file of one split; `split` is what its last column says, `is_cc` CVDF's extra one."""
     buffer = io.StringIO()

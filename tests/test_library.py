@@ -5,7 +5,7 @@ import pickle
 import datasets
 import pytest
 from datasets import concatenate_datasets, get_dataset_config_names, get_dataset_split_names, load_dataset_builder
-from trees import CLIPS, LAYOUTS, clips_of, load, ordered_rows, rows, rows_of, write_tree
+from trees import CLIPS, FEW_LAYOUTS, clips_of, load, ordered_rows, rows, rows_of, write_tree
 
 import kinetics
 from kinetics import LABELS, RELEASES
@@ -201,7 +201,7 @@ def test_torch_format(torch, data_dir):
 # ---- Pickling and processes
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("layout", FEW_LAYOUTS)
 def test_builder_dataset_and_stream_survive_pickling(tmp_path, layout):
     data_dir = str(write_tree(tmp_path, layout))
     builder = pickle.loads(pickle.dumps(load_dataset_builder("kinetics", "700", data_dir=data_dir, decode=False)))
@@ -222,11 +222,10 @@ def test_a_pickled_stream_is_small(tmp_path):
     assert len(pickle.dumps(stream)) < 3 * names
 
 
-@pytest.mark.parametrize("layout", ["class folders", "flat", ".tar.gz", ".tar"])
+@pytest.mark.parametrize("layout", FEW_LAYOUTS)
 def test_two_processes_build_the_same(tmp_path, layout):
-    data_dir = str(write_tree(tmp_path, layout))
-    found = load(data_dir=data_dir, num_proc=2)
-    assert {split: rows(ds) for split, ds in found.items()} == {s: rows_of(clips) for s, clips in CLIPS.items()}
+    data_dir = str(write_tree(tmp_path, layout, clips={"train": TRAIN}))
+    assert rows(load(data_dir=data_dir, split="train", num_proc=2)) == rows_of(TRAIN)
 
 
 def test_map_and_filter_in_two_processes(train):

@@ -17,10 +17,18 @@ CLIPS = clips_of("train", 25)
 
 @pytest.fixture(params=["tree", "archives", "mirror", "bad mirror"])
 def make(request, tmp_path, monkeypatch):
-    """Makes the same stream of 25 clips again and again: of 25 files, or of 5 archives."""
+    """Makes the same stream of 25 clips, of 25 files or of 5 archives, again and again: copies of one, or anew."""
+
+    def maker(*arguments, **options):
+        def make(anew=False):
+            return load(*arguments, split="train", streaming=True, **options) if anew else copy.deepcopy(first)
+
+        first = make(anew=True)
+        return make
+
     if request.param == "tree":
         data_dir = str(write_tree(tmp_path, clips={"train": CLIPS}))
-        yield lambda: load(data_dir=data_dir, split="train", streaming=True)
+        yield maker(data_dir=data_dir)
         return
     parts = {f"part_{number}": CLIPS[5 * number : 5 * number + 5] for number in range(5)}
     members = {name: {clip.file_name: clip.content for clip in part} for name, part in parts.items()}
@@ -29,13 +37,13 @@ def make(request, tmp_path, monkeypatch):
         for name, content in members.items():
             (tmp_path / "train" / f"{name}.tar.gz").write_bytes(tar_gz(content))
         write_annotations(tmp_path / "train.csv", CLIPS, "train")
-        yield lambda: load(data_dir=str(tmp_path), split="train", streaming=True)
+        yield maker(data_dir=str(tmp_path))
         return
     monkeypatch.setattr(kinetics.HttpFile, "backoff_seconds", 0.001)
     write_mirror(tmp_path, "700-2020", {"train": members}, annotations={"train": [clip.row for clip in CLIPS]})
     faults = [Fault("cut", "*/part_*", at=200, relative=True, probability=0.5), Fault("status", probability=0.1)]
     with Mirror(tmp_path, faults=faults if request.param == "bad mirror" else []) as mirror:
-        yield lambda: load("700-2020", split="train", splits=["train"], mirror=mirror.url, streaming=True)
+        yield maker("700-2020", splits=["train"], mirror=mirror.url)
 
 
 # ---- Shards
@@ -80,7 +88,7 @@ def test_shuffling_moves_clips_and_loses_none(make):
 
 def test_a_stream_may_be_read_again(make):
     stream = make()
-    assert ordered_rows(stream) == ordered_rows(stream) == ordered_rows(make())
+    assert ordered_rows(stream) == ordered_rows(stream) == ordered_rows(make(anew=True))
 
 
 # ---- Going on
@@ -89,12 +97,12 @@ def test_a_stream_may_be_read_again(make):
 def test_a_resumed_stream_yields_exactly_what_was_left_at_every_position(make):
     whole = ordered_rows(make())
     assert sorted(whole) == rows_of(CLIPS)
-    fresh, stream = make(), make()
+    stream = make()
     iterator = iter(stream)
     for position in range(1, len(CLIPS) + 1):
         next(iterator)
         state = json.loads(json.dumps(stream.state_dict()))  # as a checkpoint keeps it
-        again = copy.deepcopy(fresh)
+        again = make(anew=position % 8 == 0)
         again.load_state_dict(state)
         assert ordered_rows(again) == whole[position:]
 

@@ -31,10 +31,9 @@ def run(script):
     return run
 
 
-@pytest.mark.parametrize("annotations", ["annotations/{}.csv", "{}.csv"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_gives_the_rows_of_the_registered_builder(run, tmp_path, layout, annotations):
-    data_dir = str(write_tree(tmp_path / "tree", layout, annotations=annotations))
+def test_every_layout_gives_the_rows_of_the_registered_builder(run, tmp_path, layout):
+    data_dir = str(write_tree(tmp_path / "tree", layout))
     expected = {split: rows_of(clips) for split, clips in CLIPS.items()}
     for streaming in (False, True):
         scripted = run(data_dir=data_dir, streaming=streaming)

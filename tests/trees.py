@@ -104,6 +104,8 @@ def write_clips(folder: Path, clips: Iterable[Clip], layout: str) -> None:
 FILE_LAYOUTS = ("class folders", "torchvision folders", "flat")
 ARCHIVE_LAYOUTS = (".tar.gz", ".tgz with ./", ".tar", ".tar.gz of class folders", ".tar of class folders")
 LAYOUTS = FILE_LAYOUTS + ARCHIVE_LAYOUTS
+# One of each way through the code, for tests of something else.
+FEW_LAYOUTS = ("class folders", "flat", ".tar.gz")
 
 
 # ---- Annotation files
