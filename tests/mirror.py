@@ -36,10 +36,11 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import quote, unquote
 
-Kind = Literal["status", "cut", "stall", "wrong_length", "corrupt", "ignore_range", "chunked", "changed"]
+Kind = Literal["status", "cut", "stall", "slow", "wrong_length", "corrupt", "ignore_range", "chunked", "changed"]
 
 _SENDFILE_BYTES = 4 << 20  # also how often `Request.sent` moves
 _READ_BYTES = 256 << 10  # where bytes pass through Python: chunked and corrupt bodies
+_SLOW_BYTES = 32 << 10
 _SETTLE_SECONDS = 0.5
 
 
@@ -50,6 +51,7 @@ class Fault:
     status        answers `code`, with `retry_after` (seconds, or an HTTP date) if given
     cut           closes before byte `at`, though Content-Length promised it; with `reset` by RST, not FIN
     stall         sends nothing from byte `at` on, waits `seconds`, closes
+    slow          sends `bytes_per_second` on this connection
     wrong_length  `by` > 0: Content-Length is `by` too large, the body ends early and orderly;
                   `by` < 0: the file is `-by` bytes shorter on the server, and every header agrees with that
     corrupt       byte `at` has all its bits flipped
@@ -78,6 +80,7 @@ class Fault:
     code: int = 503
     retry_after: str | float | None = None
     seconds: float = 30.0
+    bytes_per_second: float = 1_000_000.0
     by: int = 0
     reset: bool = False
     other: str | None = None
@@ -288,7 +291,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                 start, stop, partial = *window, True
                 if start >= stop:
                     return self._refuse(request, 416, {"Content-Range": f"bytes */{size}"})
-            faults |= mirror._draw(request, "chunked")
+            faults |= mirror._draw(request, "chunked", "slow")
             if request.method == "GET":
                 faults |= mirror._draw(request, "cut", "stall", "corrupt", start=start, stop=stop)
 
@@ -327,6 +330,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         end = min(ends, default=stop)
         flip = faults["corrupt"].position(start) if "corrupt" in faults else -1
         chunked = "chunked" in faults
+        slow = faults.get("slow")
         position = start
         while position < end:
             if chunked or position <= flip < end:
@@ -336,13 +340,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
                     block[flip - position] ^= 0xFF
                 self.connection.sendall(b"%x\r\n%b\r\n" % (sent, bytes(block)) if chunked else block)
             else:
-                count = min(end - position, _SENDFILE_BYTES)
+                count = min(end - position, _SENDFILE_BYTES if slow is None else _SLOW_BYTES)
                 sent = os.sendfile(self.connection.fileno(), file, position, count)
             if sent == 0:  # the file shrank under us: the client must see a short body, not wait
                 self.close_connection = True
                 return
             position += sent
             request.sent += sent
+            if slow is not None:
+                self.server.mirror._stopping.wait(sent / slow.bytes_per_second)
         ending = ends.get(end)
         if ending is None:
             if chunked:

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import Clip, json_entry, load, write_annotations, write_tree
 
 from kinetics import ANNOTATION_SCHEMA, LABELS, clip_name, read_annotations
+from trees import Clip, json_entry, load, write_annotations, write_tree
 
 # File of the real data -> rows, videos with several clips, split, release: its README.
 FILES = {

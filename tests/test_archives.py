@@ -11,10 +11,10 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mirror import tar, tar_gz
-from trees import CLIPS, load, rows, rows_of, write_annotations, write_clips
 
 from kinetics import read_archive
+from mirror import tar, tar_gz
+from trees import CLIPS, load, rows, rows_of, write_annotations, write_clips
 
 # Sizes around tar's blocks of 512 bytes, none among them.
 SIZES = (700, 0, 1, 511, 512, 513, 3000, 1024, 0)

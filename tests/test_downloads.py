@@ -11,10 +11,10 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from mirror import Fault, Mirror
-from trees import CLIPS, Clip, load, noisy, rows, rows_of, write_public
 
 import kinetics
+from mirror import Fault, Mirror
+from trees import CLIPS, Clip, load, noisy, rows, rows_of, write_public
 
 VAL = noisy(CLIPS["validation"], 40_000)
 Usage = namedtuple("Usage", "total used free")

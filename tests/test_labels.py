@@ -8,7 +8,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from trees import torchvision_folder
 
 from kinetics import (
     LABELS,
@@ -20,6 +19,7 @@ from kinetics import (
     map_label,
     to_torchvision,
 )
+from trees import torchvision_folder
 
 COUNTS = {"400": 400, "600": 600, "700": 700, "700-2020": 700}
 FILES = {"400": "labels_k400.txt", "600": "labels_k600.txt", "700": "labels_k700.txt", "700-2020": "labels_k700.txt"}

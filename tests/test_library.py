@@ -5,10 +5,10 @@ import pickle
 import datasets
 import pytest
 from datasets import concatenate_datasets, get_dataset_config_names, get_dataset_split_names, load_dataset_builder
-from trees import CLIPS, FEW_LAYOUTS, clips_of, load, ordered_rows, rows, rows_of, write_tree
 
 import kinetics
 from kinetics import LABELS, RELEASES
+from trees import CLIPS, FEW_LAYOUTS, clips_of, load, ordered_rows, rows, rows_of, write_tree
 
 TRAIN = CLIPS["train"]
 

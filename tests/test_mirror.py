@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import pytest
+
 from mirror import Fault, Mirror, Row, annotation_csv, spawn, tar, tar_gz, write_deepmind, write_mirror
 
 SIZE = 600_000  # more than one block of the slow path and than one socket buffer

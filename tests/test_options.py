@@ -8,6 +8,9 @@ from collections import Counter
 import datasets
 import pyarrow.parquet
 import pytest
+
+import kinetics
+from kinetics import LABELS, embed_bytes
 from trees import (
     CLIPS,
     DATASETS_MAJOR,
@@ -21,9 +24,6 @@ from trees import (
     write_clips,
     write_tree,
 )
-
-import kinetics
-from kinetics import LABELS, embed_bytes
 
 VAL = CLIPS["validation"]
 

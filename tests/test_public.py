@@ -5,11 +5,11 @@ import re
 
 import datasets
 import pytest
-from mirror import Fault, Mirror, tar_gz, write_deepmind, write_mirror
-from trees import CLIPS, SHORT, Clip, load, noisy, rows, rows_of, torchvision_folder, write_annotations, write_public
 
 import kinetics
 from kinetics import LABELS, RELEASES, archive_urls
+from mirror import Fault, Mirror, tar_gz, write_deepmind, write_mirror
+from trees import CLIPS, SHORT, Clip, load, noisy, rows, rows_of, torchvision_folder, write_annotations, write_public
 
 FOLDERS = {"400": "400", "600": "600", "700": "700_2020", "700-2020": "700_2020"}
 DEEPMIND = {"600": "kinetics600", "700": "kinetics700", "700-2020": "kinetics700_2020", "400": "kinetics400"}

@@ -10,9 +10,9 @@ import datasets
 import pyarrow
 import pyarrow.parquet
 import pytest
-from trees import CLIPS, load, only_scripts, rows, rows_of, write_tree
 
 import kinetics
+from trees import CLIPS, load, only_scripts, rows, rows_of, write_tree
 
 TRAIN = CLIPS["train"]
 

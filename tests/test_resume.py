@@ -7,10 +7,10 @@ from itertools import chain
 
 import pytest
 from datasets.distributed import split_dataset_by_node
-from mirror import Fault, Mirror, tar_gz, write_mirror
-from trees import clips_of, left_after, load, noisy, ordered_rows, rows, rows_of, write_annotations, write_tree
 
 import kinetics
+from mirror import Fault, Mirror, tar_gz, write_mirror
+from trees import clips_of, left_after, load, noisy, ordered_rows, rows, rows_of, write_annotations, write_tree
 
 CLIPS = clips_of("train", 25)
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import datasets
 import pytest
-from mirror import Mirror, write_mirror
-from trees import CLIPS, DATASETS_MAJOR, LAYOUTS, clips_of, left_after, load, ordered_rows, rows, rows_of, write_tree
 
 import kinetics
+from mirror import Mirror, write_mirror
+from trees import CLIPS, DATASETS_MAJOR, LAYOUTS, clips_of, left_after, load, ordered_rows, rows, rows_of, write_tree
 
 pytestmark = pytest.mark.skipif(DATASETS_MAJOR >= 4, reason="datasets 4 and newer run no dataset scripts")
 

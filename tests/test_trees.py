@@ -9,6 +9,8 @@ import unicodedata
 from collections import Counter
 
 import pytest
+
+import kinetics
 from mirror import tar_gz
 from trees import (
     ARCHIVE_LAYOUTS,
@@ -25,8 +27,6 @@ from trees import (
     write_clips,
     write_tree,
 )
-
-import kinetics
 
 VAL = CLIPS["validation"]
 

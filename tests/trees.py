@@ -14,9 +14,9 @@ from typing import Any
 
 import datasets
 import pytest
-from mirror import tar, tar_gz, write_mirror
 
 import kinetics
+from mirror import tar, tar_gz, write_mirror
 
 DATASETS_MAJOR = int(datasets.__version__.split(".")[0])
 only_scripts = pytest.mark.skipif(DATASETS_MAJOR >= 4, reason="datasets 4 and newer run no dataset scripts")

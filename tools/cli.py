@@ -20,7 +20,9 @@ class _Group(TyperGroup):
             message = " ".join(str(error).split())
             Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
             raise typer.Exit(2) from None
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
+            if interrupt.args:  # how to go on
+                Console(stderr=True, soft_wrap=True).print(str(interrupt), markup=False, highlight=False)
             raise typer.Exit(130) from None
 
 
@@ -52,6 +54,75 @@ def demo(
     from kinetics_tools.demo import demo
 
     demo(out)
+
+
+@app.command(
+    epilog='Example: [bold]kinetics download 400 --out k400 --split validation --classes "abseiling,zumba"[/bold]'
+)
+def download(
+    release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
+    out: Annotated[Path, typer.Option(help="Folder of the clips; new, or from an earlier run, which goes on.")],
+    split: Annotated[list[str] | None, typer.Option(help="train, validation or test; may be given again.")] = None,
+    classes: Annotated[str | None, typer.Option(help="Labels, separated by commas; all without.")] = None,
+    max_per_class: Annotated[int | None, typer.Option(help="At most so many clips of each class.")] = None,
+    source: Annotated[str, typer.Option(help="archives or youtube.")] = "archives",
+    workers: Annotated[int, typer.Option(help="How many archives or videos at once.")] = 4,
+    rate_limit: Annotated[str | None, typer.Option(help="Bytes a second over all workers, such as 10MB.")] = None,
+    keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Leave the archives in OUT/archives.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and write nothing.")] = False,
+) -> None:
+    """Fetch clips into OUT/<split>/<class>/. Exit code 1: some could not be fetched; the same command goes on."""
+    from kinetics_tools.download import download
+
+    report = download(
+        release,
+        out,
+        splits=split,
+        classes=classes.split(",") if classes else None,
+        max_clips_per_class=max_per_class,
+        source=source,
+        workers=workers,
+        rate_limit=rate_limit,
+        keep_archives=keep_archives,
+        dry_run=dry_run,
+    )
+    typer.echo("\n".join(report.lines()))
+    raise typer.Exit(0 if dry_run or report.is_complete else 1)
+
+
+@app.command(epilog="Example: [bold]kinetics verify k400 400 --csv clips.csv --overlap 700:train[/bold]")
+def verify(
+    directory: Annotated[Path, typer.Argument(help="Folder with train, val or test.")],
+    release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
+    split: Annotated[list[str] | None, typer.Option(help="train, validation or test; may be given again.")] = None,
+    annotations: Annotated[str | None, typer.Option(help="Folder, file or URL of the annotations.")] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every frame.")] = False,
+    overlap: Annotated[
+        list[str] | None,
+        typer.Option(help="Also list the videos shared with RELEASE:SPLIT, or RELEASE:SPLIT=PATH of annotations."),
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="How many processes; one a core without.")] = None,
+    report: Annotated[Path, typer.Option(help="File for the report as JSON.")] = Path("report.json"),
+    csv: Annotated[Path | None, typer.Option(help="File for a row for each clip.")] = None,
+) -> None:
+    """Hold a tree of clips against the annotations. Exit code 1: a clip is missing, misplaced or no good."""
+    from kinetics_tools.verify import verify
+
+    found = verify(
+        directory,
+        release,
+        splits=split,
+        annotations=annotations,
+        deep=deep,
+        overlaps=overlap or (),
+        workers=workers,
+        report_path=report,
+        csv_path=csv,
+        console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
+    )
+    Console(highlight=False).print(found.table())
+    typer.echo("\n".join(found.lines()))
+    raise typer.Exit(0 if found.is_complete else 1)
 
 
 @app.command(epilog="Example: [bold]kinetics infos[/bold]")

@@ -1,0 +1,53 @@
+"""Downloads that are killed again and again; `make soak` runs them, minutes long."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from kinetics_tools.download import download
+from mirror import Mirror
+from releases import Release, kill_download, ledger_lines, leftovers, made_clips, tree_of
+
+KILLS = 200
+CLIPS = 2_400
+ARCHIVES = 8
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
+    clips = made_clips(CLIPS, size=40_000)
+    each = CLIPS // ARCHIVES
+    parts = {f"part_{number}": clips[number * each : (number + 1) * each] for number in range(ARCHIVES)}
+    # The first clips of two archives lie in a third as well, and the replacements win over all.
+    parts["part_0"] = [*parts["part_0"], *parts["part_5"][:20]]
+    replacement = {clip.file_name: b"the replacement of " + clip.content for clip in clips[::300]}
+    return Release(tmp_path_factory.mktemp("mirror"), "400", {"train": parts}, replacement=replacement).write()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(release: Release, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("undisturbed")
+    with Mirror(release.root) as mirror:
+        assert download("400", out, splits=["train"], mirror=mirror.url).is_complete
+    return tree_of(out)
+
+
+def test_200_kills(release: Release, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with Mirror(release.root) as mirror:
+        killed = kill_download(mirror, out, kills=KILLS, release=release, splits=["train"], workers=3)
+        sent, requests = mirror.bytes_sent("*.t*gz"), mirror.count("*.t*gz", "GET")
+    size = sum(path.stat().st_size for path in release.root.rglob("*.t*gz") if "deepmind" not in str(path))
+    lines = Counter((line["source"], line["key"]) for line in ledger_lines(out) if line["status"] == "complete")
+    print(
+        f"\n{killed.kills} kills in {killed.runs} runs and {killed.seconds:.0f} s of a download of {CLIPS} clips in "
+        f"{ARCHIVES + 1} archives of {size:,} bytes: {requests} requests, {sent:,} bytes sent, "
+        f"{sent - size:,} of them in flight at kills; clips made again {len(killed.rewritten)}, "
+        f"bytes on disk fetched again {len(killed.fetched_again)}, left over {leftovers(out)}"
+    )
+    assert (killed.kills, killed.exit_code) == (KILLS, 0)
+    assert tree_of(out) == undisturbed
+    assert (killed.fetched_again, killed.rewritten) == ([], [])
+    assert max(lines.values()) == 1  # no clip was written twice
+    assert leftovers(out) == []

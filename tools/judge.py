@@ -1,0 +1,145 @@
+"""What each annotated clip of a split is, and each file that is none of them."""
+
+import functools
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import astuple
+from typing import Any
+
+import pyarrow as pa
+
+import kinetics
+from kinetics_tools.inventory import Clip, Inventory
+from kinetics_tools.ledger import Entry
+
+__all__ = ["SHORT_SECONDS", "Judge", "printable"]
+
+SHORT_SECONDS = 0.5  # a clip that lacks more than this of its segment is short
+
+
+class Judge:
+    """Says of each annotated clip, and of each file that is none, what it is."""
+
+    def __init__(
+        self,
+        release: str,
+        trees: Sequence[Inventory],
+        tables: dict[str, pa.Table],
+        duplicates: Sequence[Sequence[Clip]],
+        ledger: dict[tuple[str, str], Entry],
+    ):
+        self._release = release
+        self._tables = tables
+        self._ledger = ledger
+        self._names = {split: kinetics.clip_names(table).to_pylist() for split, table in tables.items()}
+        self._annotated = {split: frozenset(names) for split, names in self._names.items()}
+        self._of_ids = {split: _names_of_ids(names) for split, names in self._names.items()}
+        self._alike = {clip.path: group for group in duplicates for clip in group}
+        # path -> name of the annotated clip that the file is
+        self._owners = {
+            clip.path: name
+            for tree in trees
+            for clip in tree.clips
+            if (name := self._find(tree.split, clip.stem)) is not None
+        }
+
+    def rows(self, tree: Inventory) -> list[tuple[Any, ...]]:
+        """Values for COLUMNS: of each annotated clip of a split in order, then of each unexpected file by path."""
+        split, table = tree.split, self._tables[tree.split]
+        candidates: defaultdict[str, list[Clip]] = defaultdict(list)
+        unexpected: list[tuple[Clip, str]] = []
+        for clip in tree.clips:
+            owner = self._owners.get(clip.path)
+            if owner is None:
+                unexpected.append((clip, self._why_unexpected(split, clip)))
+            else:
+                candidates[owner].append(clip)
+        rows = []
+        columns = [table[name].to_pylist() for name in ("youtube_id", "time_start", "time_end", "label")]
+        for name, youtube_id, start, end, label in zip(self._names[split], *columns, strict=True):
+            shown = (split, name, youtube_id, start, end, kinetics.LABELS[self._release][label] if label >= 0 else None)
+            if name not in candidates:
+                rows.append((*shown, "missing", self._why_missing(split, name), *_no_file()))
+                continue
+            best, *others = sorted(
+                candidates[name],
+                key=lambda clip: (clip.known.error is not None, self._is_misplaced(clip, label), clip.path),
+            )
+            unexpected += [(clip, f"another file of {best.path}") for clip in others]
+            rows.append((*shown, *self._judged(best, name, label, end - start), *_file(best)))
+        for clip, why in sorted(unexpected, key=lambda item: item[0].path):
+            twin = next((other for other in self._alike.get(clip.path, ()) if other is not clip), None)
+            details = [why, clip.known.error, f"same bytes as {twin.path}" if twin else None]
+            detail = "; ".join(filter(None, details))
+            rows.append(
+                (split, printable(clip.stem), None, None, None, None, "unexpected", printable(detail), *_file(clip))
+            )
+        return rows
+
+    def _judged(self, clip: Clip, owner: str, label: int, seconds: float) -> tuple[str, str]:
+        """The status, the first that holds, and all that is wrong."""
+        found, info = [], clip.known.info
+        if clip.known.bytes == 0:
+            found.append(("empty", "has no bytes"))
+        elif clip.known.error is not None:
+            found.append(("unreadable", clip.known.error))
+        for other in self._alike.get(clip.path, ()):
+            if self._owners.get(other.path, owner) != owner:
+                found.append(("duplicate", f"same bytes as {other.path}"))
+                break
+        if self._is_misplaced(clip, label):
+            found.append(("misplaced", f"annotated as {kinetics.LABELS[self._release][label]}"))
+        if info is not None and seconds - info.duration_seconds > SHORT_SECONDS:
+            found.append(("short", f"{info.duration_seconds:.2f} s of {seconds:g} s"))
+        return found[0][0] if found else "present", printable("; ".join(detail for _, detail in found))
+
+    def _is_misplaced(self, clip: Clip, label: int) -> bool:
+        if label < 0 or not clip.folder:
+            return False
+        index = _class_of(clip.folder, self._release)
+        # Archives may have their members in any folder, such as the name of the archive.
+        return index != label and not (clip.in_archive and index is None)
+
+    def _why_missing(self, split: str, name: str) -> str:
+        entry = self._ledger.get((split, name))
+        if entry is None:
+            return ""
+        error = f" ({entry.error['class']}: {entry.error['message']})" if entry.error else ""
+        return printable(f"{entry.status} when it was downloaded{error}")
+
+    def _why_unexpected(self, split: str, clip: Clip) -> str:
+        for other in self._tables:
+            if other != split and self._find(other, clip.stem) is not None:
+                return f"annotated in {other}"
+        return "not annotated"
+
+    def _find(self, split: str, stem: str) -> str | None:
+        """The annotated clip that a file is, as the loader finds it: the id alone is enough where it has one clip."""
+        return stem if stem in self._annotated[split] else self._of_ids[split].get(stem)
+
+
+def _names_of_ids(names: Sequence[str]) -> dict[str, str]:
+    counts = Counter(name[:11] for name in names)
+    return {name[:11]: name for name in names if counts[name[:11]] == 1}
+
+
+@functools.cache
+def _class_of(folder: str, release: str) -> int | None:
+    try:
+        return kinetics.find_label(folder, release)
+    except ValueError:
+        return None
+
+
+def printable(text: str) -> str:
+    """File names may be no text in any encoding."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _file(clip: Clip) -> tuple[Any, ...]:
+    info = clip.known.info
+    return (printable(clip.path), clip.known.bytes, *(astuple(info) if info else (None,) * 7))
+
+
+def _no_file() -> tuple[Any, ...]:
+    return (None,) * 9

@@ -1,0 +1,147 @@
+"""Which videos two sets of annotations share.
+
+The releases were drawn from one pool: a model that was trained on one of them may have seen the videos that another
+holds out. By video, because another segment of the same video shows the same people in the same place.
+
+    >>> from kinetics_tools.overlap import overlap
+    >>> [(one.split, one.videos, len(one.shared)) for one in overlap("k400", "400", "700", "train")]
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import kinetics
+
+__all__ = ["OtherSplit", "Overlap", "find_annotation_file", "overlap", "shared_videos"]
+
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class OtherSplit:
+    """What to compare with.
+
+    Attributes:
+        release, split: such as "700" and "train".
+        annotations: its annotations, or a directory that holds them, itself or in `annotations/`; the published
+            ones if None.
+    """
+
+    release: str
+    split: str
+    annotations: str | None = None
+
+    def __post_init__(self) -> None:
+        kinetics.map_index(0, self.release, self.release)  # raises for an unknown release, and names the nearest
+        if self.split not in kinetics.SPLITS:
+            raise ValueError(f"unknown split {self.split!r} (valid: {', '.join(kinetics.SPLITS)})")
+
+    @classmethod
+    def parse(cls, text: str) -> "OtherSplit":
+        """Of "700:train", or "700:train=k700/annotations". Raises ValueError for anything else."""
+        names, _, annotations = text.partition("=")
+        release, colon, split = names.partition(":")
+        if not colon or not split:
+            raise ValueError(f"{text!r} does not name a release and a split; write it as 700:train or 700:train=PATH")
+        return cls(release, split, annotations or None)
+
+    def table(self) -> pa.Table:
+        """Its annotations, fetched if need be. Raises what `kinetics.annotation_file` and `read_split` raise."""
+        path = find_annotation_file(None, self.release, self.split, annotations=self.annotations)
+        return kinetics.read_split(path, self.release, self.split)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What a split shares with a split of another release, or of its own.
+
+    Attributes:
+        split: the split that was compared.
+        videos: how many videos it has.
+        other: what it was compared with.
+        shared: ids of the videos that are in both, sorted.
+    """
+
+    split: str
+    videos: int
+    other: OtherSplit
+    shared: tuple[str, ...]
+
+    def line(self) -> str:
+        """For people."""
+        examples = ", ".join(self.shared[:_EXAMPLES]) + (", ..." if len(self.shared) > _EXAMPLES else "")
+        return (
+            f"{self.split}: {len(self.shared):,} of {self.videos:,} videos ({len(self.shared) / self.videos:.1%}) are "
+            f"in {self.other.release} {self.other.split}{': ' if examples else ''}{examples}"
+        )
+
+    def values(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "split": self.split,
+            "videos": self.videos,
+            "other_release": self.other.release,
+            "other_split": self.other.split,
+            "shared": len(self.shared),
+            "youtube_ids": list(self.shared),
+        }
+
+
+def overlap(
+    directory: str | os.PathLike[str] | None,
+    release: str,
+    other_release: str,
+    other_split: str,
+    *,
+    splits: Sequence[str] = kinetics.SPLITS,
+    annotations: str | None = None,
+    other_annotations: str | None = None,
+) -> list[Overlap]:
+    """The videos that each of `splits` of a release shares with a split of another; a split is not held to itself.
+
+    Annotations are those in `directory` or, where it has none or is None, the published ones; `annotations` and
+    `other_annotations`, directories, files or URLs, replace them. Raises what `kinetics.annotation_file` and
+    `kinetics.read_split` raise.
+    """
+    other = OtherSplit(other_release, other_split, other_annotations)
+    tables = {}
+    for split in splits:
+        path = find_annotation_file(directory, release, split, annotations=annotations)
+        tables[split] = kinetics.read_split(path, release, split)
+    return shared_videos(tables, release, [other])
+
+
+def shared_videos(tables: dict[str, pa.Table], release: str, others: Iterable[OtherSplit]) -> list[Overlap]:
+    """As `overlap`, of annotations that were read: split -> table of `kinetics.read_split`."""
+    found = []
+    for other in others:
+        ids = other.table()["youtube_id"]
+        for split, table in tables.items():
+            if (release, split) == (other.release, other.split):
+                continue
+            mine = pc.unique(table["youtube_id"])
+            shared = mine.filter(pc.is_in(mine, value_set=ids.combine_chunks()))
+            found.append(Overlap(split, len(mine), other, tuple(sorted(shared.to_pylist()))))
+    return found
+
+
+def find_annotation_file(
+    directory: str | os.PathLike[str] | None, release: str, split: str, *, annotations: str | None = None
+) -> str:
+    """Path of the annotation file of a split.
+
+    It is the one that `annotations` names (a file, a URL, or a directory); else the one in `directory`/annotations
+    or `directory`; else the published one, fetched if need be. Raises what `kinetics.annotation_file` raises.
+    """
+    where = annotations or directory
+    if where is not None and os.path.isdir(where):
+        where = os.fspath(where)
+        found = kinetics.find_annotations(where + "/annotations", split) or kinetics.find_annotations(where, split)
+        if found is not None:
+            return found
+    return kinetics.annotation_file(release, split, annotations=annotations)

@@ -1,0 +1,290 @@
+"""A tree of clips against the annotations: what is there, what is not, and what is there but no good.
+
+    >>> from kinetics_tools.verify import verify
+    >>> report = verify("k400", "400")
+    >>> report.is_complete, report.splits["validation"].counts["missing"]
+    (False, 25)
+
+Any layout that `load_dataset("kinetics", ..., data_dir=...)` reads, whoever made it; no clip is changed. What was
+looked into is remembered in `.kinetics-verify.jsonl` in the tree, or, where that cannot be written, in the download
+cache of `datasets`: a second run opens only files whose size or time has changed, and the same call after an interrupt
+or a kill goes on where that stopped.
+"""
+
+import functools
+import hashlib
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+from rich.console import Console
+
+import kinetics
+from kinetics_tools import engine
+from kinetics_tools.findings import FileState, Finding, Findings, digest, examine, file_state
+from kinetics_tools.inventory import Clip, Inventory
+from kinetics_tools.judge import Judge, printable
+from kinetics_tools.ledger import read_ledger
+from kinetics_tools.overlap import OtherSplit, find_annotation_file, shared_videos
+from kinetics_tools.progress import Progress
+from kinetics_tools.report import COLUMNS, STATUSES, Report, SplitReport
+
+__all__ = ["verify"]
+
+_CACHE_NAME = ".kinetics-verify.jsonl"
+_STATUS = COLUMNS.get_field_index("status")
+
+_Key = TypeVar("_Key")
+
+
+def verify(
+    directory: str | os.PathLike[str],
+    release: str,
+    *,
+    splits: Sequence[str] | None = None,
+    annotations: str | None = None,
+    deep: bool = False,
+    overlaps: Sequence[str] = (),
+    workers: int | None = None,
+    report_path: str | os.PathLike[str] | None = None,
+    csv_path: str | os.PathLike[str] | None = None,
+    console: Console | None = None,
+) -> Report:
+    """Hold the clips in `directory` against the annotations of a release.
+
+    Args:
+        splits: those to look at; by default those that `directory` has a folder of.
+        annotations: directory, file or URL; by default those in `directory`, else the published edition.
+        deep: decode every frame instead of reading headers.
+        overlaps: other splits, as "700:train" or "700:train=PATH" with the path of its annotations: which videos do
+            they share with those of `directory`?
+        workers: number of processes; by default one a core.
+        report_path, csv_path: where to write the report as JSON, and a row for each clip.
+        console: where to show progress; nowhere by default.
+
+    A clip is short where its video lasts over 0.5 s less than its segment, misplaced where its class directory is not
+    its label's, and a duplicate where another annotated clip has the same bytes. Clips in archives are read where
+    a split has no extracted ones.
+
+    Raises ValueError and OSError, before any clip is looked at, for arguments that make no sense, annotations that
+    cannot be had or read, and reports that could not be written. After KeyboardInterrupt, which says how far it
+    came, the same call goes on from there.
+    """
+    kinetics.map_index(0, release, release)  # raises for an unknown release, and names the nearest
+    config = kinetics.KineticsConfig(
+        name=release, data_dir=os.fspath(directory), splits=splits, annotations=annotations
+    )
+    config.check()
+    root = str(config.data_dir)
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; it must be 1 or more")
+    for path in (report_path, csv_path):
+        if path is not None and not Path(path).absolute().parent.is_dir():
+            raise ValueError(f"{os.fspath(path)} cannot be written: its folder does not exist; make it first")
+    others = [OtherSplit.parse(text) for text in overlaps]
+    here = [split for split in kinetics.SPLITS if kinetics.split_directories(root, split)]
+    wanted = list(dict.fromkeys(config.splits or here))
+    if not wanted:
+        raise FileNotFoundError(
+            f"no clips of kinetics {release} in {root}: it should hold train, val (or validate, validation) or test, "
+            "each with <class>/<clip>.mp4, <clip>.mp4 or *.tar.gz"
+        )
+    tables, files = {}, {}
+    for split in wanted:
+        files[split] = find_annotation_file(root, release, split, annotations=config.annotations)
+        tables[split] = kinetics.read_split(files[split], release, split)
+    shared = shared_videos(tables, release, others)
+
+    trees = [Inventory(root, release, split) for split in wanted]
+    annotated = sum(map(len, tables.values()))
+    with (
+        _open_findings(root) as findings,
+        Progress(clips=annotated, console=console or Console(quiet=True)) as progress,
+    ):
+        look = _Look(root, findings, progress, deep=deep, workers=workers)
+        try:
+            look.into_files(trees)
+            for tree in trees:
+                look.into_archives(tree)
+            duplicates = look.duplicates(trees)
+        except KeyboardInterrupt:
+            done = f"{look.opened:,} clips were looked into"
+            raise KeyboardInterrupt(f"interrupted; {done}, and the same command goes on from there") from None
+
+    judge = Judge(release, trees, tables, duplicates, read_ledger(root))
+    rows = {tree.split: judge.rows(tree) for tree in trees}
+    report = Report(
+        release=release,
+        directory=os.fspath(directory),
+        deep=deep,
+        splits={tree.split: _split_report(tree, files[tree.split], rows[tree.split]) for tree in trees},
+        clips=_table([row for of_split in rows.values() for row in of_split]),
+        duplicates=[[printable(clip.path) for clip in group] for group in duplicates],
+        overlaps=shared,
+        opened=look.opened,
+    )
+    if report_path is not None:
+        report.write_json(report_path)
+    if csv_path is not None:
+        report.write_csv(csv_path)
+    return report
+
+
+def _split_report(tree: Inventory, annotations: str, rows: Sequence[tuple[Any, ...]]) -> SplitReport:
+    found = Counter(row[_STATUS] for row in rows)
+    return SplitReport(
+        annotations=annotations,
+        annotated=len(rows) - found["unexpected"],
+        counts={status: found[status] for status in STATUSES},
+        replaced=tree.replaced,
+        archives_left_out=tree.archives_left_out,
+        broken_archives=tree.broken,
+    )
+
+
+def _open_findings(root: str) -> Findings:
+    try:
+        return Findings(os.path.join(root, _CACHE_NAME))
+    except OSError:  # a tree that is not ours to write to
+        directory = kinetics.DownloadCache().directory
+        os.makedirs(directory, exist_ok=True)
+        name = hashlib.sha256(os.path.realpath(root).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        return Findings(os.path.join(directory, f"kinetics-verify-{name}.jsonl"))
+
+
+class _Look:
+    """Looks into the clips that are not known yet, in worker processes."""
+
+    def __init__(self, root: str, findings: Findings, progress: Progress, *, deep: bool, workers: int | None):
+        self.opened = 0
+        self._root = root
+        self._findings = findings
+        self._progress = progress
+        self._deep = deep
+        self._workers = workers
+
+    def into_files(self, trees: Sequence[Inventory]) -> None:
+        """Sets `finding` of each extracted clip."""
+        unknown: list[tuple[tuple[Clip, FileState], str]] = []
+        for clip in (clip for tree in trees for clip in tree.clips):
+            path = self._path(clip.path)
+            state = file_state(path)
+            if isinstance(state, str):
+                clip.finding = Finding(None, "", None, state)
+            elif state[0] == 0:
+                clip.finding = Finding(0, "", None, "has no bytes")
+            else:
+                clip.finding = self._findings.clip(clip.path, state, deep=self._deep)
+                if clip.finding is None:
+                    unknown.append(((clip, state), path))
+                    continue
+            self._count(clip.finding)
+        for (clip, state), finding in self._examined(unknown, batch_size=4 if self._deep else 32):
+            if isinstance(finding, engine.Crash):  # not for the next run to believe
+                clip.finding = Finding(state[0], "", None, finding.reason)
+            else:
+                clip.finding = finding
+                self._findings.put(clip.path, state, finding, deep=self._deep)
+            self._count(clip.finding)
+
+    def into_archives(self, tree: Inventory) -> None:
+        """Adds the clips in the archives of a split, with their findings."""
+        known: dict[str, dict[str, Finding]] = {}
+        unknown: dict[str, _Reading] = {}
+        for archive in tree.archives:
+            state = file_state(self._path(archive))
+            if isinstance(state, str):
+                tree.broken[archive] = state
+                continue
+            members = self._findings.members(archive, state, deep=self._deep)
+            if members is None:
+                unknown[archive] = _Reading(state)
+            else:
+                known[archive] = members
+                for finding in members.values():
+                    self._count(finding)
+        members_of = self._members(tree, unknown)
+        for (archive, number, member), finding in self._examined(members_of, batch_size=4):
+            reading = unknown[archive]
+            if isinstance(finding, engine.Crash):
+                reading.lasts = False
+                finding = Finding(None, "", None, finding.reason)
+            reading.found[number] = (member, finding)
+            self._count(finding)
+            self._remember(archive, reading)
+        for archive, reading in unknown.items():
+            self._remember(archive, reading)
+            known[archive] = reading.members()
+        tree.add_members(known)
+
+    def _members(
+        self, tree: Inventory, readings: dict[str, "_Reading"]
+    ) -> Iterator[tuple[tuple[str, int, str], bytes]]:
+        for archive, reading in readings.items():
+            number = 0
+            try:
+                with open(self._path(archive), "rb") as file:
+                    for number, (member, data) in enumerate(kinetics.read_archive(file, name=archive), start=1):
+                        yield (archive, number, member), data
+            except OSError as error:
+                tree.broken[archive] = str(error).removeprefix(f"{archive}: ")
+                reading.lasts = False
+            reading.count = number
+
+    def _remember(self, archive: str, reading: "_Reading") -> None:
+        if reading.lasts and reading.count == len(reading.found):
+            self._findings.put(archive, reading.state, reading.members(), deep=self._deep)
+            reading.lasts = False
+
+    def duplicates(self, trees: Sequence[Inventory]) -> list[list[Clip]]:
+        """The groups of clips with the same bytes. Unreadable ones are alike for many reasons, and left out."""
+        by_ends: defaultdict[Any, list[Clip]] = defaultdict(list)
+        for clip in (clip for tree in trees for clip in tree.clips):
+            if clip.known.error is None:
+                by_ends[clip.known.bytes, clip.known.ends].append(clip)
+        alike = [clip for group in by_ends.values() if len(group) > 1 for clip in group]
+        unknown = [(clip, self._path(clip.path)) for clip in alike if clip.known.sha256 is None]
+        for clip, sha256 in engine.run(digest, unknown, workers=self._workers):
+            if isinstance(sha256, str):
+                clip.finding = replace(clip.known, sha256=sha256)
+                self._findings.put_digest(clip.path, sha256)
+        by_digest: defaultdict[str, list[Clip]] = defaultdict(list)
+        for clip in alike:
+            if clip.known.sha256 is not None:
+                by_digest[clip.known.sha256].append(clip)
+        return [group for group in by_digest.values() if len(group) > 1]
+
+    def _path(self, path: str) -> str:
+        return f"{self._root}/{path}"
+
+    def _examined(self, items: Iterable[tuple[_Key, Any]], *, batch_size: int) -> Iterator[tuple[_Key, Any]]:
+        function = functools.partial(examine, deep=self._deep)
+        for key, finding in engine.run(function, items, workers=self._workers, batch_size=batch_size):
+            self.opened += 1
+            yield key, finding
+
+    def _count(self, finding: Finding) -> None:
+        self._progress.count("readable" if finding.error is None else "unreadable")
+        self._progress.tick()
+
+
+@dataclass
+class _Reading:
+    """An archive while it is read: its members, numbered from 1, `count` of them once that is known."""
+
+    state: FileState
+    found: dict[int, tuple[str, Finding]] = field(default_factory=dict)
+    count: int | None = None
+    lasts: bool = True  # whether what is found is to be remembered, still
+
+    def members(self) -> dict[str, Finding]:
+        return dict(self.found[number] for number in sorted(self.found))
+
+
+def _table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    columns = zip(COLUMNS.types, zip(*rows, strict=True), strict=True)
+    return pa.Table.from_arrays([pa.array(values, type=kind) for kind, values in columns], schema=COLUMNS)
