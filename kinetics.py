@@ -604,7 +604,7 @@ class HttpFile(io.RawIOBase):
     `start` is the byte to begin at, for a reader that has what lies before it, and `etag` the file's then.
 
     Raises FileNotFoundError or PermissionError where the server says so, ChangedError where the file changed between
-    two requests, and ConnectionError, which names the byte, after six tries in a row without a byte.
+    two requests, and ConnectionError, which names the byte, where six more tries in a row give no byte.
     """
 
     retries = 6
@@ -905,6 +905,8 @@ def _download(url: str, path: str, *, resume: bool, progress: Callable[[int], An
         start = os.path.getsize(partial)
         with open(tag, encoding="utf-8") as file:
             etag = file.read()
+        if not etag:  # nothing would tell that the file has changed since
+            start = 0
     try:
         source = HttpFile(url, start=start, etag=etag)
     except ChangedError:
@@ -1115,6 +1117,7 @@ class _Archives:
         self.shards = shards
         self._replacements = replacements
         self._cache = cache
+        self._origins: dict[str, str] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_replaced"}
@@ -1126,43 +1129,60 @@ class _Archives:
         """The same with the archives as they lie in the download cache."""
         local = {url: self._cache.path(url) for url in self.urls()}
         shards = [local.get(shard, shard) for shard in self.shards]
-        return _Archives(self.wanted, shards, local.get(self._replacements or "", self._replacements), self._cache)
+        there = _Archives(self.wanted, shards, local.get(self._replacements or "", self._replacements), self._cache)
+        there._origins = {path: url for url, path in local.items()}
+        return there
 
     def tables(self, shard: str) -> Iterator[pa.Table]:
         """The wanted clips of an archive, a table of one row each."""
+        # In the cache, a file's name does not tell what it is.
+        name = f"{self._origins[shard]} ({shard})" if shard in self._origins else shard
         seen: set[int] = set()
+        ids: set[str] = set()
         extra = 0
         with _open_binary(shard) as file:
-            for member, data in read_archive(file, name=shard):
+            for member, data in read_archive(file, name=name):
                 file_name = member.rpartition("/")[2]
+                ids.add(file_name[:11])
                 row = self.wanted.row(_stem(member))
                 if row is None:
                     extra += 1
-                    _logger.debug(f"{shard}: {member} is not among the clips to load")
+                    _logger.debug(f"{name}: {member} is not among the clips to load")
                 elif row not in seen and (shard == self._replacements or file_name[:11] not in self._replaced):
                     seen.add(row)
                     paths = pa.array([file_name])
                     yield _examples(self.wanted.table.take([row]), pa.array([data], type=pa.binary()), paths)
-        _logger.info(f"{shard}: {len(seen):,} clips to load, {extra:,} others")
+        if shard == self._replacements and not os.path.exists(self._replaced_path):
+            self._note_replaced(ids)
+        _logger.info(f"{name}: {len(seen):,} clips to load, {extra:,} others")
 
     @functools.cached_property
     def _replaced(self) -> set[str]:
         """Video ids of the clips that the archive of replacements holds, kept on disk since it is 2 GB to read."""
         if self._replacements is None:
             return set()
-        directory = self._cache.directory
-        path = os.path.join(directory, "kinetics-replaced-" + _digest(self._replacements) + ".json")
-        os.makedirs(directory, exist_ok=True)
-        with FileLock(path + ".lock"):
-            if not os.path.exists(path):
+        os.makedirs(self._cache.directory, exist_ok=True)
+        with FileLock(self._replaced_path + ".lock"):
+            if not os.path.exists(self._replaced_path):
                 _logger.warning(f"{self._replacements}: reading once which clips it replaces")
                 with _open_binary(self._replacements) as file:
-                    names = [name for name, _ in read_archive(file, name=self._replacements)]
-                with open(path + ".incomplete", "w", encoding="utf-8") as file:
-                    json.dump(sorted(name.rpartition("/")[2][:11] for name in names), file)
-                os.replace(path + ".incomplete", path)
-            with open(path, encoding="utf-8") as file:
+                    members = [member for member, _ in read_archive(file, name=self._replacements)]
+                self._note_replaced({member.rpartition("/")[2][:11] for member in members})
+            with open(self._replaced_path, encoding="utf-8") as file:
                 return set(json.load(file))
+
+    @property
+    def _replaced_path(self) -> str:
+        assert self._replacements is not None
+        state = [] if _is_url(self._replacements) else _state_of([self._replacements])
+        return os.path.join(self._cache.directory, f"kinetics-replaced-{_digest(self._replacements, state)}.json")
+
+    def _note_replaced(self, ids: set[str]) -> None:
+        os.makedirs(self._cache.directory, exist_ok=True)
+        partial = f"{self._replaced_path}.{os.getpid()}.incomplete"
+        with open(partial, "w", encoding="utf-8") as file:
+            json.dump(sorted(ids), file)
+        os.replace(partial, self._replaced_path)
 
 
 def _digest(*parts: Any) -> str:

@@ -2,11 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kinetics_tools.download import download
-from mirror import Mirror
+from mirror import Fault, Mirror
 from releases import Release, kill_download, ledger_lines, leftovers, made_clips, tree_of
 
 KILLS = 200
@@ -50,4 +51,40 @@ def test_200_kills(release: Release, undisturbed: dict[str, bytes], tmp_path: Pa
     assert tree_of(out) == undisturbed
     assert (killed.fetched_again, killed.rewritten) == ([], [])
     assert max(lines.values()) == 1  # no clip was written twice
+    assert leftovers(out) == []
+
+
+def test_60_kills_with_a_server_that_misbehaves(
+    release: Release, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    kinds: list[dict[str, Any]] = [
+        {"kind": "cut", "at": 0, "relative": True},
+        {"kind": "cut", "at": 1_000_000, "relative": True, "reset": True},
+        {"kind": "status", "retry_after": 0},
+        {"kind": "stall", "at": 6_000_000, "seconds": 2},
+        {"kind": "wrong_length", "by": 7},
+        {"kind": "wrong_length", "by": -7},
+        {"kind": "corrupt", "at": 7_000_000},
+        {"kind": "ignore_range"},
+        {"kind": "chunked"},
+        {"kind": "changed"},
+    ]
+    faults = [Fault(path="*/part_*", probability=0.1, seed=number, **one) for number, one in enumerate(kinds)]
+    http = {"backoff_seconds": 0.01, "timeout_seconds": 1.0}
+    out = tmp_path / "out"
+    with Mirror(release.root, faults=faults) as mirror:
+        killed = kill_download(mirror, out, kills=60, release=release, http=http, splits=["train"], workers=3)
+        struck = Counter(kind for request in mirror.requests for kind in request.faults)
+        requests = mirror.count("*/part_*")
+        runs = 0
+        while killed.exit_code == 1 and runs < 10:  # what could not be fetched was named; later it can
+            report = download("400", out, splits=["train"], mirror=mirror.url)
+            killed.exit_code, runs = int(not report.is_complete), runs + 1
+    print(
+        f"\n{killed.kills} kills in {killed.runs} runs and {killed.seconds:.0f} s, {sum(struck.values())} faults in "
+        f"{requests} requests ({', '.join(f'{kind} {count}' for kind, count in sorted(struck.items()))}); then "
+        f"{runs} runs without kills; left over {leftovers(out)}"
+    )
+    assert (killed.kills, killed.exit_code) == (60, 0)
+    assert tree_of(out) == undisturbed
     assert leftovers(out) == []

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +26,7 @@ from kinetics_tools.ledger import read_ledger
 from kinetics_tools.progress import Progress, size_text
 from kinetics_tools.transfer import RateLimit
 from mirror import Fault, Mirror, tar, tar_gz
-from releases import Release, ledger_lines, leftovers, made_clips, small_release, tree_of
+from releases import Release, kill_download, ledger_lines, leftovers, made_clips, small_release, tree_of
 from trees import Clip, load, rows, rows_of, write_annotations
 
 
@@ -287,6 +288,33 @@ def test_a_partial_file_of_unknown_origin_is_not_used(tmp_path, out, mirror, rel
     assert download("700-2020", out, splits=["validation"], mirror=mirror.url).is_complete
     assert tree_of(out) == release.tree("validation")
     assert leftovers(out) == []
+
+
+def test_an_archive_that_was_checked_once_vouches_for_its_clips(tmp_path, out):
+    """Read again for the sake of one clip, and damaged by now: that says nothing about the others."""
+    release = Release(tmp_path / "mirror", "700", {"train": {"part_0": made_clips(30, size=5000)}}).write()
+    key = release.key("train", "part_0")
+    with Mirror(release.root) as mirror:
+        assert download("700", out, splits=["train"], mirror=mirror.url).is_complete
+        lost = next(out.rglob("*.mp4"))
+        lost.unlink()
+        mirror.add(Fault("corrupt", "*/part_*", at=release.size("train", "part_0") - 10_000))
+        report = download("700", out, splits=["train"], mirror=mirror.url)
+        assert list(report.failed) == [key]
+        assert report.counts["train"]["complete"] == 29
+        mirror.clear()
+        assert download("700", out, splits=["train"], mirror=mirror.url).is_complete
+    assert tree_of(out) == release.tree()
+
+
+def test_another_mirror_of_the_same_archives_goes_on(tmp_path, release, mirror, out):
+    download("700-2020", out, splits=["train"], mirror=mirror.url)
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    (lab / "copies").symlink_to(release.root)
+    with Mirror(lab) as other:
+        assert download("700-2020", out, splits=["train"], mirror=other.url + "/copies").is_complete
+        assert fetched(other) == []
 
 
 # ---- Some of the clips
@@ -749,6 +777,21 @@ def test_a_folder_that_cannot_be_written_to_is_an_error_that_names_it(mirror, tm
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file/out: Not a directory"):
         download("700-2020", tmp_path / "file" / "out", mirror=mirror.url)
+
+
+def test_killed_again_and_again(tmp_path, out):
+    """tests/soak_download.py does this 200 times, with more clips."""
+    clips = made_clips(200, size=10_000)
+    parts = {f"part_{number}": clips[number::4] for number in range(4)}
+    release = Release(tmp_path / "mirror", "700", {"train": parts}).write()
+    with Mirror(release.root) as mirror:
+        killed = kill_download(mirror, out, kills=8, release=release, splits=["train"], workers=2)
+    assert (killed.kills, killed.exit_code) == (8, 0)
+    assert (killed.rewritten, killed.fetched_again) == ([], [])
+    assert tree_of(out) == release.tree()
+    assert leftovers(out) == []
+    completed = Counter(line["key"] for line in ledger_lines(out) if line["status"] == "complete")
+    assert set(completed.values()) == {1}
 
 
 # ---- Rates and progress

@@ -222,7 +222,8 @@ def test_a_corrupt_archive_in_the_cache_is_named_and_fetched_again_after_it_is_d
     with pytest.raises(Exception, match=r"generating the dataset|cut off or corrupt") as caught:
         build(mirror)
     messages = f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
-    (path,) = re.findall(rf"({re.escape(str(hf_cache))}\S+?): the archive is cut off or corrupt", messages)[:1]
+    pattern = rf"part_1\.tar\.gz \(({re.escape(str(hf_cache))}\S+?)\): the archive is cut off or corrupt"
+    (path,) = re.findall(pattern, messages)[:1]
     os.remove(path)
     mirror.clear(log=True)
     assert rows(build(mirror)) == rows_of(VAL)
