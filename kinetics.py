@@ -53,6 +53,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
+from datasets.iterable_dataset import ExamplesIterable
 from datasets.utils.logging import get_logger
 from filelock import FileLock
 
@@ -1088,10 +1089,12 @@ class _Wanted:
         return positions
 
 
+_KEY_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
+
+
 def _examples(rows: pa.Table, contents: pa.Array, paths: pa.Array) -> pa.Table:
     video = pa.StructArray.from_arrays([contents, paths], names=["bytes", "path"])
-    columns = {"video": video, "label": rows["label"], "youtube_id": rows["youtube_id"]}
-    return pa.table({**columns, "time_start": rows["time_start"], "time_end": rows["time_end"]})
+    return pa.table({"video": video, **{name: rows[name] for name in _KEY_COLUMNS}})
 
 
 class _Files:
@@ -1135,6 +1138,17 @@ class _Archives:
 
     def tables(self, shard: str) -> Iterator[pa.Table]:
         """The wanted clips of an archive, a table of one row each."""
+        for file_name, data, row in self._clips(shard):
+            contents, paths = pa.array([data], type=pa.binary()), pa.array([file_name])
+            yield _examples(self.wanted.table.take([row]), contents, paths)
+
+    def examples(self, shard: str) -> Iterator[dict[str, Any]]:
+        """The same as Python values, without a copy of a clip's bytes."""
+        for file_name, data, row in self._clips(shard):
+            (values,) = self.wanted.table.slice(row, 1).to_pylist()
+            yield {"video": {"bytes": data, "path": file_name}, **{name: values[name] for name in _KEY_COLUMNS}}
+
+    def _clips(self, shard: str) -> Iterator[tuple[str, bytes, int]]:
         # In the cache, a file's name does not tell what it is.
         name = f"{self._origins[shard]} ({shard})" if shard in self._origins else shard
         seen: set[int] = set()
@@ -1150,8 +1164,7 @@ class _Archives:
                     _logger.debug(f"{name}: {member} is not among the clips to load")
                 elif row not in seen and (shard == self._replacements or file_name[:11] not in self._replaced):
                     seen.add(row)
-                    paths = pa.array([file_name])
-                    yield _examples(self.wanted.table.take([row]), pa.array([data], type=pa.binary()), paths)
+                    yield file_name, data, row
         if shard == self._replacements and not os.path.exists(self._replaced_path):
             self._note_replaced(ids)
         _logger.info(f"{name}: {len(seen):,} clips to load, {extra:,} others")
@@ -1523,10 +1536,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
         if config.annotations is None and config.data_dir is not None:
             for directory in (config.data_dir + "/annotations", config.data_dir):
                 path = path or find_annotations(directory, split)
-        in_classes = by_stem and not any(
-            path.rpartition("/")[0] in split_directories(config.data_dir, split) for path in by_stem.values()
-        )
-        if path is None and config.annotations is None and in_classes:
+        if path is None and config.annotations is None and _is_class_tree(by_stem, config.data_dir, split):
             table = _rows_of_names(by_stem, config.name)
         else:
             path = path or annotation_file(
@@ -1616,6 +1626,17 @@ class Kinetics(datasets.ArrowBasedBuilder):
             )
             missing = pc.invert(pc.is_in(source.wanted.names, value_set=clip_names(keys)))
             self._report(split_generator.name, len(source.wanted), source.wanted.names.filter(missing).to_pylist(), [])
+
+    def _get_examples_iterable_for_split(self, split_generator: Any) -> Any:
+        if isinstance(split_generator.gen_kwargs["source"], _Archives):
+            # Through Arrow tables, as clips in files take, each clip's bytes would be copied several times.
+            return ExamplesIterable(self._generate_examples, split_generator.gen_kwargs)
+        return super()._get_examples_iterable_for_split(split_generator)
+
+    def _generate_examples(self, shards: list[Any], source: Any) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+        for shard_index, shard in enumerate(shards):
+            for index, example in enumerate(source.examples(shard)):
+                yield (shard_index, index), example
 
     def _generate_tables(self, shards: list[Any], source: Any) -> Iterator[tuple[tuple[int, int], pa.Table]]:
         for shard_index, shard in enumerate(shards):
