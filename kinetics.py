@@ -57,6 +57,11 @@ from datasets.iterable_dataset import ExamplesIterable
 from datasets.utils.logging import get_logger
 from filelock import FileLock
 
+try:  # quicker than zlib, and installed with us; this file alone does without
+    _inflater: Any = import_module("isal.isal_zlib")
+except ImportError:
+    _inflater = zlib
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -754,7 +759,7 @@ class _Forward:
         self._ready = memoryview(magic)
         self._inflate = None
         if magic == b"\x1f\x8b":
-            self._inflate = zlib.decompressobj(31)
+            self._inflate = _inflater.decompressobj(31)
             self._ready = memoryview(self._inflate.decompress(magic))
 
     def tell(self) -> int:
@@ -791,14 +796,14 @@ class _Forward:
         assert self._inflate is not None
         data = b""
         while not data:
-            pending = self._inflate.unconsumed_tail or self._inflate.unused_data or self._file.read(1 << 16)
+            pending = self._inflate.unconsumed_tail or self._inflate.unused_data or self._file.read(1 << 18)
             if self._inflate.eof:
                 if not pending.strip(b"\0"):
                     return b""  # the end, or the zeros that some tools pad with
-                self._inflate = zlib.decompressobj(31)  # another gzip member follows
+                self._inflate = _inflater.decompressobj(31)  # another gzip member follows
             elif not pending:
                 raise EOFError("it ends before its checksum")
-            data = self._inflate.decompress(pending, 1 << 16)
+            data = self._inflate.decompress(pending, 1 << 18)
         return data
 
 
@@ -840,7 +845,7 @@ def read_archive(
         for block in (stream.last_header, *iter(lambda: stream.take(1 << 16), b"")):
             if block.strip(b"\0"):
                 raise tarfile.ReadError("a damaged header")
-    except (tarfile.TarError, EOFError, zlib.error, ValueError, RecursionError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, _inflater.error, ValueError, RecursionError) as error:
         # The last two: numbers that are none, and headers of headers of headers.
         raise ArchiveError(
             f"{name}: the archive is cut off or corrupt ({error}); delete it and fetch it again"
