@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check oldest clean
+.PHONY: demo test soak check oldest clean
 
 demo: $(VENV)/.demo
 	$(BIN)/kinetics demo --out demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+# Minutes of downloads that are killed again and again.
+soak: $(VENV)/.test
+	$(BIN)/python -m pytest -s tests/soak_*.py
 
 # Lint and types. mypy must see tools/ under the name it is imported by.
 check: $(VENV)/.check

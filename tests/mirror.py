@@ -28,6 +28,7 @@ import subprocess
 import sys
 import tarfile
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -331,6 +332,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         flip = faults["corrupt"].position(start) if "corrupt" in faults else -1
         chunked = "chunked" in faults
         slow = faults.get("slow")
+        began = time.monotonic()
         position = start
         while position < end:
             if chunked or position <= flip < end:
@@ -348,7 +350,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             position += sent
             request.sent += sent
             if slow is not None:
-                self.server.mirror._stopping.wait(sent / slow.bytes_per_second)
+                due = began + (position - start) / slow.bytes_per_second
+                self.server.mirror._stopping.wait(max(0.0, due - time.monotonic()))
         ending = ends.get(end)
         if ending is None:
             if chunked:

@@ -89,7 +89,10 @@ def test_only_the_last_16_mib_are_kept():
     for start in range(0, len(content), BLOCK):
         file.seek(start)
         file.read(1)
+        file.seek(0)
+        file.read(1)
     assert sum(map(len, file._blocks.values())) == 16 << 20
+    assert len([first for first, _ in server.asked if first == 0]) == 1, "what is used stays"
 
 
 @pytest.mark.parametrize(

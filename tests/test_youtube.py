@@ -452,6 +452,13 @@ def test_a_disk_that_cannot_be_written_is_no_error_of_the_video(server, tmp_path
         fetch_clip(ID, 5, 7, tmp_path / "train" / "clip.mp4", options=options_for(server))
 
 
+def test_a_clip_that_cannot_get_its_name_leaves_nothing(server, tmp_path):
+    (tmp_path / "clip.mp4").mkdir()
+    with pytest.raises(DiskError, match=r"clip\.mp4"):
+        fetch_clip(ID, 5, 7, tmp_path / "clip.mp4", options=options_for(server))
+    assert not list(tmp_path.glob(".*"))
+
+
 # ---- Many clips ---------------------------------------------------------------------------------------------
 
 

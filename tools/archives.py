@@ -103,7 +103,7 @@ class SplitState:
         order = {archive.key: archive.index for archive in archives}
         present = tree.present(clean=clean)
         for name in tree:
-            entry = entries.get((tree.split, name))
+            entry = self.entry(name)
             if entry is None:
                 continue
             if entry.status in ("complete", "unchecked") and present.get(name) != entry.bytes:
@@ -117,6 +117,10 @@ class SplitState:
                 self.bytes_of[entry.source] = self.bytes_of.get(entry.source, 0) + (entry.bytes or 0)
         known = sum(status in ("complete", "missing", "empty") for status in self.statuses.values())
         self._accounted = known == len(tree)
+
+    def entry(self, name: str) -> Entry | None:
+        """What the ledger had about a clip before this run."""
+        return self._entries.get((self.tree.split, name))
 
     def pending(self, *, keep: bool) -> list[Archive]:
         """The archives to read: those that are not complete, or not for these clips, or not kept as they should be."""
@@ -147,7 +151,7 @@ class SplitState:
 
     def may_be_missing(self) -> list[str]:
         """Wanted clips of which nothing is known, but for those that somebody cut from YouTube and that are gone."""
-        entries = ((name, self._entries.get((self.tree.split, name))) for name in self.tree)
+        entries = ((name, self.entry(name)) for name in self.tree)
         return [n for n, entry in entries if n not in self.statuses and (entry is None or entry.source != "youtube")]
 
     def counts(self) -> dict[str, int]:
@@ -242,10 +246,11 @@ class ArchiveRun:
             try:
                 return self._fetch_once(archive)
             except (ArchiveError, ChangedError) as error:
+                self.progress.expect(archive.fetched_bytes)
                 self._distrust(archive)
                 if last_attempt:
                     raise
-                self.progress.note(f"once more from the start: {error}")
+                self.progress.note(f"once more from the start: {archive.key}: {_message(error, archive)}")
 
     def _fetch_once(self, archive: Archive) -> None:
         if archive.kept.exists():
@@ -359,11 +364,16 @@ class ArchiveRun:
 
     def _fail(self, archive: Archive, error: Exception) -> None:
         kind = next((name for base, name in _ERROR_CLASSES.items() if isinstance(error, base)), type(error).__name__)
-        message = str(error) or kind
+        message = _message(error, archive) or kind
         with self._lock:
             self.failed[archive.key] = message
         self._append(Entry(archive.key, archive.split, "archives", "failed", error={"class": kind, "message": message}))
-        self.progress.note(f"failed: {message}")
+        self.progress.note(f"failed: {archive.key}: {message}")
+
+
+def _message(error: Exception, archive: Archive) -> str:
+    """What an error says, without the archive's name, which we say, and the advice to do what we do anyway."""
+    return str(error).removeprefix(f"{archive.url}: ").removesuffix("; delete it and fetch it again")
 
 
 def _write(path: Path, data: bytes) -> None:

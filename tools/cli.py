@@ -16,7 +16,7 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, ImportError) as error:
             message = " ".join(str(error).split())
             Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
             raise typer.Exit(2) from None
@@ -69,11 +69,23 @@ def download(
     workers: Annotated[int, typer.Option(help="How many archives or videos at once.")] = 4,
     rate_limit: Annotated[str | None, typer.Option(help="Bytes a second over all workers, such as 10MB.")] = None,
     keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Leave the archives in OUT/archives.")] = False,
+    formats: Annotated[str | None, typer.Option(help="youtube: yt-dlp's choice of formats.")] = None,
+    cookies: Annotated[Path | None, typer.Option(help="youtube: file of cookies, in Netscape's format.")] = None,
+    proxy: Annotated[str | None, typer.Option(help="youtube: URL of a proxy.")] = None,
+    sleep: Annotated[float | None, typer.Option(help="youtube: seconds before each request for a page.")] = None,
+    url_template: Annotated[str | None, typer.Option(help="youtube: URL of a video, with {youtube_id} in it.")] = None,
+    retry_errors: Annotated[
+        bool, typer.Option("--retry-errors", help="youtube: try videos again that could not be had.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and write nothing.")] = False,
 ) -> None:
     """Fetch clips into OUT/<split>/<class>/. Exit code 1: some could not be fetched; the same command goes on."""
     from kinetics_tools.download import download
+    from kinetics_tools.youtube import YouTubeOptions
 
+    youtube: dict[str, Any] = {"formats": formats, "cookies": cookies, "proxy": proxy}
+    youtube |= {"sleep_seconds": sleep, "url_template": url_template}
+    youtube = {name: value for name, value in youtube.items() if value is not None}
     report = download(
         release,
         out,
@@ -84,6 +96,8 @@ def download(
         workers=workers,
         rate_limit=rate_limit,
         keep_archives=keep_archives,
+        youtube=YouTubeOptions(**youtube) if youtube else None,
+        retry_errors=retry_errors,
         dry_run=dry_run,
     )
     typer.echo("\n".join(report.lines()))

@@ -18,6 +18,7 @@ import av
 import av.container
 import av.filter
 import av.sidedata.sidedata
+import av.stream
 import av.video.reformatter
 import av.video.stream
 import numpy as np
@@ -571,6 +572,9 @@ def _count(
     name: str, container: av.container.InputContainer, stream: av.video.stream.VideoStream
 ) -> tuple[int, Fraction]:
     """Frames of a stream and the seconds that they take, by reading all of its packets."""
+    for other in container.streams:
+        if other.index != stream.index and hasattr(other, "discard"):  # PyAV 14 reads what it passes over
+            other.discard = av.stream.Discard.all
     frames = 0
     times = []  # (start, duration) of frames in the stream's time base
     for packet in container.demux(stream):

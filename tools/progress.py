@@ -78,6 +78,11 @@ class Progress:
             self._bytes_done += count
             self.bytes_fetched += count if fetched else 0
 
+    def expect(self, count: int) -> None:
+        """So many bytes more are to be done than was thought."""
+        with self._lock:
+            self._bytes = self._bytes and self._bytes + count
+
     def note(self, text: str) -> None:
         """Prints a line that stays."""
         self.console.print(text)

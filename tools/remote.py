@@ -13,9 +13,9 @@ __all__ = ["RemoteError", "RemoteFile"]
 # Status, headers and body for the bytes [first, last] of the file. Raises ConnectionError where no answer comes.
 Request = Callable[[int, int], tuple[int, Mapping[str, str], bytes]]
 
-_BLOCK_BYTES = 128 << 10
-_MAX_BLOCKS = 4  # of one request
-_CACHED_BLOCKS = 128
+_BLOCK_BYTES = 64 << 10
+_MAX_BLOCKS = 8  # of one request
+_CACHED_BLOCKS = 256
 
 
 class RemoteError(OSError):
@@ -30,9 +30,9 @@ class RemoteFile(io.RawIOBase):
     """The file that `request` asks a server for, readable anywhere, of which little more is fetched than is read.
 
     Each request is for a range with an end, since a server that is asked for all the rest fills the buffers of the
-    network with it (megabytes, for every seek), and YouTube sends such rests slowly. A range is one block of 128 KiB
-    after a seek, and then grows with what is read in a row, up to 512 KiB. The last 16 MiB are kept, since FFmpeg goes
-    to and fro between sound and pictures of one file.
+    network with it (megabytes, for every seek), and YouTube sends such rests slowly. A range is 64 KiB after a seek,
+    and then half of what was read in a row before it, up to 512 KiB. The last 16 MiB are kept, since FFmpeg goes to and
+    fro between sound and pictures of one file.
 
     What another try may mend (no answer, 408, 5xx, a short body) is asked for again, `tries` times in all with waits of
     0.5 s, doubling, with jitter, which `stop` ends. `on_bytes` is called with the number of bytes that came.
@@ -93,11 +93,11 @@ class RemoteFile(io.RawIOBase):
 
     def _block(self, index: int) -> bytes:
         if index not in self._blocks:
-            count = 1
-            while count < _MAX_BLOCKS and index - count in self._blocks:
-                count += 1
+            before = 0
+            while before < 2 * _MAX_BLOCKS and index - before - 1 in self._blocks:
+                before += 1
             first = index * _BLOCK_BYTES
-            data = self._fetched(first, first + count * _BLOCK_BYTES - 1)
+            data = self._fetched(first, first + max(1, (before + 1) // 2) * _BLOCK_BYTES - 1)
             for start in range(0, max(len(data), 1), _BLOCK_BYTES):
                 self._blocks[index + start // _BLOCK_BYTES] = data[start : start + _BLOCK_BYTES]
             while len(self._blocks) > _CACHED_BLOCKS:

@@ -5,6 +5,7 @@ A clip lies at `<split>/<label>/<clip name>.mp4`, or `<split>/<clip name>.mp4` w
 
 import contextlib
 import csv
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,9 +36,9 @@ def on_disk(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        mend = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
         raise DiskError(
-            f"{path}: {error.strerror or error}; what is complete stays: mend that, make room if there is none, and "
-            "run the same command again to go on"
+            f"{path}: {error.strerror or error}; what is complete stays: {mend} and run the same command again to go on"
         ) from error
 
 
@@ -78,6 +79,11 @@ class SplitTree:
         """
         stem = file_name.rpartition(".")[0]
         return stem if stem in self._annotated else self._by_id.get(stem) if len(stem) == 11 else None
+
+    def segments(self) -> Iterator[tuple[str, float, float]]:
+        """Name, start and end in seconds of each wanted clip."""
+        times = (self.table[column].to_pylist() for column in ("time_start", "time_end"))
+        yield from zip(_names(self.table), *times, strict=True)
 
     def path(self, name: str) -> Path:
         """Where a wanted clip lies."""

@@ -100,10 +100,11 @@ def verify(
     shared = shared_videos(tables, release, others)
 
     trees = [Inventory(root, release, split) for split in wanted]
-    annotated = sum(map(len, tables.values()))
+    # How many clips archives hold shows at their ends only.
+    count = sum(len(tree.clips) or len(tables[tree.split]) for tree in trees)
     with (
         _open_findings(root) as findings,
-        Progress(clips=annotated, console=console or Console(quiet=True)) as progress,
+        Progress(clips=count, console=console or Console(quiet=True)) as progress,
     ):
         look = _Look(root, findings, progress, deep=deep, workers=workers)
         try:

@@ -355,9 +355,8 @@ class _Session:
         request = self._yt_dlp.networking.Request(url, headers={**headers, **own})
         try:
             with self._downloader.urlopen(request) as response:
-                # Where Range is ignored, the body is the whole video.
-                body = response.read(last - first + 1) if response.status == 206 else b""
-                return response.status, response.headers, body
+                # No more, since where Range is ignored the body is the whole video.
+                return response.status, response.headers, response.read(last - first + 1)
         except self._yt_dlp.networking.exceptions.HTTPError as error:
             error.close()
             return error.status, error.response.headers, b""

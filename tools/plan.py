@@ -1,0 +1,125 @@
+"""What there is to download: the clips of each split, by the annotations, and the archives that hold them."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+from rich.console import Console
+
+import kinetics
+from kinetics_tools.archives import Archive, SplitState
+from kinetics_tools.ledger import Entry
+from kinetics_tools.tree import SplitTree, copy_annotations
+
+__all__ = ["Needs", "Plan"]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What archives would take.
+
+    Attributes:
+        bytes_to_fetch: sum of the lengths that the server tells, less what lies here already.
+        unknown_sizes: number of archives whose length it does not tell.
+        disk_bytes: about how much room is needed on top of what is used.
+        free_bytes: how much there is.
+    """
+
+    bytes_to_fetch: int
+    unknown_sizes: int
+    disk_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class _Split:
+    annotated: pa.Table
+    wanted: pa.Table
+    annotations: str
+    archives: list[Archive]
+
+
+class Plan:
+    """What `config` asks for, by the lists and annotations of the mirror; without `archives`, by the latter alone."""
+
+    def __init__(self, config: kinetics.KineticsConfig, out: Path, *, archives: bool, console: Console):
+        self.config = config
+        self.out = out
+        self._splits: dict[str, _Split] = {}
+        for split in config.splits or kinetics.SPLITS:
+            try:
+                self._splits[split] = self._split(split, archives=archives)
+            except _NoLabelsError as error:
+                if config.splits is not None:
+                    raise
+                console.print(f"{split}: left out: {error}")
+
+    def _split(self, split: str, *, archives: bool) -> _Split:
+        config = self.config
+        urls = []
+        if archives:
+            urls = kinetics.archive_urls(config.name, split, classes=config.classes, mirror=config.mirror)
+        path = kinetics.annotation_file(config.name, split, annotations=config.annotations, mirror=config.mirror)
+        annotated = wanted = kinetics.read_split(path, config.name, split)
+        if config.classes is not None or config.max_clips_per_class is not None:
+            try:
+                wanted = kinetics.select_clips(
+                    annotated,
+                    config.name,
+                    classes=config.classes,
+                    max_clips_per_class=config.max_clips_per_class,
+                    seed=config.seed,
+                )
+            except ValueError as error:
+                raise _NoLabelsError(str(error)) from None
+        found = [Archive(self.out, url, split, index) for index, url in enumerate(urls)]
+        return _Split(annotated, wanted, path, found)
+
+    def states(self, entries: Mapping[tuple[str, str], Entry], *, clean: bool) -> dict[str, SplitState]:
+        """What is known of each split; `clean` removes what a killed run left unfinished."""
+        states = {}
+        for split, plan in self._splits.items():
+            tree = SplitTree(self.out, self.config.name, split, annotated=plan.annotated, wanted=plan.wanted)
+            states[split] = SplitState(tree, plan.archives, entries, clean=clean)
+        return states
+
+    def copy_annotations(self) -> None:
+        """Puts the annotations beside the clips, as `tree.copy_annotations` does."""
+        for split, plan in self._splits.items():
+            copy_annotations(plan.annotations, self.out, self.config.name, split, plan.annotated)
+
+    def needs(
+        self, states: Mapping[str, SplitState], archives: Sequence[Archive], *, workers: int, keep: bool
+    ) -> Needs:
+        """What it takes to fetch `archives`, so many at once; the server is asked for their lengths."""
+        to_fetch = [archive for archive in archives if not archive.kept.exists()]
+        with ThreadPoolExecutor(16) as pool:
+            sizes = dict(zip(to_fetch, pool.map(lambda archive: kinetics.size_of(archive.url), to_fetch), strict=True))
+        here = {archive: archive.fetched_bytes for archive in to_fetch}
+        clips = sum(self._clip_bytes(state, sizes) for state in states.values())
+        in_flight = sorted(sizes.values(), reverse=True)[: None if keep else workers]
+        folder = next(folder for folder in (self.out, *self.out.absolute().parents) if folder.is_dir())
+        return Needs(
+            bytes_to_fetch=sum(max(0, size - here[archive]) for archive, size in sizes.items()),
+            unknown_sizes=sum(not size for size in sizes.values()),
+            disk_bytes=max(0, round(clips) + sum(in_flight) - sum(here.values())),
+            free_bytes=shutil.disk_usage(folder).free,
+        )
+
+    def _clip_bytes(self, state: SplitState, sizes: Mapping[Archive, int]) -> float:
+        """About how many bytes of clips come out of these archives. Clips do not compress."""
+        plan = self._splits[state.tree.split]
+        classes = self.config.classes
+        rows = len(plan.annotated)
+        if classes is not None and len(plan.archives) == len(classes):  # an archive each
+            rows = len(kinetics.select_clips(plan.annotated, self.config.name, classes=classes))
+        share = len(plan.wanted) / max(rows, 1)
+        mine = {archive.key: size for archive, size in sizes.items() if archive.split == state.tree.split}
+        return sum(max(0.0, size * share - state.bytes_of.get(key, 0)) for key, size in mine.items())
+
+
+class _NoLabelsError(ValueError):
+    """Classes cannot choose among the clips of a split."""

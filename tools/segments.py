@@ -1,0 +1,96 @@
+"""Clips that a tree lacks, each cut out of its own video: `youtube` fetches them, this keeps the books."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kinetics_tools.archives import SplitState
+from kinetics_tools.ledger import Entry, Ledger
+from kinetics_tools.progress import Progress
+from kinetics_tools.segment_errors import RETRIED_KINDS
+from kinetics_tools.transfer import RateLimit
+from kinetics_tools.tree import on_disk
+from kinetics_tools.youtube import Outcome, Segment, YouTubeOptions, fetch_clips
+
+__all__ = ["SegmentRun", "lacking"]
+
+# What no other run from here would change. Other errors may go by, or be our own fault.
+_UNAVAILABLE = ("removed", "private", "age-limited", "region-locked")
+
+
+def lacking(state: SplitState, *, retry_errors: bool) -> list[str]:
+    """The wanted clips of a split that are not here; without those that failed for good, unless `retry_errors`."""
+    names = []
+    for name in state.tree:
+        entry = state.entry(name)
+        gave_up = (
+            entry is not None
+            and entry.source == "youtube"
+            and entry.error is not None
+            and entry.error["class"] not in RETRIED_KINDS
+        )
+        if state.statuses.get(name) not in ("complete", "unchecked") and (retry_errors or not gave_up):
+            names.append(name)
+    return names
+
+
+@dataclass
+class SegmentRun:
+    """Fetches segments of videos with several threads; `errors` counts what went wrong, by class."""
+
+    states: Mapping[str, SplitState]
+    ledger: Ledger
+    progress: Progress
+    workers: int
+    rate_limit: float | str | None
+    options: YouTubeOptions
+    errors: Counter[str] = field(default_factory=Counter)
+
+    def run(self, names: Mapping[str, Sequence[str]]) -> None:
+        """Fetches the clips of `names`, by split, and returns when the ledger has a line for each.
+
+        Raises what `fetch_clips` does.
+        """
+        limit = RateLimit(self.rate_limit)
+        in_flight: dict[Path, tuple[SplitState, str]] = {}
+
+        def segments() -> Iterator[Segment]:
+            for split, of_split in names.items():
+                state, chosen = self.states[split], set(of_split)
+                for name, time_start, time_end in state.tree.segments():
+                    if name in chosen:
+                        path = state.tree.path(name)
+                        in_flight[path] = state, name
+                        yield Segment(name[:11], time_start, time_end, path)
+
+        def count_bytes(count: int) -> None:
+            self.progress.add_bytes(count)
+            limit.spend(count)
+
+        fetch_clips(
+            segments(),
+            lambda outcome: self._record(outcome, *in_flight.pop(outcome.segment.path)),
+            options=self.options,
+            workers=self.workers,
+            on_bytes=count_bytes,
+            tick=self.progress.tick,
+        )
+
+    def _record(self, outcome: Outcome, state: SplitState, name: str) -> None:
+        entry = self._entry(outcome, state.tree.split, name)
+        with on_disk(self.ledger.path):
+            self.ledger.append(entry)
+        self.progress.count(entry.status, before=state.statuses.get(name))
+        state.statuses[name] = entry.status
+
+    def _entry(self, outcome: Outcome, split: str, name: str) -> Entry:
+        clip, error = outcome.clip, outcome.error
+        if clip is not None:
+            measured: dict[str, Any] = {"bytes": clip.bytes, "sha256": clip.sha256, "duration": clip.duration}
+            return Entry(name, split, "youtube", "complete", **measured)
+        assert error is not None
+        self.errors[error.kind] += 1
+        status = "unavailable" if error.kind in _UNAVAILABLE else "failed"
+        return Entry(name, split, "youtube", status, error={"class": error.kind, "message": str(error)})
