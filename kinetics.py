@@ -1149,9 +1149,10 @@ class _Archives:
 
     def examples(self, shard: str) -> Iterator[dict[str, Any]]:
         """The same as Python values, without a copy of a clip's bytes."""
+        columns = [(name, self.wanted.table[name].combine_chunks()) for name in _KEY_COLUMNS]
         for file_name, data, row in self._clips(shard):
-            (values,) = self.wanted.table.slice(row, 1).to_pylist()
-            yield {"video": {"bytes": data, "path": file_name}, **{name: values[name] for name in _KEY_COLUMNS}}
+            keys = {name: column[row].as_py() for name, column in columns}
+            yield {"video": {"bytes": data, "path": file_name}, **keys}
 
     def _clips(self, shard: str) -> Iterator[tuple[str, bytes, int]]:
         # In the cache, a file's name does not tell what it is.

@@ -1,11 +1,14 @@
-"""Streaming clips out of tar.gz archives, in bytes of clips a second.
+"""Streaming clips out of tar.gz archives, in bytes of clips for each second of processor time, on one core.
+
+On an idle machine that is the rate by the clock, too, since it is the core that limits every side; the clock's figures
+have lines without a target. On a busy machine they favour the side that waits most for its own threads, `iter_archive`.
 
 Over loopback HTTP, the server in a process of its own: the whole way (`load_dataset(..., streaming=True)` and
 iterating over its examples to their bytes) and `read_archive` over `HttpFile` alone, against the `iter_archive` of
 `datasets`' `StreamingDownloadManager`, reading each member. From disk: `read_archive` against Python's `tarfile` in
 stream mode, on the compressed archive and on the same one uncompressed.
 
-The archive holds 400 clips of 0.4 to 1.4 MB at gzip level 6, as the public ones: real clips repeated under other
+The archive holds 1,000 clips of 0.4 to 1.4 MB at gzip level 6, as the public ones: real clips repeated under other
 names, or random bytes where there are none.
 
     python benchmarks/archives.py
@@ -41,9 +44,9 @@ from _common import (
 )
 
 RELEASE = "700-2020"
-CLIPS = 400
+CLIPS = 1_000  # as many as a public archive holds
 GZIP_LEVEL = 6
-ROUNDS = 5
+ROUNDS = 3
 
 
 def whole_way(url: str) -> int:
@@ -72,11 +75,11 @@ def tarfile_disk(path: str, mode: str) -> int:
         return sum(len(tar.extractfile(member).read()) for member in tar)
 
 
-def rate(read: Callable[..., int], *args: Any) -> float:
-    """Bytes of clips a second."""
-    start = time.perf_counter()
+def rates_of(read: Callable[..., int], *args: Any) -> tuple[float, float]:
+    """Bytes of clips a second, of processor time and by the clock."""
+    processor, clock = time.process_time(), time.perf_counter()
     count = read(*args)
-    return count / (time.perf_counter() - start)
+    return count / (time.process_time() - processor), count / (time.perf_counter() - clock)
 
 
 def clip_contents() -> list[bytes]:
@@ -123,19 +126,28 @@ def main() -> None:
                 "read_archive, tar": (read_archive_disk, str(plain)),
                 "tarfile r|": (tarfile_disk, str(plain), "r|"),
             }
-            rates = alternate({name: partial(fresh, rate, *call) for name, call in sides.items()}, rounds=ROUNDS)
+            runs = alternate({name: partial(fresh, rates_of, *call) for name, call in sides.items()}, rounds=ROUNDS)
 
-    def line(claim: str, ours: str, other: str, target: float) -> Result:
-        shown, against = (f"{median(rates[side]) / 1e6:,.0f} MB/s" for side in (ours, other))
-        return Result(claim, shown, f"{against} {other}", ratio(rates[ours], rates[other]), "at least", target)
+    processor = {side: [run[0] for run in rounds] for side, rounds in runs.items()}
+    clock = {side: [run[1] for run in rounds] for side, rounds in runs.items()}
+
+    def lines(claim: str, ours: str, other: str, target: float) -> list[Result]:
+        def compared(rates: dict[str, list[float]]) -> tuple[str, str, float]:
+            shown, against = (f"{median(rates[side]) / 1e6:,.0f} MB/s" for side in (ours, other))
+            return shown, f"{against} {other}", ratio(rates[ours], rates[other])
+
+        return [
+            Result(claim, *compared(processor), "at least", target),
+            Result("  by the clock", *compared(clock), "no target"),
+        ]
 
     report(
-        f"archives: {CLIPS} clips, {total / 1e6:,.0f} MB",
+        f"archives: {CLIPS:,} clips, {total / 1e6:,.0f} MB",
         [
-            line("HTTP, load_dataset to bytes", "load_dataset", "iter_archive", 4),
-            line("HTTP, read_archive", "read_archive", "iter_archive", 4),
-            line("disk, tar.gz, read_archive", "read_archive, tar.gz", "tarfile r|gz", 0.8),
-            line("disk, tar, read_archive", "read_archive, tar", "tarfile r|", 0.8),
+            *lines("HTTP, load_dataset to bytes", "load_dataset", "iter_archive", 4),
+            *lines("HTTP, read_archive", "read_archive", "iter_archive", 4),
+            *lines("disk, tar.gz, read_archive", "read_archive, tar.gz", "tarfile r|gz", 0.8),
+            *lines("disk, tar, read_archive", "read_archive, tar", "tarfile r|", 0.8),
         ],
     )
 

@@ -302,14 +302,24 @@ def test_a_clip_lasts_to_the_end_of_its_last_frame(start, end, seconds, tmp_path
         assert (stream.start_time, stream.average_rate) == (0, 25)
 
 
-def test_a_picture_that_stands_long_ends_with_the_segment(tmp_path):
-    source = write(
-        tmp_path / "source.mp4", lambda file: add_pictures(file, [*EVEN[:20], Fraction(5)], time_base=Fraction(1, 1000))
-    )
-    assert cut(source, tmp_path / "cut.mp4", start_seconds=0.5, end_seconds=2).duration_seconds == 1.48
-    assert cut(source, tmp_path / "cut.mp4", start_seconds=0.5, end_seconds=0.77).duration_seconds == pytest.approx(
-        0.28
-    )
+@pytest.mark.parametrize(("end", "seconds"), [(2, 1.48), (0.77, 0.28)])
+def test_a_picture_that_stands_long_ends_with_the_segment(end, seconds, tmp_path):
+    times = [*EVEN[:20], Fraction(5)]
+    source = write(tmp_path / "source.mp4", lambda file: add_pictures(file, times, time_base=Fraction(1, 1000)))
+    info = cut(source, tmp_path / "cut.mp4", start_seconds=0.5, end_seconds=end)
+    with av.open(str(tmp_path / "cut.mp4")) as container:
+        stream = container.streams.video[0]
+        assert info.duration_seconds == float(stream.duration * stream.time_base) == pytest.approx(seconds)
+
+
+def test_key_frames_are_not_those_of_the_source(tmp_path):
+    images = np.repeat(noise(1), len(EVEN), axis=0)  # nothing that the encoder would want a key frame for
+    source = write(tmp_path / "source.mp4", lambda file: add_pictures(file, EVEN, images=images, options={"g": "1"}))
+    cut(source, tmp_path / "cut.mp4", start_seconds=0, end_seconds=1)
+    with av.open(str(tmp_path / "cut.mp4")) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    assert [packet.is_keyframe for packet in packets] == [True] + [False] * 24
+    assert [packet.pts for packet in packets] == [packet.dts for packet in packets], "readers need no edit list"
 
 
 def test_floats_mean_what_they_are_written_as(tmp_path):
@@ -373,6 +383,18 @@ def test_sound_is_cut_to_the_sample_beside_its_pictures(codec, format, start, en
     assert likeness(tmp_path / "cut.mp4", samples, info.first_seconds, min(end, 2)) > 0.9
 
 
+def test_sound_is_whole_from_the_first_sample_where_a_key_frame_begins(tmp_path):
+    """What decoders give right after a seek is not yet what full decoding gives."""
+    samples = hiss(2)
+    source = write(
+        tmp_path / "source.mp4", lambda file: add_pictures(file, EVEN, options={"g": "12"}) + add_sound(file, samples)
+    )
+    cut(source, tmp_path / "cut.mp4", start_seconds=0.96, end_seconds=1.5)
+    begin = round(0.96 * RATE)
+    found, wanted = heard(tmp_path / "cut.mp4")[:512], samples[begin : begin + 512]
+    assert np.corrcoef(found, wanted)[0, 1] > 0.9
+
+
 def test_sound_may_be_a_file_of_its_own(tmp_path):
     """As YouTube serves all but the smallest formats. The pictures' own sound, if any, is not used then."""
     pictures = write(tmp_path / "pictures.mp4", lambda file: add_pictures(file, EVEN) + add_sound(file, -hiss(2)))
@@ -426,6 +448,19 @@ def test_little_more_than_the_segment_is_read(has_audio, tmp_path):
     assert (info.frames, info.has_audio) == (50, False)
     share = file.count / len(file.getvalue())
     assert share < (14 if has_audio else 5) / 40, share
+
+
+def test_a_stream_without_an_index_is_not_read_from_its_beginning(tmp_path):
+    times = [Fraction(7, 5) + Fraction(i, 25) for i in range(25 * 40)]
+    images = np.tile(noise(50), (20, 1, 1, 1))
+    source = write(
+        tmp_path / "source",
+        lambda file: add_pictures(file, times, images=images, options={"g": "50"}),
+        format="mpegts",
+    )
+    file = CountingFile(source.read_bytes())
+    assert cut(file, tmp_path / "cut.mp4", start_seconds=30, end_seconds=32).frames == 50
+    assert file.count / len(file.getvalue()) < 0.4
 
 
 def test_a_segment_beyond_the_end_is_an_error_of_its_own(tmp_path):

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from mirror import Fault, Mirror, Row, annotation_csv, spawn, tar, tar_gz, write_deepmind, write_mirror
+from mirror import Fault, Mirror, Row, annotation_csv, spawn, tar, tar_gz, write_deepmind, write_mirror, write_video
 
 SIZE = 600_000  # more than one block of the slow path and than one socket buffer
 DATA = random.Random(0).randbytes(SIZE)
@@ -231,6 +231,14 @@ def test_end_of_the_mirror_ends_stalls_and_connections(root: Path) -> None:
     assert threading.active_count() == threads
     with pytest.raises(ConnectionRefusedError):
         get(mirror)
+
+
+def test_slow(mirror: Mirror) -> None:
+    mirror.add(Fault("slow", bytes_per_second=SIZE / 0.3))
+    begin = time.monotonic()
+    assert get(mirror).body == DATA
+    # The pause after the last block comes when all has been sent.
+    assert time.monotonic() - begin > 0.25
 
 
 def test_wrong_length_too_long(mirror: Mirror) -> None:
@@ -507,3 +515,12 @@ def test_cut_reaches_the_client_though_a_fork_holds_the_connection(mirror: Mirro
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_a_video_lies_beside_the_page_around_it(tmp_path: Path) -> None:
+    assert write_video(tmp_path, "-bcdefghij0", b"video") == tmp_path / "videos" / "-bcdefghij0.mp4"
+    with Mirror(tmp_path) as mirror:
+        page = get(mirror, "/watch/-bcdefghij0.html")
+        assert page.headers["Content-Type"] == "text/html"
+        assert b'<video src="/videos/-bcdefghij0.mp4">' in page.body
+        assert get(mirror, "/videos/-bcdefghij0.mp4").body == b"video"

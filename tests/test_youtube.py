@@ -492,6 +492,10 @@ def segments(*ids):
     return [Segment(one, 0, 10, Path(f"{one}.mp4")) for one in ids]
 
 
+def kinds_by_path(outcomes):
+    return {one.segment.path: one.error.kind if one.error else "complete" for one in outcomes}
+
+
 def kinds(outcomes):
     return {one.segment.youtube_id: one.error.kind if one.error else "complete" for one in outcomes}
 
@@ -510,6 +514,27 @@ def test_many_segments_through_several_workers(server, tmp_path):
     assert sorted(one.segment.path for one in outcomes) == sorted(one.path for one in wanted)
     assert all(one.segment.path.stat().st_size == one.clip.bytes for one in outcomes if one.clip)
     assert ticks
+
+
+def test_a_server_with_every_fault_now_and_then(server, tmp_path, monkeypatch):
+    """All clips get there, with the bytes that they have without faults."""
+    # Which request gets a fault depends on the order of threads: enough tries for the worst of them.
+    monkeypatch.setattr(youtube, "_TRIES", {"network": (20, 0.001), "rate-limited": (20, 0.001)})
+    wanted = [Segment(ID, start, start + 2, tmp_path / "plain" / f"{start}.mp4") for start in range(0, 120, 20)]
+    plain, outcomes = [], []
+    fetch_clips(wanted, plain.append, options=options_for(server), workers=2)
+    often = {"probability": 0.1, "seed": 1}
+    kinds_of_media = ("cut", "stall", "ignore_range", "chunked", "status")
+    faults = [Fault(kind, MEDIA, at=1000, relative=True, seconds=0.1, **often) for kind in kinds_of_media]
+    faults += [Fault("status", "/watch/*", **often), Fault("status", "*", code=429, **{**often, "seed": 2})]
+    server.add(*faults)
+    again = [Segment(ID, one.time_start, one.time_end, tmp_path / "again" / one.path.name) for one in wanted]
+    fetch_clips(again, outcomes.append, options=options_for(server), workers=2)
+    assert kinds_by_path(outcomes) == {one.path: "complete" for one in again}
+    assert {one.segment.path.name: one.clip.sha256 for one in outcomes} == {
+        one.segment.path.name: one.clip.sha256 for one in plain
+    }
+    assert {kind for request in server.requests for kind in request.faults} > {"cut", "stall", "status"}
 
 
 def test_the_network_is_tried_three_times_and_other_errors_once(fake_session):

@@ -421,8 +421,8 @@ def _packets(
 ) -> Iterator[Any]:
     """The packets of `streams` from a key frame of the first one that is shown at `begin` s or earlier.
 
-    A seek may land later than asked for: at a key frame that is stored before `begin` but shown after it. Frames
-    between the two would be lost, and with an open GOP frames right before the key frame decode to something else.
+    A seek may land between key frames, or later than asked for: at a key frame that is stored before `begin` but shown
+    after it. Then frames would be lost, and with an open GOP those right before the key frame decode to others.
     """
     stream = streams[0]
     back = Fraction(0)
@@ -433,14 +433,18 @@ def _packets(
         held: list[Any] = []
         for packet in packets:
             held.append(packet)
-            if packet.stream.index == stream.index:
+            is_late = packet.pts is None or packet.pts * packet.time_base > zero + begin
+            if packet.stream.index == stream.index and (packet.is_keyframe or is_late):
                 break
-        found = held[-1].pts is not None and held[-1].is_keyframe
-        if target == zero or (found and held[-1].pts * held[-1].time_base <= zero + begin):
+        if target == zero:
             yield from held
-            yield from packets
-            return
-        back = 2 * back + 1
+        elif packet.is_keyframe and not is_late:
+            yield from (other for other in held if other.stream.index != stream.index or other is packet)
+        else:
+            back = 2 * back + 1
+            continue
+        yield from packets
+        return
 
 
 def _turn(frame: av.VideoFrame) -> str:
