@@ -28,8 +28,8 @@ UNEVEN = [Fraction(ms, 1000) for ms in (0, 40, 73, 107, 500, 533, 534, 900, 940,
 
 @pytest.fixture
 def lossless(monkeypatch):
-    monkeypatch.setitem(media._CUT_H264, "qp", "0")
-    monkeypatch.delitem(media._CUT_H264, "crf")
+    monkeypatch.setitem(media.segment._CUT_H264, "qp", "0")
+    monkeypatch.delitem(media.segment._CUT_H264, "crf")
 
 
 def noise(count, *, seed=0, height=HEIGHT, width=WIDTH):

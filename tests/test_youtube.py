@@ -92,8 +92,8 @@ def files_in(folder):
 
 
 def test_a_segment_becomes_a_clip_and_little_else_is_fetched(server, video, tmp_path, monkeypatch):
-    monkeypatch.setitem(media._CUT_H264, "qp", "0")
-    monkeypatch.delitem(media._CUT_H264, "crf")
+    monkeypatch.setitem(media.segment._CUT_H264, "qp", "0")
+    monkeypatch.delitem(media.segment._CUT_H264, "crf")
     path = tmp_path / "out" / "train" / "zumba" / f"{ID}_000311_000321.mp4"
     clip = fetch_clip(ID, 311, 321, path, options=options_for(server))
     assert files_in(tmp_path / "out") == [f"train/zumba/{ID}_000311_000321.mp4"]

@@ -1,0 +1,27 @@
+"""Video files in and out: the only package that imports `av`.
+
+Pictures are uint8 RGB arrays with the axes (H, W, C), clips are (T, H, W, C), sound is mono float32 in
+[-1, 1]. PyAV's wheels carry FFmpeg, so nothing here needs an `ffmpeg` program.
+"""
+
+from kinetics_tools.media.clip import write_clip
+from kinetics_tools.media.info import ClipInfo, check_frames, probe
+from kinetics_tools.media.pictures import Pixels, contact_sheet, read_frames, write_png
+from kinetics_tools.media.segment import Cut, EmptySegmentError, cut
+from kinetics_tools.media.source import ClipError, VideoSource
+
+__all__ = [
+    "ClipError",
+    "ClipInfo",
+    "Cut",
+    "EmptySegmentError",
+    "Pixels",
+    "VideoSource",
+    "check_frames",
+    "contact_sheet",
+    "cut",
+    "probe",
+    "read_frames",
+    "write_clip",
+    "write_png",
+]

@@ -1,0 +1,155 @@
+"""What a clip's file holds, from its headers, or by decoding all of it."""
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import av.container
+import av.stream
+import av.video.stream
+
+from kinetics_tools.headers import file_problem
+from kinetics_tools.media.source import ClipError, VideoSource, open_video, source_of
+
+# No decoder may run: FFmpeg otherwise decodes the first frames to learn what the headers mostly say.
+_HEADERS_ONLY = {"codec_whitelist": "-", "probesize": "32"}
+# Damage is an error, not something to paint over; the filter makes frames smoother, which nobody looks at here.
+_STRICT = {"err_detect": "explode", "skip_loop_filter": "all"}
+
+
+@dataclass(frozen=True, slots=True)
+class ClipInfo:
+    """What a clip's file holds: of its first video stream, the one that `read_frames` reads, but for `has_audio`.
+
+    Attributes:
+        duration_seconds: from when the first frame is shown to when the last one ends; over 0.
+        fps: mean number of frames a second: the rate that the file states, where num_frames and duration_seconds
+            agree with it to half a frame; else their quotient.
+        num_frames: frames that decoding gives where none is damaged, at least 1; without those that an edit list
+            takes away.
+        width, height: of the frames as they are stored, in pixels; rotation, if the file asks for it, comes after.
+        has_audio: whether there is a sound stream.
+        codec: FFmpeg's name of the codec, such as "h264", "vp9", "av1".
+    """
+
+    duration_seconds: float
+    fps: float
+    num_frames: int
+    width: int
+    height: int
+    has_audio: bool
+    codec: str
+
+
+def probe(video: VideoSource) -> ClipInfo:
+    """What a clip's headers say. Decodes nothing; of an mp4 it reads a few kB.
+
+    Where the headers do not say how many frames there are, as in Matroska, or contradict themselves, it reads the
+    whole file and counts. Raises ClipError for a clip that cannot be read, one that is cut off among them, and
+    FileNotFoundError for a path that does not exist.
+    """
+    name, source = source_of(video)
+    if isinstance(source, str):
+        with open(source.removeprefix("file:"), "rb") as file:
+            problem = file_problem(file)
+    else:
+        problem = file_problem(source)
+    if problem:
+        raise ClipError(f"{name}: is not a readable clip ({problem}); drop it or fetch it again")
+    with open_video(video, container_options=_HEADERS_ONLY) as (container, stream):
+        if stream.codec_context is not None and stream.width and stream.height:
+            return _info(name, container, stream)
+    # Some headers leave the size of the picture to the decoder.
+    if not isinstance(source, str):
+        source.seek(0)
+    with open_video(video) as (container, stream):
+        return _info(name, container, stream)
+
+
+def check_frames(video: VideoSource) -> int:
+    """Decode every frame of a clip and return how many there are.
+
+    Raises ClipError that says when in the clip the first damage lies, as far as the decoder notices: H.264 nearly
+    always does, VP9, which has no redundancy, hardly ever. FileNotFoundError for a path that does not exist.
+    """
+    name = source_of(video)[0]
+    count = 0
+    with open_video(video) as (container, stream):
+        stream.codec_context.thread_count = 1  # the caller has other clips for the other cores
+        stream.codec_context.options = _STRICT
+        for packet in container.demux(stream):
+            try:
+                frames = stream.decode(packet)
+            except av.error.FFmpegError as error:
+                raise _damaged(name, packet, error.strerror or "its decoder says so") from error
+            for frame in frames:
+                if frame.is_corrupt:
+                    raise _damaged(name, frame, "its decoder says so")
+                count += 1
+    if not count:
+        raise ClipError(f"{name}: has no frames; drop it or fetch it again")
+    return count
+
+
+def _info(name: str, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> ClipInfo:
+    if stream.codec_context is None:
+        raise ClipError(f"{name}: FFmpeg has no decoder for its codec; drop it or fetch it again")
+    frames, rate = stream.frames, stream.average_rate or Fraction(0)
+    seconds = (stream.duration or 0) * (stream.time_base or Fraction(0))
+    # Of an mp4 the count is the length of its index; in other containers it is what the writer hoped for. Where it
+    # and the duration disagree, an edit list takes frames away, or more of them lie in fragments.
+    if "mp4" not in container.format.name or not frames or not _agree(frames, seconds, rate):
+        frames, seconds = _count(name, container, stream)
+    return ClipInfo(
+        duration_seconds=float(seconds),
+        fps=float(rate if _agree(frames, seconds, rate) else frames / seconds),
+        num_frames=frames,
+        width=stream.width,
+        height=stream.height,
+        has_audio=bool(container.streams.audio),
+        codec=_codec_name(stream.codec_context.codec),
+    )
+
+
+def _damaged(name: str, at: "av.Packet[Any] | av.VideoFrame", reason: str) -> ClipError:
+    time = at.pts if at.pts is not None else at.dts
+    where = "" if time is None or at.time_base is None else f" at {float(time * at.time_base):.2f} s"
+    return ClipError(f"{name}: has a damaged frame{where} ({reason}); drop it or fetch it again")
+
+
+def _agree(frames: int, seconds: Fraction, rate: Fraction) -> bool:
+    """Whether so many frames take so long, to half a frame: Matroska has times in ms, mp4 edit lists often, too."""
+    return rate > 0 and abs(frames - seconds * rate) <= Fraction(1, 2)
+
+
+def _codec_name(codec: av.Codec) -> str:
+    # PyAV 14 knows the name of the decoder only, which differs for few codecs: "libdav1d" for "av1".
+    return str(getattr(codec, "canonical_name", codec.name))
+
+
+def _count(
+    name: str, container: av.container.InputContainer, stream: av.video.stream.VideoStream
+) -> tuple[int, Fraction]:
+    """Frames of a stream and the seconds that they take, by reading all of its packets."""
+    for other in container.streams:
+        if other.index != stream.index and hasattr(other, "discard"):  # PyAV 14 reads what it passes over
+            other.discard = av.stream.Discard.all
+    frames = 0
+    times = []  # (start, duration) of frames in the stream's time base
+    for packet in container.demux(stream):
+        if packet.is_corrupt:
+            raise ClipError(f"{name}: is not a readable clip (it is cut off or damaged); drop it or fetch it again")
+        if packet.size and not packet.is_discard:
+            frames += 1
+            start = packet.dts if packet.pts is None else packet.pts  # AVI has only the former
+            if start is not None:
+                times.append((start, packet.duration or 0))
+    if not times:  # as of a song's cover picture, too
+        raise ClipError(f"{name}: has no frames; drop it or fetch it again")
+    (first, _), (last, duration) = min(times), max(times)
+    ticks = last - first + (duration or Fraction(last - first, max(len(times) - 1, 1)))
+    seconds = ticks * (stream.time_base or Fraction(0))
+    if not seconds:
+        raise ClipError(f"{name}: does not say how long its frames are shown; drop it or fetch it again")
+    return frames, seconds

@@ -1,0 +1,60 @@
+"""Where a video's bytes come from, and what is wrong with them in one exception."""
+
+import io
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, BinaryIO, cast
+
+import av
+import av.container
+import av.video.stream
+
+VideoSource = str | os.PathLike[str] | bytes | BinaryIO | io.RawIOBase | Mapping[str, Any]
+
+
+class ClipError(ValueError):
+    """A clip that cannot be read: no video file, cut short, without a video stream or without frames."""
+
+
+@contextmanager
+def open_video(
+    video: VideoSource, **options: Any
+) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
+    with open_container(video, **options) as container:
+        if not container.streams.video:
+            raise ClipError(f"{source_of(video)[0]}: has no video stream; drop it or fetch it again")
+        yield container, container.streams.video[0]
+
+
+@contextmanager
+def open_container(video: VideoSource, **options: Any) -> Iterator[av.container.InputContainer]:
+    # The one place that turns FFmpeg's errors, also those met later while decoding, into ours.
+    name, file = source_of(video)
+    try:
+        with av.open(file, **options) as container:
+            yield container
+    except av.error.FileNotFoundError as error:
+        raise FileNotFoundError(error.errno, error.strerror, name) from None
+    except av.error.FFmpegError as error:
+        message = f"{name}: is not a readable clip ({error.strerror}); drop it or fetch it again"
+        raise ClipError(message) from error
+
+
+def source_of(video: VideoSource) -> tuple[str, str | BinaryIO]:
+    """What to call a clip in a message, and what to give to PyAV."""
+    if isinstance(video, Mapping):
+        content, path = video["bytes"], video["path"]
+    elif isinstance(video, bytes):
+        content, path = video, None
+    elif isinstance(video, str | os.PathLike):
+        content, path = None, video
+    else:
+        return str(getattr(video, "name", "a file")), cast(BinaryIO, video)
+    name = f"a clip of {len(content)} bytes" if path is None else os.fspath(path)
+    return name, url_of(path) if content is None else io.BytesIO(content)
+
+
+def url_of(path: str | os.PathLike[str]) -> str:
+    # Without the protocol, FFmpeg takes what stands before a colon in a file name for one.
+    return f"file:{os.fspath(path)}"
