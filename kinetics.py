@@ -1450,7 +1450,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
         config = self.config
         download = dl_manager.download_config
         cache = DownloadCache(download.cache_dir, force=bool(download.force_download))
-        find = self._public_clips if config.data_dir is None else self._local_clips
+        find = self._public_source if config.data_dir is None else self._local_source
         sources = {split: source for split in config.splits or SPLITS if (source := find(split, cache)) is not None}
         if not sources:
             raise FileNotFoundError(
@@ -1472,7 +1472,32 @@ class Kinetics(datasets.ArrowBasedBuilder):
             for split, source in sources.items()
         ]
 
-    def _local_clips(self, split: str, cache: DownloadCache) -> _Files | _Archives | None:
+    def local_clips(self, split: str) -> pa.Table:
+        """The annotated clips of a split, those to load, and where `data_dir` has them in files of their own.
+
+        Columns: label (int64, -1 without), youtube_id (string), time_start and time_end (float32, seconds), path
+        (string, null where a clip is absent). Raises FileNotFoundError where the split has no such files, with what
+        to do about archives.
+        """
+        by_stem, archives = self._listed(split)
+        if not by_stem:
+            there = f"{len(archives):,} archives, which have to be extracted first" if archives else "no clips"
+            raise FileNotFoundError(f"{self.config.data_dir}: has {there} of the {split} split")
+        wanted = self._wanted(split, DownloadCache(), by_stem)
+        if wanted is None:
+            raise ValueError(f"{split}: no clip has a label, so classes cannot choose among them")
+        return self._found(split, wanted, by_stem)
+
+    def _found(self, split: str, wanted: _Wanted, by_stem: dict[str, str]) -> pa.Table:
+        positions = wanted.positions(list(by_stem))
+        here, used = pc.is_valid(positions), set(positions.to_pylist())
+        extra = [stem for position, stem in enumerate(by_stem) if position not in used]
+        self._report(split, len(wanted), pc.filter(wanted.names, pc.invert(here)).to_pylist(), extra)
+        paths = pa.array(list(by_stem.values()), type=pa.string()).take(positions)
+        return wanted.table.select(_KEY_COLUMNS).append_column("path", paths)
+
+    def _listed(self, split: str) -> tuple[dict[str, str], list[str]]:
+        """What `data_dir` has of a split: clips by file name without suffix, or else archives."""
         config = self.config
         paths: list[str] = []
         archives: list[str] = []
@@ -1480,11 +1505,6 @@ class Kinetics(datasets.ArrowBasedBuilder):
             clips, tars = list_directory(directory)
             paths += clips
             archives += tars
-        if not paths and not archives:
-            if config.splits is not None:
-                names = [name for name, meaning in _SPLIT_SPELLINGS.items() if meaning == split]
-                raise FileNotFoundError(f"no clips and no archives in {config.data_dir}/ {', '.join(names)}")
-            return None
         if paths and archives:
             _logger.warning(
                 f"kinetics {config.name} {split}: clips and {len(archives):,} archives lie side by side; "
@@ -1493,12 +1513,22 @@ class Kinetics(datasets.ArrowBasedBuilder):
         by_stem = {_stem(path): path for path in paths}
         if len(by_stem) < len(paths):
             _logger.warning(f"kinetics {config.name} {split}: {len(paths) - len(by_stem):,} clips lie there twice")
-        if config.name == "400" and split == "train":
+        if paths and config.name == "400" and split == "train":
             self._replace(by_stem)
+        return by_stem, [] if paths else archives
+
+    def _local_source(self, split: str, cache: DownloadCache) -> _Files | _Archives | None:
+        config = self.config
+        by_stem, archives = self._listed(split)
+        if not by_stem and not archives:
+            if config.splits is not None:
+                names = [name for name, meaning in _SPLIT_SPELLINGS.items() if meaning == split]
+                raise FileNotFoundError(f"no clips and no archives in {config.data_dir}/ {', '.join(names)}")
+            return None
         wanted = self._wanted(split, cache, by_stem)
         if wanted is None:
             return None
-        if not paths:
+        if not by_stem:
             replacements = None
             if config.name == "400" and split == "train":
                 name = _REPLACEMENTS.rpartition("/")[2]
@@ -1506,14 +1536,9 @@ class Kinetics(datasets.ArrowBasedBuilder):
                 archives += filter(os.path.isfile, beside)
                 replacements = next((path for path in archives if path.endswith("/" + name)), None)
             return _Archives(wanted, sorted(archives), replacements, cache)
-        positions = wanted.positions(list(by_stem))
-        here = pc.is_valid(positions)
-        used = set(positions.to_pylist())
-        extra = [stem for position, stem in enumerate(by_stem) if position not in used]
-        self._report(split, len(wanted), pc.filter(wanted.names, pc.invert(here)).to_pylist(), extra)
-        files = pa.array(list(by_stem.values()), type=pa.string()).take(positions.filter(here))
-        rows = wanted.table.filter(here)
-        return _Files(_examples(rows, pa.nulls(len(rows), pa.binary()), files))
+        found = self._found(split, wanted, by_stem)
+        found = found.filter(pc.is_valid(found["path"]))
+        return _Files(_examples(found, pa.nulls(len(found), pa.binary()), found["path"].combine_chunks()))
 
     def _replace(self, by_stem: dict[str, str]) -> None:
         """Puts the extracted replacements of 400, beside the splits, in the place of the clips that they replace."""
@@ -1522,7 +1547,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
             for clip in list_directory(directory)[0]:
                 by_stem[originals.get(_stem(clip)[:11], _stem(clip))] = clip
 
-    def _public_clips(self, split: str, cache: DownloadCache) -> _Archives | None:
+    def _public_source(self, split: str, cache: DownloadCache) -> _Archives | None:
         config = self.config
         wanted = self._wanted(split, cache, {})
         if wanted is None:
