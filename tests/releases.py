@@ -168,7 +168,7 @@ def kill_download(
     context.set_forkserver_preload(["kinetics_tools.download"])
     arguments = ({"release": release.release, "out": out, "mirror": mirror.url, **options}, dict(http or {}))
     killed, started = Killed(), time.monotonic()
-    first_seen: dict[str, tuple[int, int]] = {}
+    last_seen: dict[str, tuple[int, int]] = {}
     partial: dict[str, int] = {}
     while True:
         asked = len(mirror.requests)
@@ -183,7 +183,7 @@ def kill_download(
         process.join()
         assert process.exitcode is not None
         killed.kills += process.exitcode == -signal.SIGKILL
-        _compare(out, first_seen, killed)
+        _compare(out, last_seen, killed)
         for key, size in partial.items():
             for request in mirror.requests[asked:]:
                 if request.path == f"/{key}" and request.method == "GET":
@@ -210,11 +210,12 @@ def _wait_for_the_moment(process: Any, out: Path, rng: random.Random, *, per_run
     time.sleep(rng.uniform(0, 0.003))
 
 
-def _compare(out: Path, first_seen: dict[str, tuple[int, int]], killed: Killed) -> None:
-    """Notes which clips have another file than when they were first seen under their names."""
+def _compare(out: Path, last_seen: dict[str, tuple[int, int]], killed: Killed) -> None:
+    """Notes which clips have another file than when they were last seen under their names."""
     for folder in FOLDERS.values():
         for path in (out / folder).rglob("*.mp4"):
             stat = path.stat()
             state = (stat.st_ino, stat.st_mtime_ns)
-            if first_seen.setdefault(str(path), state) != state:
+            if last_seen.get(str(path), state) != state:
                 killed.rewritten.append(path.name)
+            last_seen[str(path)] = state

@@ -312,14 +312,34 @@ def test_a_picture_that_stands_long_ends_with_the_segment(end, seconds, tmp_path
         assert info.duration_seconds == float(stream.duration * stream.time_base) == pytest.approx(seconds)
 
 
-def test_key_frames_are_not_those_of_the_source(tmp_path):
-    images = np.repeat(noise(1), len(EVEN), axis=0)  # nothing that the encoder would want a key frame for
-    source = write(tmp_path / "source.mp4", lambda file: add_pictures(file, EVEN, images=images, options={"g": "1"}))
-    cut(source, tmp_path / "cut.mp4", start_seconds=0, end_seconds=1)
-    with av.open(str(tmp_path / "cut.mp4")) as container:
+def key_frames(path):
+    with av.open(str(path)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
-    assert [packet.is_keyframe for packet in packets] == [True] + [False] * 24
     assert [packet.pts for packet in packets] == [packet.dts for packet in packets], "readers need no edit list"
+    return [packet.is_keyframe for packet in packets]
+
+
+@pytest.mark.parametrize("content", ["still", "pan", "fade", "noise"])
+def test_key_frames_are_not_those_of_the_source(content, tmp_path):
+    one, other = noise(2)
+    count = len(EVEN)
+    wide = np.repeat(np.repeat(noise(1, height=HEIGHT // 8, width=WIDTH), 8, axis=1), 8, axis=2)[0]
+    images = {
+        "still": [one] * count,
+        "pan": [wide[:, 2 * index : 2 * index + WIDTH] for index in range(count)],
+        "fade": [(one * (1 - share) + other * share).astype(np.uint8) for share in np.linspace(0, 1, count)],
+        "noise": noise(count),
+    }
+    found = {}
+    for distance in ("1", "250"):
+        pictures = {"images": np.stack(images[content]), "options": {"g": distance, "sc_threshold": "0"}}
+        source = write(tmp_path / "source.mp4", lambda file: add_pictures(file, EVEN, **pictures))  # noqa: B023
+        assert sum(key_frames(source)) == (count if distance == "1" else 1)
+        cut(source, tmp_path / "cut.mp4", start_seconds=0, end_seconds=1)
+        found[distance] = key_frames(tmp_path / "cut.mp4")
+    assert found["1"] == found["250"], "they are where the encoder wants them"
+    if content != "noise":  # of which it wants many
+        assert found["1"] == [True] + [False] * 24
 
 
 def test_floats_mean_what_they_are_written_as(tmp_path):

@@ -235,6 +235,17 @@ def test_a_file_in_the_place_of_a_clip_is_taken_if_it_is_the_clip_and_replaced_i
     assert [states(out)[path] == state for path, state in before.items()].count(True) == 1
 
 
+def test_the_command_takes_annotations_and_a_seed(mirror, release, out, tmp_path, monkeypatch):
+    monkeypatch.setenv("KINETICS_MIRROR", mirror.url)
+    path = write_annotations(tmp_path / "some.csv", release.clips("train"), "train")
+    arguments = ["--split", "train", "--annotations", str(path), "--max-per-class", "1", "--seed", "3"]
+    done = CliRunner().invoke(app, ["download", "700-2020", "--out", str(out), *arguments])
+    assert (done.exit_code, mirror.count("*.csv")) == (0, 0)
+    table = kinetics.read_split(str(path), "700-2020", "train")
+    chosen = kinetics.clip_names(kinetics.select_clips(table, "700-2020", max_clips_per_class=1, seed=3)).to_pylist()
+    assert sorted(path.stem for path in out.rglob("*.mp4")) == sorted(chosen)
+
+
 def test_other_splits_come_later(mirror, release, out):
     download("700-2020", out, splits=["test"], mirror=mirror.url)
     assert tree_of(out) == release.tree("test")
@@ -433,11 +444,21 @@ def test_a_dry_run_says_what_would_be_fetched_and_writes_nothing(mirror, release
     assert sorted(out.rglob("*")) == before
 
 
+def test_an_archive_that_failed_is_not_complete_even_where_no_clip_lacks(tmp_path, out):
+    clips = made_clips(4, size=2000)
+    release = Release(tmp_path / "mirror", "700", {"train": {"part_0": clips, "part_1": clips}}).write()
+    with Mirror(release.root, faults=[Fault("status", "*/part_1*", code=404)]) as mirror:
+        report = download("700", out, splits=["train"], mirror=mirror.url)
+    assert report.counts == {"train": {"complete": 4}}
+    assert not report.is_complete
+    assert report.lines()[-1] == "not complete: the same command goes on from here"
+
+
 def test_a_dry_run_counts_archives_of_unknown_length(mirror, release, out):
     mirror.add(Fault("status", "*/part_0.tar.gz", method="HEAD", times=1))
     report = download("700-2020", out, dry_run=True, mirror=mirror.url)
     assert report.needs.unknown_sizes == 1
-    assert "and 1 archives of unknown length" in "\n".join(report.lines())
+    assert "and 1 archive of unknown length" in "\n".join(report.lines())
 
 
 def test_the_command_prints_a_report_and_its_exit_code_says_whether_it_is_complete(mirror, release, out, monkeypatch):
@@ -466,7 +487,10 @@ def test_the_command_prints_a_report_and_its_exit_code_says_whether_it_is_comple
         (["800"], "unknown release '800'"),
         (["700-2020", "--split", "val"], "unknown split 'val'"),
         (["700-2020", "--classes", "zumbaa"], "did you mean 'zumba'"),
+        (["7000", "--classes", "zumba"], "unknown release '7000'; did you mean '700'?"),
         (["700-2020", "--source", "tapes"], "unknown source 'tapes'"),
+        (["700-2020", "--source", "youtub"], "unknown source 'youtub'; did you mean 'youtube'?"),
+        (["700-2020", "--retry-errors"], "pass source='youtube', or leave them out"),
         (["700-2020", "--workers", "0"], "workers is 0"),
         (["700-2020", "--max-per-class", "0"], "max_clips_per_class is 0"),
         (["700-2020", "--rate-limit", "fast"], "rate limit 'fast'"),
@@ -829,6 +853,21 @@ def test_a_rate_that_is_none_is_an_error_with_examples(rate):
         RateLimit(rate)
 
 
+def test_what_brought_nothing_waits_for_nobody():
+    stop = threading.Event()
+    limit = RateLimit(1, stop=stop)
+    waiting = threading.Thread(target=limit.spend, args=(60,))
+    waiting.start()
+    while not limit._free_at:
+        time.sleep(0.01)
+    started = time.monotonic()
+    limit.spend(0)
+    assert time.monotonic() - started < 10
+    stop.set()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
 def test_all_workers_together_keep_to_the_rate(many, out):
     started = time.monotonic()
     with Mirror(many.root) as mirror:
@@ -911,7 +950,11 @@ def test_videos_bring_what_archives_lack_and_each_failure_is_classed(lacking, ou
         assert report.counts == {"train": {"complete": 9, "failed": 1, "unavailable": 1}}
         assert report.errors == {"no such segment": 1, "removed": 1}
         assert not report.is_complete
-        assert "could not be fetched: 1 removed" in report.lines()
+        reason = "Unable to download webpage: HTTP Error 404: Not Found"
+        assert f"could not be fetched: 1 removed, such as {gone.stem}: {reason}" in report.lines()
+        assert "not asked for again unless with --retry-errors: 1 clip" in report.lines()
+        assert report.lines()[-1] == "not complete: the same command goes on from here"
+        assert f"what became of each clip: {out / 'ledger.jsonl'}" in report.lines()
         assert report.bytes_fetched == mirror.bytes_sent("/videos/*")
         assert mirror.count("*.tar.gz") == mirror.count("*_path.txt") == 0
         clip = out / "train" / "zumba" / there.file_name
@@ -957,6 +1000,50 @@ def test_a_clip_cut_from_a_video_that_is_gone_is_cut_again(lacking, out):
         assert path.read_bytes() == content
 
 
+def test_clips_of_a_tree_that_others_made_are_not_cut_anew(lacking, out):
+    release, there, short, _ = lacking
+    folder = out / "train" / "zumba"
+    folder.mkdir(parents=True)
+    (folder / short.file_name).write_bytes(b"somebody's own copy")
+    (folder / there.file_name).write_bytes(b"")  # of what has no byte there is nothing to keep
+    with Mirror(release.root) as mirror:
+        asked = {"splits": ["train"], "classes": ["zumba"], "source": "youtube", "mirror": mirror.url}
+        asked["youtube"] = YouTubeOptions(url_template=f"{mirror.url}/watch/{{youtube_id}}.html")
+        report = download("700-2020", out, **asked)
+        assert report.counts == {"train": {"complete": 1, "found": 1, "unavailable": 3}}
+        assert report.is_complete
+        assert (folder / short.file_name).read_bytes() == b"somebody's own copy"
+        assert mirror.count(f"/watch/{short.youtube_id}*") == 0
+        # Of what the ledger knows to be otherwise, there is.
+        (folder / there.file_name).write_bytes(b"torn")
+        assert download("700-2020", out, **asked).counts == report.counts
+    assert (folder / there.file_name).stat().st_size == read_ledger(out)["train", there.stem].bytes
+
+
+def test_an_interrupt_finishes_the_videos_in_flight_and_says_so(lacking, out, tmp_path):
+    release, there, _, _ = lacking
+    noise = np.random.default_rng(0).integers(0, 256, (100, 96, 128, 3), np.uint8)
+    write_clip(tmp_path / "noise.mp4", noise, fps=10)
+    write_video(release.root, there.youtube_id, (tmp_path / "noise.mp4").read_bytes())
+    with Mirror(release.root, faults=[Fault("slow", "/videos/*", bytes_per_second=200_000)]) as mirror:
+        template = f"{mirror.url}/watch/{{youtube_id}}.html"
+        command = [*COMMAND[:3], "download", "700-2020", "--split", "train", "--classes", "zumba", "--out", str(out)]
+        # So slow that it would take minutes, unless an interrupt ended that, too.
+        command += ["--source", "youtube", "--workers", "1", "--rate-limit", "100", "--url-template", template]
+        environment = {**os.environ, "KINETICS_MIRROR": mirror.url}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+            while not mirror.count(f"/videos/{there.youtube_id}.mp4", "GET"):
+                time.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            output = process.communicate(timeout=30)[0].decode()
+    assert process.returncode == 130
+    assert "the clips in flight are being finished; interrupt again to leave them" in output
+    assert f"interrupted: what is complete stays in {out}, and the same command goes on from there" in output
+    assert "Traceback" not in output
+    assert (out / "train" / "zumba" / there.file_name).exists()
+    assert leftovers(out) == []
+
+
 def test_the_command_has_the_options_of_videos(lacking, out, monkeypatch):
     release, there, _, _ = lacking
     with Mirror(release.root) as mirror:
@@ -964,19 +1051,39 @@ def test_the_command_has_the_options_of_videos(lacking, out, monkeypatch):
         command = ["download", "700-2020", "--out", str(out), "--split", "train", "--classes", "zumba"]
         command += ["--source", "youtube", "--url-template", f"{mirror.url}/watch/{{youtube_id}}.html", "--sleep", "0"]
         dry = CliRunner().invoke(app, [*command, "--dry-run"])
-        assert (dry.exit_code, dry.output) == (0, "train: 5 clips: pending 5\ntrain: single videos, 5 to fetch\n")
+        assert dry.exit_code == 0
+        assert dry.output.startswith(
+            "train: 5 clips: pending 5\ntrain: single videos, 5 to fetch\nto fetch: known only"
+        )
+        assert re.search(r"\ndisk: about 15.2 MB needed, [\d.,]+ GB free\n$", dry.output)  # 38 s
         result = CliRunner().invoke(app, [*command, "--formats", "best", "--rate-limit", "10MB", "--retry-errors"])
         assert result.exit_code == 1
         assert "train: 5 clips: complete 1, failed 1, unavailable 3" in result.output
         assert (out / "train" / "zumba" / there.file_name).exists()
 
 
+def test_where_the_same_command_would_not_help_it_is_not_advised(lacking, out):
+    with Mirror(lacking[0].root) as mirror:
+        asked = {"splits": ["train"], "classes": ["zumba"], "source": "youtube", "mirror": mirror.url}
+        template = f"{mirror.url}/watch/{{youtube_id}}.html"
+        youtube = YouTubeOptions(url_template=template, formats="b[height<=1]")
+        for _ in range(2):
+            report = download("700-2020", out, youtube=youtube, **asked)
+            assert report.counts == {"train": {"failed": 2, "unavailable": 3}}
+            assert "not asked for again unless with --retry-errors: 5 clips" in report.lines()
+            assert report.lines()[-1] == "not complete: the same command with --retry-errors goes on from here"
+        assert report.to_fetch == {"train": 0}
+        youtube = YouTubeOptions(url_template=template)
+        report = download("700-2020", out, youtube=youtube, retry_errors=True, **asked)
+    assert report.counts["train"]["complete"] == 1
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"source": "youtube", "keep_archives": True}, "keep_archives with source='youtube'"),
-        ({"youtube": YouTubeOptions()}, "options of single videos with source='archives'"),
-        ({"retry_errors": True}, "options of single videos with source='archives'"),
+        ({"youtube": YouTubeOptions()}, "are of single videos, with source='archives'"),
+        ({"retry_errors": True}, "are of single videos, with source='archives'"),
     ],
 )
 def test_options_of_the_other_source_are_an_error(mirror, out, options, message):

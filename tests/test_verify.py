@@ -21,6 +21,7 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
+import kinetics
 from kinetics_tools.cli import app
 from kinetics_tools.ledger import Entry, Ledger
 from kinetics_tools.media import write_clip
@@ -325,12 +326,86 @@ def test_a_name_in_no_encoding_does_not_stop_the_run(tmp_path, pool):
 
 def test_the_ledger_tells_why_a_clip_is_missing(tmp_path, pool):
     clips = good(pool)
-    tree(tmp_path, clips[2:], rows=clips)
+    tree(tmp_path, clips[4:], rows=clips)
+    removed = {"class": "removed", "message": "Video unavailable"}
+    missing = {"class": "missing", "message": "no archive of the split has it"}
     with Ledger(tmp_path) as ledger:
-        error = {"class": "removed", "message": "Video unavailable"}
-        ledger.append(Entry(key=clips[0].stem, split="train", source="youtube", status="failed", error=error))
-    details = [row["detail"] for row in run(tmp_path).clips.to_pylist()[:2]]
-    assert details == ["failed when it was downloaded (removed: Video unavailable)", ""]
+        ledger.append(Entry(clips[0].stem, "train", "youtube", "unavailable", error=removed))
+        ledger.append(Entry(clips[1].stem, "train", "archives", "missing", error=missing))
+        ledger.append(Entry(clips[2].stem, "train", "youtube", "complete", bytes=5))
+    details = [row["detail"] for row in run(tmp_path).clips.to_pylist()[:4]]
+    assert details == [
+        "download: removed: Video unavailable",
+        "download: no archive of the split has it",
+        "complete when it was downloaded",
+        "",
+    ]
+
+
+# ---- Some of the clips
+
+
+@pytest.mark.parametrize("layout", ["class folders", "flat", ".tar.gz"])
+def test_of_chosen_classes_the_other_clips_are_neither_missing_nor_unexpected(tmp_path, pool, layout):
+    clips = good(pool, 12)
+    stranger = with_content(Clip("zumba", "unannotated", 0, 10), pool[20])
+    tree(tmp_path, [*clips[:10], stranger], layout=layout, rows=clips)  # of zumba number 11 is missing
+    report = run(tmp_path, classes=["Zumba", "massaging_persons_head"])
+    chosen = [clip for clip in clips if clip.label in ("zumba", "massaging person's head")]
+    expected = {("train", clip.stem): "missing" if clip is clips[11] else "present" for clip in chosen}
+    assert statuses(report) == {**expected, ("train", stranger.stem): "unexpected"}
+    assert (report.classes, report.splits["train"].annotated) == (("zumba", "massaging person's head"), 6)
+    assert report.splits["train"].left_out == 5
+    assert "train: 5 annotated clips are there that were not asked for" in report.lines()
+    assert not report.is_complete
+    if layout != ".tar.gz":
+        assert report.opened == 6, "those that were not asked for need not be opened"
+    # All of them, from what is remembered and for the rest anew.
+    assert run(tmp_path).splits["train"].counts["present"] == 10
+
+
+def test_a_tree_of_some_clips_of_each_class_is_complete_if_it_is_asked_for_those(tmp_path, pool):
+    rows = good(pool, 12)
+    path = write_annotations(tmp_path / "annotations" / "train.csv", rows, "train")
+    table = kinetics.read_split(str(path), "700", "train")
+    chosen = kinetics.clip_names(kinetics.select_clips(table, "700", max_clips_per_class=2, seed=3)).to_pylist()
+    write_clips(tmp_path / "train", [clip for clip in rows if clip.stem in chosen], "class folders")
+    report = run(tmp_path, max_clips_per_class=2, seed=3)
+    assert report.is_complete
+    assert report.splits["train"].annotated == 8
+    assert not run(tmp_path).is_complete
+    assert not run(tmp_path, max_clips_per_class=2, seed=4).is_complete
+    assert run(tmp_path, classes=["zumba"], max_clips_per_class=2, seed=3).splits["train"].annotated == 2
+
+
+def test_a_clip_of_a_chosen_class_in_the_folder_of_another_is_misplaced(tmp_path, pool):
+    clips = good(pool)
+    wrong = with_content(replace(clips[3], label="archery"), clips[3].content)
+    tree(tmp_path, [*clips[:3], wrong, *clips[4:]], rows=clips)
+    assert list(statuses(run(tmp_path, classes=["zumba"])).values()) == ["misplaced"]
+
+
+def test_splits_without_labels_are_passed_over_for_classes_unless_asked_for(tmp_path, pool):
+    tree(tmp_path, good(pool))
+    write_clips(tmp_path / "test", good(pool, 2, "test"), "flat")
+    write_annotations(tmp_path / "annotations" / "test.csv", good(pool, 2, "test"), "test", labels=False)
+    report = run(tmp_path, classes=["zumba"])
+    assert list(report.splits) == ["train"]
+    assert "not looked at: validation, test" in report.lines()
+    with pytest.raises(ValueError, match="no clip of this split has a label"):
+        run(tmp_path, classes=["zumba"], splits=["test"])
+
+
+def test_a_choice_of_nothing_is_not_complete_but_an_error(tmp_path, pool):
+    tree(tmp_path, good(pool))
+    with pytest.raises(ValueError, match="no clip of archery is annotated in train"):
+        run(tmp_path, classes=["archery"])
+    # A split that has none beside one that has some is complete.
+    tree(tmp_path, good(pool, 2, "validation"), folder="val")
+    report = run(tmp_path, classes=["zumba"], overlaps=[f"600:train={tmp_path}"])
+    assert report.splits["validation"].annotated == 0
+    assert report.is_complete
+    assert "validation: 0 of 0 videos (0.0%) are in 600 train" in report.lines()
 
 
 # ---- 400 and its replacements
@@ -591,6 +666,13 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
     assert invoke("data", "700").exit_code == 1
     write_annotations(tmp_path / "some.csv", clips[:3], "train")
     assert invoke("data", "700", "--annotations", "some.csv").exit_code == 0
+    there = ("--classes", "abseiling,massaging person's head", "--classes", "petting animal (not cat)")
+    assert invoke("data", "700", *there).exit_code == 0
+    chosen = json.loads(Path("report.json").read_text())
+    assert (chosen["classes"], chosen["splits"]["train"]["annotated"]) == ([*Case.LABELS[:3]], 5)
+    assert invoke("data", "700", *there, "--split", "train,train").exit_code == 0
+    assert invoke("data", "700", "--max-per-class", "1", "--seed", "1").exit_code == 1
+    Path("folder").mkdir()
     wrong = {
         ("data", "70"): "unknown release '70'; did you mean '700'?",
         ("absent", "700"): "absent' does not exist",
@@ -598,9 +680,12 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
         ("data", "700", "--split", "trian"): "unknown split 'trian'; did you mean 'train'?",
         ("data", "700", "--annotations", "absent.csv"): "absent.csv' does not exist",
         ("data", "700", "--report", "no/report.json"): "no/report.json cannot be written: its folder does not exist",
+        ("data", "700", "--report", "folder"): "folder cannot be written: it is a folder; name a file",
+        ("data", "700", "--classes", "zumba,zumbaa"): "unknown class of 700 'zumbaa'; did you mean 'zumba'?",
+        ("data", "700", "--max-per-class", "0"): "max_clips_per_class is 0; it must be 1 or more",
         ("data", "700", "--csv", "no/clips.csv"): "no/clips.csv cannot be written: its folder does not exist",
         ("data", "700", "--overlap", "600"): "'600' does not name a release and a split; write it as 700:train",
-        ("data", "700", "--overlap", "600:val"): "unknown split 'val' (valid: train, validation, test)",
+        ("data", "700", "--overlap", "600:val"): "unknown split 'val'; did you mean 'validation'?",
         ("data", "700", "--overlap", "60:train=some.csv"): "unknown release '60'",
     }
     for args, message in wrong.items():

@@ -316,6 +316,7 @@ ANSWERS = {
         ("LOGIN_REQUIRED", "Sign in to confirm you're not a bot", None),
         ("UNPLAYABLE", "Video unavailable", "This content isn't available, try again later."),
     ],
+    "network": [("UNPLAYABLE", "The page needs to be reloaded.", None)],
     "other": [("LIVE_STREAM_OFFLINE", "This live event will begin in a few moments.", None)],
 }  # fmt: skip
 

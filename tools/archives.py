@@ -14,7 +14,6 @@ import hashlib
 import io
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from kinetics_tools.ledger import Entry, Ledger
 from kinetics_tools.progress import Progress
 from kinetics_tools.transfer import RateLimit, Stopped, Transfer, discard_partial, partial_size
 from kinetics_tools.tree import DiskError, SplitTree, on_disk
+from kinetics_tools.workers import Workers
 
 __all__ = ["PARTIAL_FOLDER", "Archive", "ArchiveRun", "SplitState"]
 
@@ -116,6 +116,7 @@ class SplitState:
                     self._checked.add(name)
                 self.bytes_of[entry.source] = self.bytes_of.get(entry.source, 0) + (entry.bytes or 0)
         self.strangers = present.keys() - self.owners.keys()
+        self._sizes = present
         known = sum(status in ("complete", "missing", "empty") for status in self.statuses.values())
         self._accounted = known == len(tree)
 
@@ -154,6 +155,13 @@ class SplitState:
         """Wanted clips of which nothing is known, but for those that somebody cut from YouTube and that are gone."""
         entries = ((name, self.entry(name)) for name in self.tree)
         return [n for n, entry in entries if n not in self.statuses and (entry is None or entry.source != "youtube")]
+
+    def take_strangers(self) -> None:
+        """Counts as "found" what lies in the place of a clip, unless the ledger had the clip and it is damaged now."""
+        for name in self.strangers:
+            entry = self.entry(name)
+            if self._sizes[name] and (entry is None or entry.status not in ("complete", "unchecked")):
+                self.statuses[name] = "found"
 
     def counts(self) -> dict[str, int]:
         """Number of wanted clips by status, and as "pending" those of which nothing is known."""
@@ -194,20 +202,13 @@ class ArchiveRun:
         On KeyboardInterrupt the clips that are being written are finished first.
         """
         self._queue.extend(archives)
-        # Daemons, since a thread that waits for a server must not keep an interrupted program alive.
-        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(min(self.workers, len(archives)))]
-        for thread in threads:
-            thread.start()
+        workers = Workers(self._work, min(self.workers, len(archives)))
         try:
-            for thread in threads:
-                while thread.is_alive():
-                    self.progress.tick()
-                    thread.join(0.1)
+            while not workers.wait(0.1):
+                self.progress.tick()
         finally:
             self._stop.set()
-            until = time.monotonic() + _INTERRUPT_SECONDS
-            for thread in threads:
-                thread.join(max(0.0, until - time.monotonic()))
+            workers.wait(_INTERRUPT_SECONDS)
         if self._fatal is not None:
             raise self._fatal
 

@@ -15,6 +15,7 @@
 """
 
 import contextlib
+import difflib
 import os
 import time
 from collections import Counter
@@ -29,9 +30,10 @@ from rich.console import Console
 
 import kinetics
 from kinetics_tools.archives import PARTIAL_FOLDER, ArchiveRun
-from kinetics_tools.ledger import Ledger, read_ledger
+from kinetics_tools.ledger import LEDGER_NAME, Ledger, read_ledger
 from kinetics_tools.plan import Needs, Plan
 from kinetics_tools.progress import Progress, size_text
+from kinetics_tools.segment_errors import RETRIED_KINDS
 from kinetics_tools.segments import SegmentRun, lacking
 from kinetics_tools.transfer import RateLimit, discard_partial
 from kinetics_tools.tree import on_disk
@@ -41,7 +43,8 @@ __all__ = ["Report", "download"]
 
 _SOURCES = ("archives", "youtube")
 # Clips that are here, and those of which another run from here would find no more.
-_SETTLED = ("complete", "missing", "empty", "unavailable")
+_HERE = ("complete", "found")
+_SETTLED = (*_HERE, "missing", "empty", "unavailable")
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,16 @@ class Report:
     """What a run found and did, or with `dry_run` would do.
 
     Attributes:
-        counts: split -> status -> number of wanted clips. The statuses are those of `ledger.Entry`, and "pending".
+        counts: split -> status -> number of wanted clips. The statuses are those of `ledger.Entry`; "pending"; and
+            "found", files in the place of clips that the ledger does not know, which single videos do not replace.
         archives: split -> number of archives that hold its clips; empty where single videos are the source.
         to_fetch: split -> number of archives, or else clips, that were to be fetched before the run.
-        needs: what the archives to fetch were to take; None where single videos are the source.
+        needs: what it was to take; of single videos not more than a guess of the room on disk.
         failed: key of an archive -> why it could not be fetched.
         refused: "archive: member: reason" of members that no archive of clips should have.
         errors: class of error -> number of single clips that could not be fetched for it.
+        examples: class of error -> "clip: reason" of the first of these.
+        given_up: number of single clips that another run tries again only with `retry_errors`.
         bytes_fetched: what the network brought.
         seconds: how long it took.
     """
@@ -66,10 +72,12 @@ class Report:
     counts: dict[str, dict[str, int]]
     archives: dict[str, int]
     to_fetch: dict[str, int]
-    needs: Needs | None = None
+    needs: Needs
     failed: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     errors: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+    given_up: int = 0
     bytes_fetched: int = 0
     seconds: float = 0.0
 
@@ -81,32 +89,49 @@ class Report:
     def lines(self) -> list[str]:
         """The report for people."""
         lines = []
+        to_fetch = "to fetch" if self.dry_run else "to fetch before this run"
         for split, counts in self.counts.items():
             clips = ", ".join(f"{status} {count:,}" for status, count in counts.items())
-            of = f"{self.archives[split]:,} archives" if self.archives else "single videos"
-            lines.append(f"{split}: {sum(counts.values()):,} clips: {clips}")
-            lines.append(f"{split}: {of}, {self.to_fetch[split]:,} to fetch")
+            of = _counted(self.archives[split], "archive") if self.archives else "single videos"
+            lines.append(f"{split}: {_counted(sum(counts.values()), 'clip')}: {clips}")
+            lines.append(f"{split}: {of}, {self.to_fetch[split]:,} {to_fetch}")
         if self.dry_run:
-            return lines + self._lines_of_needs()
+            lines += self._lines_of_needs()
         lines += [f"refused: {what}" for what in self.refused]
         lines += [f"failed: {key}: {reason}" for key, reason in self.failed.items()]
-        lines += [f"could not be fetched: {count:,} {kind}" for kind, count in sorted(self.errors.items())]
+        for kind, count in sorted(self.errors.items()):
+            lines.append(f"could not be fetched: {count:,} {kind}, such as {self.examples[kind]}")
+        if self.given_up:
+            lines.append(f"not asked for again unless with --retry-errors: {_counted(self.given_up, 'clip')}")
+        if self.dry_run:
+            return lines
+        absent = sum(n for counts in self.counts.values() for status, n in counts.items() if status not in _HERE)
+        if absent:
+            lines.append(f"what became of each clip: {self.out / LEDGER_NAME}")
         lines.append(f"fetched {size_text(self.bytes_fetched)} in {timedelta(seconds=round(self.seconds))}")
         if self.is_complete:
             lines.append(f'load_dataset("kinetics", "{self.release}", data_dir="{self.out}") loads it')
+        elif self.given_up and absent == self.given_up:
+            lines.append("not complete: the same command with --retry-errors goes on from here")
         else:
             lines.append("not complete: the same command goes on from here")
         return lines
 
     def _lines_of_needs(self) -> list[str]:
         needs = self.needs
-        if needs is None:
-            return []
-        unknown = f" and {needs.unknown_sizes:,} archives of unknown length" if needs.unknown_sizes else ""
+        fetched = size_text(needs.bytes_to_fetch)
+        if not self.archives:
+            fetched = "known only when each video is asked for"
+        elif needs.unknown_sizes:
+            fetched += f" and {_counted(needs.unknown_sizes, 'archive')} of unknown length"
         return [
-            f"to fetch: {size_text(needs.bytes_to_fetch)}{unknown}",
+            f"to fetch: {fetched}",
             f"disk: about {size_text(needs.disk_bytes)} needed, {size_text(needs.free_bytes)} free",
         ]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def download(
@@ -143,14 +168,15 @@ def download(
         dry_run: write nothing, and report what would be fetched.
 
     A clip of the ledger's that lies in its place is not fetched again, wherever it is from; a file in the place of a
-    clip that the ledger does not know is compared with the archive's, and replaced where it differs. An archive that
-    is corrupt is fetched once more, and named in the report if that did not help.
+    clip that the ledger does not know is compared with the archive's, and replaced where it differs; single videos
+    leave it as it is. An archive that is corrupt is fetched once more, and named in the report if that did not help.
 
     Raises ValueError for arguments that make no sense, or if `out` holds another release; OSError where there is too
     little room, nothing can be written, or the lists and annotations cannot be fetched; ModuleNotFoundError for
     "youtube" without yt-dlp. After KeyboardInterrupt, as after a kill, the same call goes on.
     """
     out = Path(out)
+    kinetics.map_index(0, release, release)  # raises for an unknown release, and names the nearest
     config = kinetics.KineticsConfig(
         name=release,
         splits=splits,
@@ -162,11 +188,16 @@ def download(
     )
     config.check()
     if source not in _SOURCES:
-        raise ValueError(f"unknown source {source!r} (valid: {', '.join(_SOURCES)})")
+        near = difflib.get_close_matches(str(source), _SOURCES, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown source {source!r}{hint} (valid: {', '.join(_SOURCES)})")
     if source == "youtube" and keep_archives:
         raise ValueError("keep_archives with source='youtube', which has no archives; leave one of them out")
     if source == "archives" and (youtube is not None or retry_errors):
-        raise ValueError("options of single videos with source='archives'; pass source='youtube'")
+        raise ValueError(
+            "formats, cookies, proxy, sleep, URL template and retry_errors are of single videos, with "
+            "source='archives'; pass source='youtube', or leave them out"
+        )
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be 1 or more")
     RateLimit(rate_limit)
@@ -175,7 +206,8 @@ def download(
 
     started = time.monotonic()
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    plan = Plan(config, out, archives=source == "archives", console=console)
+    with console.status(f"reading lists and annotations of {release}"):
+        plan = Plan(config, out, archives=source == "archives", console=console)
     common: dict[str, Any] = {"workers": workers, "rate_limit": rate_limit, "dry_run": dry_run, "console": console}
     with contextlib.nullcontext() if dry_run else _locked(out):
         if source == "archives":
@@ -239,6 +271,8 @@ def _fetch_segments(
 ) -> Report:
     out = plan.out
     states = plan.states(read_ledger(out), clean=not dry_run)
+    for state in states.values():
+        state.take_strangers()
     names = {split: lacking(state, retry_errors=retry_errors) for split, state in states.items()}
     before = Report(
         release=plan.config.name,
@@ -247,6 +281,9 @@ def _fetch_segments(
         counts={split: state.counts() for split, state in states.items()},
         archives={},
         to_fetch={split: len(of_split) for split, of_split in names.items()},
+        needs=plan.needs_of_segments(names),
+        given_up=sum(len(lacking(state, retry_errors=True)) for state in states.values())
+        - sum(map(len, names.values())),
     )
     if dry_run:
         return before
@@ -258,6 +295,8 @@ def _fetch_segments(
         before,
         counts={split: state.counts() for split, state in states.items()},
         errors=dict(run.errors),
+        examples=run.examples,
+        given_up=before.given_up + sum(count for kind, count in run.errors.items() if kind not in RETRIED_KINDS),
         bytes_fetched=progress.bytes_fetched,
     )
 

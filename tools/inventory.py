@@ -1,6 +1,7 @@
 """What a tree holds of a split: extracted clips, or archives where there are none, as the loader takes them."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import kinetics
@@ -48,6 +49,7 @@ class Inventory:
         archives_left_out: how many archives lie beside extracted clips.
         replaced: number of files of 400 that the published replacements stand in for. They are not in `clips`.
         broken: archive -> why it could not be read to its end.
+        left_out: number of clips that `keep` has dropped.
     """
 
     root: str
@@ -58,6 +60,7 @@ class Inventory:
     archives_left_out: int = 0
     replaced: int = 0
     broken: dict[str, str] = field(default_factory=dict)
+    left_out: int = 0
 
     def __post_init__(self) -> None:
         for directory in kinetics.split_directories(self.root, self.split):
@@ -110,3 +113,9 @@ class Inventory:
                 (replacements if replaces else self.clips).append(clip)
         if replacements:
             self._replace(replacements)
+
+    def keep(self, is_wanted: Callable[[str], bool]) -> None:
+        """Drops the clips of whose stems this is not so."""
+        kept = [clip for clip in self.clips if is_wanted(clip.stem)]
+        self.left_out += len(self.clips) - len(kept)
+        self.clips = kept

@@ -2,7 +2,7 @@
 
 import functools
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
@@ -12,40 +12,59 @@ import kinetics
 from kinetics_tools.inventory import Clip, Inventory
 from kinetics_tools.ledger import Entry
 
-__all__ = ["SHORT_SECONDS", "Judge", "printable"]
+__all__ = ["SHORT_SECONDS", "Annotated", "Judge", "printable"]
 
 SHORT_SECONDS = 0.5  # a clip that lacks more than this of its segment is short
 
 
+class Annotated:
+    """The annotated clips by split: all of them in `tables`, and in `wanted` the rows that are asked for."""
+
+    def __init__(self, tables: Mapping[str, pa.Table], wanted: Mapping[str, pa.Table]):
+        self.wanted = wanted
+        self.names = {split: kinetics.clip_names(table).to_pylist() for split, table in wanted.items()}
+        self._all, self._of_ids, self._wanted_names = {}, {}, {}
+        for split, names in self.names.items():
+            whole = names if tables[split] is wanted[split] else kinetics.clip_names(tables[split]).to_pylist()
+            self._all[split], self._of_ids[split] = frozenset(whole), _names_of_ids(whole)
+            self._wanted_names[split] = self._all[split] if whole is names else frozenset(names)
+
+    def find(self, split: str, stem: str) -> str | None:
+        """The annotated clip that a file is, as the loader finds it: the id alone is enough where it has one clip."""
+        return stem if stem in self._all[split] else self._of_ids[split].get(stem)
+
+    def is_asked_for(self, split: str, stem: str) -> bool:
+        """Whether a file is one of the clips that are asked for, or none that is annotated."""
+        name = self.find(split, stem)
+        return name is None or name in self._wanted_names[split]
+
+
 class Judge:
-    """Says of each annotated clip, and of each file that is none, what it is."""
+    """Says of each annotated clip that is asked for, and of each file that is none, what it is."""
 
     def __init__(
         self,
         release: str,
         trees: Sequence[Inventory],
-        tables: dict[str, pa.Table],
+        annotated: Annotated,
         duplicates: Sequence[Sequence[Clip]],
         ledger: dict[tuple[str, str], Entry],
     ):
         self._release = release
-        self._tables = tables
+        self._annotated = annotated
         self._ledger = ledger
-        self._names = {split: kinetics.clip_names(table).to_pylist() for split, table in tables.items()}
-        self._annotated = {split: frozenset(names) for split, names in self._names.items()}
-        self._of_ids = {split: _names_of_ids(names) for split, names in self._names.items()}
         self._alike = {clip.path: group for group in duplicates for clip in group}
         # path -> name of the annotated clip that the file is
         self._owners = {
             clip.path: name
             for tree in trees
             for clip in tree.clips
-            if (name := self._find(tree.split, clip.stem)) is not None
+            if (name := annotated.find(tree.split, clip.stem)) is not None
         }
 
     def rows(self, tree: Inventory) -> list[tuple[Any, ...]]:
-        """Values for COLUMNS: of each annotated clip of a split in order, then of each unexpected file by path."""
-        split, table = tree.split, self._tables[tree.split]
+        """Values for COLUMNS: of each clip of a split that is asked for, in order, then of each unexpected file."""
+        split, table = tree.split, self._annotated.wanted[tree.split]
         candidates: defaultdict[str, list[Clip]] = defaultdict(list)
         unexpected: list[tuple[Clip, str]] = []
         for clip in tree.clips:
@@ -56,7 +75,7 @@ class Judge:
                 candidates[owner].append(clip)
         rows = []
         columns = [table[name].to_pylist() for name in ("youtube_id", "time_start", "time_end", "label")]
-        for name, youtube_id, start, end, label in zip(self._names[split], *columns, strict=True):
+        for name, youtube_id, start, end, label in zip(self._annotated.names[split], *columns, strict=True):
             shown = (split, name, youtube_id, start, end, kinetics.LABELS[self._release][label] if label >= 0 else None)
             if name not in candidates:
                 rows.append((*shown, "missing", self._why_missing(split, name), *_no_file()))
@@ -104,18 +123,16 @@ class Judge:
         entry = self._ledger.get((split, name))
         if entry is None:
             return ""
-        error = f" ({entry.error['class']}: {entry.error['message']})" if entry.error else ""
-        return printable(f"{entry.status} when it was downloaded{error}")
+        if entry.error is None:
+            return f"{entry.status} when it was downloaded"
+        kind = "" if entry.error["class"] == entry.status else f"{entry.error['class']}: "
+        return printable(f"download: {kind}{entry.error['message']}")
 
     def _why_unexpected(self, split: str, clip: Clip) -> str:
-        for other in self._tables:
-            if other != split and self._find(other, clip.stem) is not None:
+        for other in self._annotated.wanted:
+            if other != split and self._annotated.find(other, clip.stem) is not None:
                 return f"annotated in {other}"
         return "not annotated"
-
-    def _find(self, split: str, stem: str) -> str | None:
-        """The annotated clip that a file is, as the loader finds it: the id alone is enough where it has one clip."""
-        return stem if stem in self._annotated[split] else self._of_ids[split].get(stem)
 
 
 def _names_of_ids(names: Sequence[str]) -> dict[str, str]:

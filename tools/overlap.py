@@ -37,9 +37,9 @@ class OtherSplit:
     annotations: str | None = None
 
     def __post_init__(self) -> None:
-        kinetics.map_index(0, self.release, self.release)  # raises for an unknown release, and names the nearest
-        if self.split not in kinetics.SPLITS:
-            raise ValueError(f"unknown split {self.split!r} (valid: {', '.join(kinetics.SPLITS)})")
+        # Both raise for what is unknown, and name the nearest.
+        kinetics.map_index(0, self.release, self.release)
+        kinetics.KineticsConfig(name=self.release, splits=[self.split]).check()
 
     @classmethod
     def parse(cls, text: str) -> "OtherSplit":
@@ -75,8 +75,9 @@ class Overlap:
     def line(self) -> str:
         """For people."""
         examples = ", ".join(self.shared[:_EXAMPLES]) + (", ..." if len(self.shared) > _EXAMPLES else "")
+        share = len(self.shared) / max(self.videos, 1)
         return (
-            f"{self.split}: {len(self.shared):,} of {self.videos:,} videos ({len(self.shared) / self.videos:.1%}) are "
+            f"{self.split}: {len(self.shared):,} of {self.videos:,} videos ({share:.1%}) are "
             f"in {self.other.release} {self.other.split}{': ' if examples else ''}{examples}"
         )
 

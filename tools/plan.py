@@ -1,7 +1,7 @@
 """What there is to download: the clips of each split, by the annotations, and the archives that hold them."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +16,17 @@ from kinetics_tools.tree import SplitTree, copy_annotations
 
 __all__ = ["Needs", "Plan"]
 
+# Of clips of 720 rows, as `media.cut` encodes them; of 256 rows it is a quarter of that.
+_SEGMENT_BYTES_PER_SECOND = 400_000
+
 
 @dataclass(frozen=True)
 class Needs:
-    """What archives would take.
+    """What archives, or the segments of single videos, would take.
 
     Attributes:
         bytes_to_fetch: sum of the lengths that the server tells, less what lies here already.
-        unknown_sizes: number of archives whose length it does not tell.
+        unknown_sizes: number of archives, or segments, whose length it does not tell.
         disk_bytes: about how much room is needed on top of what is used.
         free_bytes: how much there is.
     """
@@ -101,13 +104,26 @@ class Plan:
         here = {archive: archive.fetched_bytes for archive in to_fetch}
         clips = sum(self._clip_bytes(state, sizes) for state in states.values())
         in_flight = sorted(sizes.values(), reverse=True)[: None if keep else workers]
-        folder = next(folder for folder in (self.out, *self.out.absolute().parents) if folder.is_dir())
         return Needs(
             bytes_to_fetch=sum(max(0, size - here[archive]) for archive, size in sizes.items()),
             unknown_sizes=sum(not size for size in sizes.values()),
             disk_bytes=max(0, round(clips) + sum(in_flight) - sum(here.values())),
-            free_bytes=shutil.disk_usage(folder).free,
+            free_bytes=self._free_bytes(),
         )
+
+    def needs_of_segments(self, names: Mapping[str, Collection[str]]) -> Needs:
+        """What it takes to fetch these clips, by split, each out of its own video: a guess by their seconds."""
+        seconds = 0.0
+        for split, chosen in names.items():
+            times = (self._splits[split].wanted[column].to_pylist() for column in ("time_start", "time_end"))
+            rows = zip(kinetics.clip_names(self._splits[split].wanted).to_pylist(), *times, strict=True)
+            wanted = set(chosen)
+            seconds += sum(end - start for name, start, end in rows if name in wanted)
+        return Needs(0, sum(map(len, names.values())), round(seconds * _SEGMENT_BYTES_PER_SECOND), self._free_bytes())
+
+    def _free_bytes(self) -> int:
+        folder = next(folder for folder in (self.out, *self.out.absolute().parents) if folder.is_dir())
+        return shutil.disk_usage(folder).free
 
     def _clip_bytes(self, state: SplitState, sizes: Mapping[Archive, int]) -> float:
         """About how many bytes of clips come out of these archives. Clips do not compress."""

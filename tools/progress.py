@@ -64,13 +64,13 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def count(self, status: str, *, before: str | None = None) -> None:
-        """One more clip of `status`, which was `before` until now if it was counted already."""
+    def count(self, status: str, *, clips: int = 1, before: str | None = None) -> None:
+        """One or more clips of `status`, which were `before` until now if they were counted already."""
         with self._lock:
-            self.counts[status] += 1
-            self._clips_done += 1
+            self.counts[status] += clips
+            self._clips_done += clips
             if before is not None:
-                self.counts[before] -= 1
+                self.counts[before] -= clips
 
     def add_bytes(self, count: int, fetched: bool = True) -> None:
         """So many more bytes are done; `fetched` is False where they lay on disk from an earlier run."""

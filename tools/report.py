@@ -54,11 +54,12 @@ class SplitReport:
 
     Attributes:
         annotations: path of the annotation file.
-        annotated: number of its clips: the sum of `counts` without "unexpected".
+        annotated: number of its clips that were asked for: the sum of `counts` without "unexpected".
         counts: number of clips by status, with all of STATUSES as keys.
         replaced: files of 400 that a clip from the archive of replacements stands in for; they are not looked at.
         archives_left_out: archives beside extracted clips; they are not looked at.
         broken_archives: archive -> why it could not be read to its end.
+        left_out: files of annotated clips that were not asked for; of extracted ones nothing is looked at.
     """
 
     annotations: str
@@ -67,10 +68,11 @@ class SplitReport:
     replaced: int = 0
     archives_left_out: int = 0
     broken_archives: dict[str, str] = field(default_factory=dict)
+    left_out: int = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether each annotated clip is there and good. Files that are not annotated do no harm."""
+        """Whether each annotated clip that was asked for is there and good. Files that are not annotated do no harm."""
         return self.counts["present"] == self.annotated and not self.broken_archives
 
 
@@ -79,12 +81,12 @@ class Report:
     """What `verify` found.
 
     Attributes:
-        release, directory, deep: what was asked for.
+        release, directory, deep, classes, max_clips_per_class, seed: what was asked for.
         splits: those that were looked at.
-        clips: a row for each annotated clip, in the order of the annotations, and then one for each unexpected file:
-            `split`, `clip` (the file name that it has or should have, without suffix), `youtube_id`, `time_start`,
-            `time_end`, `label`; `status`, one of STATUSES; `detail`, all that is wrong; `path` in the tree, null
-            where there is no file, for a member of an archive the archive's path and its own; `bytes`; and
+        clips: a row for each annotated clip that was asked for, in the order of the annotations, and then one for each
+            unexpected file: `split`, `clip` (the file name that it has or should have, without suffix), `youtube_id`,
+            `time_start`, `time_end`, `label`; `status`, one of STATUSES; `detail`, all that is wrong; `path` in the
+            tree, null where there is no file, for a member of an archive the archive's path and its own; `bytes`; and
             `duration`, `fps`, `num_frames`, `width`, `height`, `has_audio`, `codec` as `media.ClipInfo` has them,
             null where they could not be read.
         duplicates: groups of paths whose files have the same bytes.
@@ -100,10 +102,13 @@ class Report:
     duplicates: list[list[str]]
     overlaps: list[Overlap]
     opened: int
+    classes: tuple[str, ...] | None = None
+    max_clips_per_class: int | None = None
+    seed: int = 0
 
     @property
     def is_complete(self) -> bool:
-        """Whether each annotated clip of each of `splits` is there and good."""
+        """Whether each clip that was asked for, of each of `splits`, is there and good."""
         return all(split.is_complete for split in self.splits.values())
 
     def table(self) -> Table:
@@ -132,6 +137,8 @@ class Report:
                 lines.append(f"{name}: {split.replaced:,} files are replaced, and not looked at")
             if split.archives_left_out:
                 lines.append(f"{name}: {split.archives_left_out:,} archives beside the clips are not looked at")
+            if split.left_out:
+                lines.append(f"{name}: {split.left_out:,} annotated clips are there that were not asked for")
         lines += [overlap.line() for overlap in self.overlaps]
         absent = [split for split in kinetics.SPLITS if split not in self.splits]
         if absent:
@@ -151,6 +158,7 @@ class Report:
                 "replaced": split.replaced,
                 "archives_left_out": split.archives_left_out,
                 "broken_archives": split.broken_archives,
+                "left_out": split.left_out,
             }
             for name, split in self.splits.items()
         }
@@ -158,6 +166,9 @@ class Report:
             "release": self.release,
             "directory": self.directory,
             "deep": self.deep,
+            "classes": self.classes,
+            "max_clips_per_class": self.max_clips_per_class,
+            "seed": self.seed,
             "complete": self.is_complete,
             "splits": splits,
             "problems": [

@@ -43,7 +43,7 @@ _MESSAGES: tuple[tuple[Kind, str], ...] = (
     (
         "network",
         r"unable to download|HTTP Error (403|408|5\d\d)|timed? ?out|connection|resolve|resolution|unreachable"
-        r"|certificate|ssl|proxy|bytes read|eof occurred|any player response",
+        r"|certificate|ssl|proxy|bytes read|eof occurred|any player response|needs to be reloaded",
     ),
 )
 
@@ -61,7 +61,7 @@ def classify(message: str) -> Kind:
 
     What only signed-in, paying or invited users see is "private". YouTube says of some videos that they are "not
     available" and no more, which is "removed", wherever they may play. A refusal without a reason (403) is
-    "network", since it mostly goes by.
+    "network", since it mostly goes by, and so is a page that "needs to be reloaded": a newer yt-dlp gets it.
     """
     for kind, pattern in _MESSAGES:
         if re.search(pattern, message, re.IGNORECASE):

@@ -1,5 +1,6 @@
 """Clips that a tree lacks, each cut out of its own video: `youtube` fetches them, this keeps the books."""
 
+import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,14 +32,17 @@ def lacking(state: SplitState, *, retry_errors: bool) -> list[str]:
             and entry.error is not None
             and entry.error["class"] not in RETRIED_KINDS
         )
-        if state.statuses.get(name) not in ("complete", "unchecked") and (retry_errors or not gave_up):
+        if state.statuses.get(name) not in ("complete", "unchecked", "found") and (retry_errors or not gave_up):
             names.append(name)
     return names
 
 
 @dataclass
 class SegmentRun:
-    """Fetches segments of videos with several threads; `errors` counts what went wrong, by class."""
+    """Fetches segments of videos with several threads.
+
+    `errors` counts what went wrong by class, and `examples` has of each class the first, "clip: reason".
+    """
 
     states: Mapping[str, SplitState]
     ledger: Ledger
@@ -47,13 +51,16 @@ class SegmentRun:
     rate_limit: float | str | None
     options: YouTubeOptions
     errors: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
 
     def run(self, names: Mapping[str, Sequence[str]]) -> None:
         """Fetches the clips of `names`, by split, and returns when the ledger has a line for each.
 
-        Raises what `fetch_clips` does.
+        On KeyboardInterrupt those in flight are finished first, as fast as they come. Raises what `fetch_clips` does.
         """
-        limit = RateLimit(self.rate_limit)
+        stop = threading.Event()
+        limit = RateLimit(self.rate_limit, stop=stop)
+        is_told = False
         in_flight: dict[Path, tuple[SplitState, str]] = {}
 
         def segments() -> Iterator[Segment]:
@@ -69,13 +76,21 @@ class SegmentRun:
             self.progress.add_bytes(count)
             limit.spend(count)
 
+        def tick() -> None:
+            nonlocal is_told
+            if stop.is_set() and not is_told:
+                is_told = True
+                self.progress.note("the clips in flight are being finished; interrupt again to leave them")
+            self.progress.tick()
+
         fetch_clips(
             segments(),
             lambda outcome: self._record(outcome, *in_flight.pop(outcome.segment.path)),
             options=self.options,
             workers=self.workers,
+            stop=stop,
             on_bytes=count_bytes,
-            tick=self.progress.tick,
+            tick=tick,
         )
 
     def _record(self, outcome: Outcome, state: SplitState, name: str) -> None:
@@ -92,5 +107,6 @@ class SegmentRun:
             return Entry(name, split, "youtube", "complete", **measured)
         assert error is not None
         self.errors[error.kind] += 1
+        self.examples.setdefault(error.kind, f"{name}: {error}")
         status = "unavailable" if error.kind in _UNAVAILABLE else "failed"
         return Entry(name, split, "youtube", status, error={"class": error.kind, "message": str(error)})

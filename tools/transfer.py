@@ -46,7 +46,7 @@ class RateLimit:
 
     def spend(self, count: int) -> None:
         """Waits as long as `count` bytes take; `stop` ends the wait."""
-        if self.bytes_per_second is None:
+        if self.bytes_per_second is None or not count:  # or the end of a file would wait for what others take
             return
         with self._lock:
             now = time.monotonic()

@@ -4,6 +4,8 @@
     >>> report = verify("k400", "400")
     >>> report.is_complete, report.splits["validation"].counts["missing"]
     (False, 25)
+    >>> verify("k400", "400", classes=["abseiling", "zumba"]).is_complete  # what `download` was asked for
+    True
 
 Any layout that `load_dataset("kinetics", ..., data_dir=...)` reads, whoever made it; no clip is changed. What was
 looked into is remembered in `.kinetics-verify.jsonl` in the tree, or, where that cannot be written, in the download
@@ -21,13 +23,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from rich.console import Console
 
 import kinetics
 from kinetics_tools import engine
 from kinetics_tools.findings import FileState, Finding, Findings, digest, examine, file_state
 from kinetics_tools.inventory import Clip, Inventory
-from kinetics_tools.judge import Judge, printable
+from kinetics_tools.judge import Annotated, Judge, printable
 from kinetics_tools.ledger import read_ledger
 from kinetics_tools.overlap import OtherSplit, find_annotation_file, shared_videos
 from kinetics_tools.progress import Progress
@@ -46,6 +49,9 @@ def verify(
     release: str,
     *,
     splits: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    max_clips_per_class: int | None = None,
+    seed: int = 0,
     annotations: str | None = None,
     deep: bool = False,
     overlaps: Sequence[str] = (),
@@ -58,6 +64,8 @@ def verify(
 
     Args:
         splits: those to look at; by default those that `directory` has a folder of.
+        classes, max_clips_per_class, seed: which clips there should be, as for `download`; by default all. Of the
+            others none is missing or unexpected. Without `splits`, those without labels are passed over for `classes`.
         annotations: directory, file or URL; by default those in `directory`, else the published edition.
         deep: decode every frame instead of reading headers.
         overlaps: other splits, as "700:train" or "700:train=PATH" with the path of its annotations: which videos do
@@ -75,8 +83,16 @@ def verify(
     came, the same call goes on from there.
     """
     kinetics.map_index(0, release, release)  # raises for an unknown release, and names the nearest
+    if not os.path.isdir(os.path.expanduser(directory)):
+        raise FileNotFoundError(f"{os.fspath(directory)!r} does not exist or is no folder; name one that holds clips")
     config = kinetics.KineticsConfig(
-        name=release, data_dir=os.fspath(directory), splits=splits, annotations=annotations
+        name=release,
+        data_dir=os.fspath(directory),
+        splits=splits,
+        classes=classes,
+        max_clips_per_class=max_clips_per_class,
+        seed=seed,
+        annotations=annotations,
     )
     config.check()
     root = str(config.data_dir)
@@ -85,6 +101,8 @@ def verify(
     for path in (report_path, csv_path):
         if path is not None and not Path(path).absolute().parent.is_dir():
             raise ValueError(f"{os.fspath(path)} cannot be written: its folder does not exist; make it first")
+        if path is not None and Path(path).is_dir():
+            raise ValueError(f"{os.fspath(path)} cannot be written: it is a folder; name a file")
     others = [OtherSplit.parse(text) for text in overlaps]
     here = [split for split in kinetics.SPLITS if kinetics.split_directories(root, split)]
     wanted = list(dict.fromkeys(config.splits or here))
@@ -97,11 +115,15 @@ def verify(
     for split in wanted:
         files[split] = find_annotation_file(root, release, split, annotations=config.annotations)
         tables[split] = kinetics.read_split(files[split], release, split)
-    shared = shared_videos(tables, release, others)
+    chosen = _chosen(tables, config)
+    annotated = Annotated(tables, chosen)
+    shared = shared_videos(chosen, release, others)
 
-    trees = [Inventory(root, release, split) for split in wanted]
+    trees = [Inventory(root, release, split) for split in chosen]
+    if chosen is not tables:
+        _drop_others(trees, annotated)
     # How many clips archives hold shows at their ends only.
-    count = sum(len(tree.clips) or len(tables[tree.split]) for tree in trees)
+    count = sum(len(tables[tree.split]) if tree.archives else len(tree.clips) for tree in trees)
     with (
         _open_findings(root) as findings,
         Progress(clips=count, console=console or Console(quiet=True)) as progress,
@@ -111,12 +133,14 @@ def verify(
             look.into_files(trees)
             for tree in trees:
                 look.into_archives(tree)
+            if chosen is not tables:
+                _drop_others(trees, annotated)  # of those in archives
             duplicates = look.duplicates(trees)
         except KeyboardInterrupt:
             done = f"{look.opened:,} clips were looked into"
             raise KeyboardInterrupt(f"interrupted; {done}, and the same command goes on from there") from None
 
-    judge = Judge(release, trees, tables, duplicates, read_ledger(root))
+    judge = Judge(release, trees, annotated, duplicates, read_ledger(root))
     rows = {tree.split: judge.rows(tree) for tree in trees}
     report = Report(
         release=release,
@@ -127,12 +151,39 @@ def verify(
         duplicates=[[printable(clip.path) for clip in group] for group in duplicates],
         overlaps=shared,
         opened=look.opened,
+        classes=None if config.classes is None else tuple(config.classes),
+        max_clips_per_class=max_clips_per_class,
+        seed=seed,
     )
     if report_path is not None:
         report.write_json(report_path)
     if csv_path is not None:
         report.write_csv(csv_path)
     return report
+
+
+def _chosen(tables: dict[str, pa.Table], config: kinetics.KineticsConfig) -> dict[str, pa.Table]:
+    """The rows that `config` asks for, of each split that it can choose among."""
+    classes, limit = config.classes, config.max_clips_per_class
+    if classes is None and limit is None:
+        return tables
+    if classes is not None and not config.splits:
+        labelled = {
+            split: table for split, table in tables.items() if pc.any(pc.greater_equal(table["label"], 0)).as_py()
+        }
+        tables = labelled or tables
+    chosen = {
+        split: kinetics.select_clips(table, config.name, classes=classes, max_clips_per_class=limit, seed=config.seed)
+        for split, table in tables.items()
+    }
+    if not any(map(len, chosen.values())):
+        raise ValueError(f"no clip of {', '.join(classes or ())} is annotated in {', '.join(chosen)}")
+    return chosen
+
+
+def _drop_others(trees: Sequence[Inventory], annotated: Annotated) -> None:
+    for tree in trees:
+        tree.keep(functools.partial(annotated.is_asked_for, tree.split))
 
 
 def _split_report(tree: Inventory, annotations: str, rows: Sequence[tuple[Any, ...]]) -> SplitReport:
@@ -144,6 +195,7 @@ def _split_report(tree: Inventory, annotations: str, rows: Sequence[tuple[Any, .
         replaced=tree.replaced,
         archives_left_out=tree.archives_left_out,
         broken_archives=tree.broken,
+        left_out=tree.left_out,
     )
 
 
@@ -287,5 +339,7 @@ class _Reading:
 
 
 def _table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
+    if not rows:
+        return COLUMNS.empty_table()
     columns = zip(COLUMNS.types, zip(*rows, strict=True), strict=True)
     return pa.Table.from_arrays([pa.array(values, type=kind) for kind, values in columns], schema=COLUMNS)

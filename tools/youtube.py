@@ -29,6 +29,7 @@ from kinetics_tools.media import ClipError, EmptySegmentError, cut
 from kinetics_tools.remote import RemoteError, RemoteFile
 from kinetics_tools.segment_errors import Kind, SegmentError, classify, plain_text
 from kinetics_tools.tree import on_disk
+from kinetics_tools.workers import Workers
 
 __all__ = [
     "FORMATS",
@@ -185,26 +186,21 @@ class _Run:
         if workers < 1:
             raise ValueError(f"workers is {workers}; it must be 1 or more")
         self._new_session()  # options that are wrong are so before anything begins
-        # Daemons, so that a second interrupt ends the program.
-        threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
-        for thread in threads:
-            thread.start()
+        threads = Workers(self._work, workers)
         try:
-            self._join(threads, tick)
+            self._wait(threads, tick)
         except KeyboardInterrupt:
             self._stop.set()
-            self._join(threads, tick)
+            self._wait(threads, tick)  # which a second interrupt ends
             raise
         finally:
             self._stop.set()
         if self._fatal is not None:
             raise self._fatal
 
-    def _join(self, threads: Iterable[threading.Thread], tick: Callable[[], Any]) -> None:
-        for thread in threads:
-            while thread.is_alive():
-                tick()
-                thread.join(0.1)
+    def _wait(self, threads: Workers, tick: Callable[[], Any]) -> None:
+        while not threads.wait(0.1):
+            tick()
 
     def _work(self) -> None:
         try:

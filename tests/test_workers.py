@@ -1,0 +1,51 @@
+"""Threads that an interrupt must not make us forget."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from kinetics_tools.workers import Workers
+
+
+def test_all_threads_are_waited_for():
+    begun, may_end = threading.Semaphore(0), threading.Event()
+
+    def work():
+        begun.release()
+        may_end.wait(10)
+
+    workers = Workers(work, 3)
+    for _ in range(3):
+        assert begun.acquire(timeout=10)
+    assert not workers.wait(0.05)
+    may_end.set()
+    assert workers.wait(10)
+    assert Workers(work, 0).wait(0)
+
+
+def test_a_thread_that_fails_has_ended(monkeypatch):
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def work():
+        raise RuntimeError
+
+    assert Workers(work, 2).wait(10)
+
+
+def test_a_thread_runs_on_after_an_interrupt_and_can_be_waited_for():
+    may_end = threading.Event()
+    workers = Workers(lambda: may_end.wait(10), 1)
+
+    def interrupt():
+        time.sleep(0.2)  # by then the main thread waits
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        threading.Thread(target=interrupt).start()
+        workers.wait(10)
+    assert not workers.wait(0.05)
+    may_end.set()
+    assert workers.wait(10)
