@@ -1334,6 +1334,7 @@ class KineticsConfig(datasets.BuilderConfig):
 
     def check(self) -> None:
         """Raises ValueError naming what is wrong with a field, and makes paths absolute."""
+        _choose(self.name, RELEASES, "release")
         for name in ("splits", "classes"):
             if isinstance(getattr(self, name), str):
                 setattr(self, name, [getattr(self, name)])
@@ -1372,6 +1373,19 @@ class KineticsConfig(datasets.BuilderConfig):
         return {**vars(self), "decode": None} == {**vars(other), "decode": None}
 
 
+def features_of(release: str) -> datasets.Features:
+    """The columns of an example, see the README. `label` is -1 where the release gives none."""
+    return datasets.Features(
+        {
+            "video": datasets.Video(),
+            "label": datasets.ClassLabel(names=list(LABELS[release])),
+            "youtube_id": datasets.Value("string"),
+            "time_start": datasets.Value("float32"),
+            "time_end": datasets.Value("float32"),
+        }
+    )
+
+
 class Kinetics(datasets.ArrowBasedBuilder):
     """Kinetics-400, 600, 700 and 700-2020. See `KineticsConfig` for the arguments."""
 
@@ -1398,15 +1412,6 @@ class Kinetics(datasets.ArrowBasedBuilder):
 
     def _info(self) -> datasets.DatasetInfo:
         release = self.config.name
-        features = datasets.Features(
-            {
-                "video": datasets.Video(),
-                "label": datasets.ClassLabel(names=list(LABELS[release])),
-                "youtube_id": datasets.Value("string"),
-                "time_start": datasets.Value("float32"),
-                "time_end": datasets.Value("float32"),
-            }
-        )
         splits = None
         if self.config.data_dir is None:
             # Known without asking a server, so that split names and counts are there before anything is fetched.
@@ -1418,7 +1423,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
             )
         return datasets.DatasetInfo(
             description=f"Kinetics-{release}: clips of about 10 s of {len(LABELS[release])} human actions.",
-            features=features,
+            features=features_of(release),
             homepage=_HOMEPAGE,
             license=_LICENSE,
             citation=_CITATIONS[release],

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from itertools import count
 
@@ -128,3 +129,86 @@ def test_processes_end_when_this_one_is_killed(tmp_path):
             return
         time.sleep(0.05)
     pytest.fail(f"{pid} outlived the process that started it")
+
+
+def test_spread_gives_each_key_its_result_and_makes_no_more_at_once_than_asked():
+    lock, now, most = threading.Lock(), 0, 0
+
+    def work(item):
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.01)
+        with lock:
+            now -= 1
+        return item + 1000
+
+    found = dict(engine.spread(work, [(f"key {number}", number) for number in range(20)], workers=3))
+    assert found == {f"key {number}": number + 1000 for number in range(20)}
+    assert 1 < most <= 3
+    assert list(engine.spread(work, [], workers=3)) == []
+
+
+def test_spread_raises_what_the_function_raises_and_tells_the_others_to_stop():
+    stop, seen = threading.Event(), []
+
+    def work(item):
+        if item == 3:
+            raise LookupError("of the function")
+        seen.append(item)
+        stop.wait(0.05)
+
+    with pytest.raises(LookupError, match="of the function"):
+        list(engine.spread(work, ((number, number) for number in count()), workers=2, stop=stop))
+    assert stop.is_set()
+    before = len(seen)
+    time.sleep(0.1)
+    assert len(seen) == before
+
+
+def test_a_worker_that_is_killed_from_outside_costs_no_item(tmp_path):
+    """Each item kills its process a few times, as a system that is short of memory does, and then is done."""
+    found = dict(engine.run(functools.partial(killed_at_first, folder=tmp_path), [(1, 1), (2, 2)], workers=1))
+    assert found == {1: 1, 2: 2}
+
+
+def killed_at_first(item, *, folder):
+    mark = folder / f"{item}-{len(list(folder.glob(f'{item}-*')))}"
+    if mark.name[-1] < "4":
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item
+
+
+def test_a_crash_is_tried_once_more(tmp_path):
+    found = dict(engine.run(functools.partial(crashes_at_first, folder=tmp_path), [(1, 1), (2, 2)], workers=1))
+    assert found[1] == 1
+    assert found[2] == engine.Crash("reading it ended the process (SIGSEGV)", signal.SIGSEGV)
+    # 1 took the batch of both down, then came each alone: 2 twice.
+    assert {path.name for path in tmp_path.iterdir()} == {"1-0", "2-0", "2-1"}
+
+
+def crashes_at_first(item, *, folder):
+    mark = folder / f"{item}-{len(list(folder.glob(f'{item}-*')))}"
+    if item == 2 or mark.name == "1-0":
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return item
+
+
+def double(item):
+    return 2 * item, os.getpid()
+
+
+def test_ray_gives_the_same(monkeypatch):
+    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'kinetics-dataset[ray]'")
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))
+    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
+    try:
+        found = dict(engine.spread(double, [(number, number) for number in range(10)], engine="ray", workers=2))
+        assert {key: value for key, (value, _) in found.items()} == {number: 2 * number for number in range(10)}
+        assert os.getpid() not in {pid for _, pid in found.values()}
+    finally:
+        ray.shutdown()

@@ -56,26 +56,59 @@ def demo(
     demo(out)
 
 
+_Splits = Annotated[
+    list[str] | None, typer.Option(help="Of train, validation, test; separated by commas (default: all).")
+]
+_Classes = Annotated[list[str] | None, typer.Option(help="Labels, separated by commas (default: all).")]
+_MaxPerClass = Annotated[int | None, typer.Option(help="At most so many clips of each class.")]
+_Seed = Annotated[int, typer.Option(help="With --max-per-class: which clips they are.")]
+_Annotations = Annotated[
+    str | None, typer.Option(help="Folder, file or URL of the annotations (default: the published ones).")
+]
+
+
+def _items(values: list[str] | None) -> list[str] | None:
+    """Of an option that is given several times, or once with commas, or both."""
+    return [item.strip() for value in values for item in value.split(",")] if values else None
+
+
 @app.command(
-    epilog='Example: [bold]kinetics download 400 --out k400 --split validation --classes "abseiling,zumba"[/bold]'
+    epilog="Examples: [bold]"
+    'kinetics download 400 --out k400 --split validation --classes "abseiling,zumba"[/bold] from the archives; '
+    "[bold]kinetics download 400 --out k400 --split validation --source youtube --cookies cookies.txt --sleep 2[/bold] "
+    "for what they lack. With --dry-run first, to see how much it is. "
+    "The environment variable KINETICS_MIRROR is the URL of another mirror of the archives."
 )
 def download(
     release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
     out: Annotated[Path, typer.Option(help="Folder of the clips; new, or from an earlier run, which goes on.")],
-    split: Annotated[list[str] | None, typer.Option(help="train, validation or test; may be given again.")] = None,
-    classes: Annotated[str | None, typer.Option(help="Labels, separated by commas; all without.")] = None,
-    max_per_class: Annotated[int | None, typer.Option(help="At most so many clips of each class.")] = None,
-    source: Annotated[str, typer.Option(help="archives or youtube.")] = "archives",
+    split: _Splits = None,
+    classes: _Classes = None,
+    max_per_class: _MaxPerClass = None,
+    seed: _Seed = 0,
+    annotations: _Annotations = None,
+    source: Annotated[
+        str, typer.Option(help="archives, or youtube for single videos: of each its segment alone.")
+    ] = "archives",
     workers: Annotated[int, typer.Option(help="How many archives or videos at once.")] = 4,
     rate_limit: Annotated[str | None, typer.Option(help="Bytes a second over all workers, such as 10MB.")] = None,
     keep_archives: Annotated[bool, typer.Option("--keep-archives", help="Leave the archives in OUT/archives.")] = False,
-    formats: Annotated[str | None, typer.Option(help="youtube: yt-dlp's choice of formats.")] = None,
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            help=r"youtube: which formats, as yt-dlp's --format, such as 'bv*\[height<=360]+ba/b' "
+            "(default: the best of up to 720 rows)."
+        ),
+    ] = None,
     cookies: Annotated[Path | None, typer.Option(help="youtube: file of cookies, in Netscape's format.")] = None,
-    proxy: Annotated[str | None, typer.Option(help="youtube: URL of a proxy.")] = None,
+    proxy: Annotated[str | None, typer.Option(help="youtube: URL of a proxy, such as socks5://127.0.0.1:1080.")] = None,
     sleep: Annotated[float | None, typer.Option(help="youtube: seconds before each request for a page.")] = None,
-    url_template: Annotated[str | None, typer.Option(help="youtube: URL of a video, with {youtube_id} in it.")] = None,
+    url_template: Annotated[
+        str | None,
+        typer.Option(help="youtube: page of a video, such as https://example.org/{youtube_id} (default: YouTube's)."),
+    ] = None,
     retry_errors: Annotated[
-        bool, typer.Option("--retry-errors", help="youtube: try videos again that could not be had.")
+        bool, typer.Option("--retry-errors", help="youtube: also ask again for what was removed, private and so on.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and write nothing.")] = False,
 ) -> None:
@@ -89,9 +122,11 @@ def download(
     report = download(
         release,
         out,
-        splits=split,
-        classes=classes.split(",") if classes else None,
+        splits=_items(split),
+        classes=_items(classes),
         max_clips_per_class=max_per_class,
+        seed=seed,
+        annotations=annotations,
         source=source,
         workers=workers,
         rate_limit=rate_limit,
@@ -104,12 +139,21 @@ def download(
     raise typer.Exit(0 if dry_run or report.is_complete else 1)
 
 
-@app.command(epilog="Example: [bold]kinetics verify k400 400 --csv clips.csv --overlap 700:train[/bold]")
+@app.command(
+    epilog="Examples: [bold]kinetics verify k400 400 --csv clips.csv --overlap 700:train[/bold]; "
+    'a part of it: [bold]kinetics verify k400 400 --split validation --classes "abseiling,zumba"[/bold]'
+)
 def verify(
     directory: Annotated[Path, typer.Argument(help="Folder with train, val or test.")],
     release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
-    split: Annotated[list[str] | None, typer.Option(help="train, validation or test; may be given again.")] = None,
-    annotations: Annotated[str | None, typer.Option(help="Folder, file or URL of the annotations.")] = None,
+    split: _Splits = None,
+    classes: _Classes = None,
+    max_per_class: _MaxPerClass = None,
+    seed: _Seed = 0,
+    annotations: Annotated[
+        str | None,
+        typer.Option(help="Folder, file or URL of the annotations (default: those in DIRECTORY, else the published)."),
+    ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Decode every frame.")] = False,
     overlap: Annotated[
         list[str] | None,
@@ -125,7 +169,10 @@ def verify(
     found = verify(
         directory,
         release,
-        splits=split,
+        splits=_items(split),
+        classes=_items(classes),
+        max_clips_per_class=max_per_class,
+        seed=seed,
         annotations=annotations,
         deep=deep,
         overlaps=overlap or (),
@@ -135,8 +182,70 @@ def verify(
         console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
     )
     Console(highlight=False).print(found.table())
+    typer.echo(f"wrote {' and '.join(str(path) for path in (report, csv) if path)}")
     typer.echo("\n".join(found.lines()))
     raise typer.Exit(0 if found.is_complete else 1)
+
+
+@app.command(
+    epilog="Example: [bold]kinetics prepare 700 --data-dir k700 --out kinetics --split validation[/bold]",
+)
+def prepare(
+    release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
+    data_dir: Annotated[Path, typer.Option(help="Folder with train, val or test, as `kinetics download` makes it.")],
+    out: Annotated[str, typer.Option(help="Folder to write to, or a URL of one; an earlier run's is gone on with.")],
+    split: _Splits = None,
+    classes: _Classes = None,
+    annotations: Annotated[
+        str | None,
+        typer.Option(help="Folder, file or URL of the annotations (default: those in DATA_DIR, else the published)."),
+    ] = None,
+    profile: Annotated[str, typer.Option(help="train: encoded for fast sampling; source: the clips' own bytes.")] = (
+        "train"
+    ),
+    short_side: Annotated[
+        int | None, typer.Option(help="train: pixels at most of the short side (default: 256).")
+    ] = None,
+    max_fps: Annotated[int | None, typer.Option(help="train: frames a second at most (default: 30).")] = None,
+    crf: Annotated[int | None, typer.Option(help="train: quality, lower is better (default: 23).")] = None,
+    preset: Annotated[str | None, typer.Option(help="train: preset of x264, faster or smaller.")] = None,
+    audio: Annotated[str | None, typer.Option(help="train: copy, aac or none (default: copy).")] = None,
+    clips_per_shard: Annotated[int, typer.Option(help="Clips in a file at most.")] = 512,
+    seed: Annotated[int, typer.Option(help="Of the order of clips.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="How many files at once; one a core without.")] = None,
+    engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
+    address: Annotated[str | None, typer.Option(help="ray: of the cluster.")] = None,
+    shards: Annotated[str | None, typer.Option(help="FIRST:END, only these files of the split, END left out.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Try a few clips, say how much and how long.")] = False,
+) -> None:
+    """Make Parquet files that plain `datasets` loads and streams. Exit code 1: some are still to be made."""
+    from kinetics_tools.media import Encoding
+    from kinetics_tools.prepare import parse_shards, prepare
+
+    options: dict[str, Any] = {"short_side": short_side, "max_fps": max_fps, "crf": crf}
+    options |= {"preset": preset, "audio": audio}
+    options = {name: value for name, value in options.items() if value is not None}
+    report = prepare(
+        release,
+        data_dir,
+        out,
+        splits=_items(split),
+        classes=_items(classes),
+        annotations=annotations,
+        profile=profile,
+        encoding=Encoding(**options) if options else None,
+        clips_per_shard=clips_per_shard,
+        seed=seed,
+        workers=workers,
+        engine=engine,
+        address=address,
+        shards=parse_shards(shards) if shards else None,
+        dry_run=dry_run,
+    )
+    if not dry_run:
+        Console(highlight=False).print(report.table())
+    typer.echo("\n".join(report.lines()))
+    raise typer.Exit(0 if dry_run or shards or report.is_complete else 1)
 
 
 @app.command(epilog="Example: [bold]kinetics infos[/bold]")

@@ -4,6 +4,7 @@ FFmpeg is C that reads whatever lies on a disk: a damaged file can end the proce
 die together and with them the run; an executor of the standard library breaks as a whole when one process dies.
 """
 
+import contextlib
 import os
 import pickle
 import queue
@@ -12,12 +13,20 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Crash", "available_cores", "run"]
+from kinetics_tools.workers import Workers
+
+__all__ = ["ENGINES", "Crash", "available_cores", "run", "spread"]
+
+ENGINES = ("local", "ray")
+
+_SECOND_TRIES = 1  # of an item that crashed its process: memory may have been short, or another thread at fault
+_STOP_SECONDS = 5.0
+_TRIES_AFTER_KILLS = 5  # SIGKILL comes from outside, but also from a system that is out of memory because of the item
 
 Key = TypeVar("Key")
 Item = TypeVar("Item")
@@ -29,6 +38,14 @@ class Crash:
     """In the place of a result: the item took its process down, or did not come to an end in time."""
 
     reason: str
+    signal: int | None = None  # what ended the process, None where it ended by itself
+
+    @property
+    def tries(self) -> int:
+        """How many more may help."""
+        if self.signal == getattr(signal, "SIGALRM", -1):
+            return 0
+        return _TRIES_AFTER_KILLS if self.signal in (signal.SIGTERM, getattr(signal, "SIGKILL", -1)) else _SECOND_TRIES
 
 
 def available_cores() -> int:
@@ -46,12 +63,13 @@ def run(
     workers: int | None = None,
     batch_size: int = 32,
     limit_seconds: float = 120.0,
-) -> Iterator[tuple[Key, Result | Crash]]:
+) -> Generator[tuple[Key, Result | Crash], None, None]:
     """(key, function(item)) for each (key, item) of `items`, as they get done.
 
     `workers` is the number of processes; None for one a core. `function` is one that a new process can import, or a
     `functools.partial` of one; items and results are pickled, keys stay here. `items` is taken as needed, `batch_size`
-    at a time, by any thread. An item that crashes its process gets a `Crash`, as one does that takes longer than
+    at a time, by any thread, and not before few results are left to be fetched: with one worker they come in order. An
+    item that crashes its process is tried once more and then gets a `Crash`, as one does that takes longer than
     `limit_seconds` (not on Windows, which has no timer for that). The processes end with the iterator, and with this
     process however it ends. The caller's script needs no `__main__` guard.
 
@@ -60,7 +78,7 @@ def run(
     count = available_cores() if workers is None else workers
     if count < 1:
         raise ValueError(f"workers is {count}; it must be 1 or more")
-    pool = _Pool(function, iter(items), batch_size, limit_seconds)
+    pool = _Pool(function, iter(items), batch_size, limit_seconds, in_flight=2 * count)
     for _ in range(count):
         pool.start_thread()
     try:
@@ -76,6 +94,100 @@ def run(
         pool.stop()
 
 
+def spread(
+    function: Callable[[Item], Result],
+    items: Iterable[tuple[Key, Item]],
+    *,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    stop: threading.Event | None = None,
+) -> Iterator[tuple[Key, Result]]:
+    """(key, function(item)) for each (key, item), as they get done: items that are work of minutes, and crash nothing.
+
+    "local" uses `workers` threads of this process, None for one a core: `function` is to leave the work to processes,
+    such as those of `run`. "ray" makes a task of each item, on the cluster at `address` (None: the one that this
+    machine belongs to, or else a new one on it), `workers` at once, None for one a core of the cluster; `function`
+    and items are pickled, and a task is tried again where its machine or process is lost.
+
+    `stop` is set when the iterator ends before its items do; threads that look at it have 5 s to come to an end.
+
+    Raises what `function` raises, ValueError for an unknown engine, and ModuleNotFoundError for "ray" without Ray.
+    """
+    if engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r} (valid: {', '.join(ENGINES)})")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; it must be 1 or more")
+    if engine == "local" and address is not None:
+        raise ValueError("address is of a Ray cluster; pass engine='ray', too, or leave it out")
+    if engine == "ray":
+        return _spread_by_ray(function, items, workers, address)
+    count = available_cores() if workers is None else workers
+    return _spread_by_threads(function, items, count, stop or threading.Event())
+
+
+def _spread_by_threads(
+    function: Callable[[Item], Result], items: Iterable[tuple[Key, Item]], workers: int, stop: threading.Event
+) -> Iterator[tuple[Key, Result]]:
+    done: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    waiting, taking = iter(items), threading.Lock()
+
+    def work() -> None:
+        try:
+            while not stop.is_set():
+                with taking:
+                    taken = next(waiting, None)
+                if taken is None:
+                    break
+                done.put((taken[0], function(taken[1])))
+            done.put(None)
+        except BaseException as error:
+            done.put(error)
+
+    threads, running = Workers(work, workers), workers
+    try:
+        while running:
+            result = done.get()
+            if result is None:
+                running -= 1
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                yield result
+    finally:
+        stop.set()
+        threads.wait(_STOP_SECONDS)
+
+
+def _spread_by_ray(
+    function: Callable[[Item], Result], items: Iterable[tuple[Key, Item]], workers: int | None, address: str | None
+) -> Iterator[tuple[Key, Result]]:
+    try:
+        import ray
+    except ImportError:
+        raise ModuleNotFoundError("engine='ray' needs Ray: pip install 'kinetics-dataset[ray]'", name="ray") from None
+    if not ray.is_initialized():
+        ray.init(address=address, log_to_driver=False, configure_logging=False)
+    task = ray.remote(_call).options(num_cpus=1, max_retries=_TRIES_AFTER_KILLS)
+    limit = workers or int(ray.cluster_resources().get("CPU", 1))
+    waiting, running = iter(items), dict[Any, Key]()
+    while True:
+        for key, item in islice(waiting, limit - len(running)):
+            running[task.remote(function, item)] = key
+        if not running:
+            return
+        (done, *_), _ = ray.wait(list(running))
+        key = running.pop(done)
+        try:
+            yield key, ray.get(done)
+        except ray.exceptions.RayTaskError as error:
+            raise error.as_instanceof_cause() from None
+
+
+def _call(function: Callable[[Any], Any], item: Any) -> Any:
+    return function(item)
+
+
 class _Pool(Generic[Key, Item, Result]):
     """Threads of this process, each of which feeds a worker process of its own."""
 
@@ -85,8 +197,9 @@ class _Pool(Generic[Key, Item, Result]):
         items: Iterator[tuple[Key, Item]],
         batch_size: int,
         limit_seconds: float,
+        in_flight: int,
     ):
-        self.results: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.results: queue.Queue[Any] = queue.Queue(in_flight)
         self._start = (function, limit_seconds)
         self._items = items
         self._batch_size = batch_size
@@ -105,19 +218,34 @@ class _Pool(Generic[Key, Item, Result]):
         for process in list(self._processes):
             process.kill()
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():
+                with contextlib.suppress(queue.Empty):  # for one that waits until there is room for its result
+                    self.results.get_nowait()
+                thread.join(0.01)
 
     def _take(self) -> list[tuple[Key, Item]]:
         with self._taking:
             return [] if self._stopped else list(islice(self._items, self._batch_size))
 
+    def _start_process(self) -> "_Process":
+        for tries in range(_TRIES_AFTER_KILLS + 1):
+            process = _Process(*self._start)
+            status = process.problem
+            if status is None:
+                return process
+            process.close()
+            if tries == _TRIES_AFTER_KILLS or status != -getattr(signal, "SIGKILL", 0):
+                break
+        raise RuntimeError(f"a worker process did not start: {sys.executable} ended with {status}")
+
     def _drive(self) -> None:
         process: _Process | None = None
         suspects: list[tuple[Key, Item]] = []  # the items of a batch that was not answered: now each alone
+        tries = 0  # of the item that is alone
         try:
             while not self._stopped and (batch := [suspects.pop()] if suspects else self._take()):
                 if process is None:
-                    process = _Process(*self._start)
+                    process = self._start_process()
                     self._processes.add(process)
                 if self._stopped:
                     break
@@ -129,7 +257,12 @@ class _Pool(Generic[Key, Item, Result]):
                     if len(batch) > 1:
                         suspects = batch[::-1]
                         continue
+                    if tries < answer.tries and not self._stopped:
+                        tries += 1
+                        suspects.append(batch[0])
+                        continue
                     answer = [answer]
+                tries = 0
                 self.results.put(zip([key for key, _ in batch], answer, strict=True))
             self.results.put(None)
         except BaseException as error:
@@ -150,16 +283,13 @@ class _Process:
         self._process = subprocess.Popen(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
-        if self._exchange((function, limit_seconds)) != "ready":
-            self.close()
-            raise RuntimeError(
-                f"a worker process did not start: {sys.executable} ended with {self._process.returncode}"
-            )
+        is_ready = self._exchange((function, limit_seconds)) == "ready"
+        self.problem = None if is_ready else self._process.wait()  # its exit status
 
     def ask(self, batch: list[Any]) -> list[Any] | Crash:
         answer = self._exchange(batch)
         if answer is None:
-            return Crash(self._last_words())
+            return self._last_words()
         if isinstance(answer, str):
             raise RuntimeError(f"a worker process failed:\n{answer}")
         return list(answer)
@@ -187,12 +317,13 @@ class _Process:
         except (OSError, EOFError, pickle.UnpicklingError):
             return None
 
-    def _last_words(self) -> str:
+    def _last_words(self) -> Crash:
         status = self._process.wait()
         if status < 0 and -status == getattr(signal, "SIGALRM", None):
-            return f"reading it did not end in {self._limit_seconds:g} s"
-        name = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return f"reading it ended the process ({name})"
+            return Crash(f"reading it did not end in {self._limit_seconds:g} s", -status)
+        if status < 0:
+            return Crash(f"reading it ended the process ({signal.Signals(-status).name})", -status)
+        return Crash(f"reading it ended the process (status {status})")
 
 
 def _serve() -> None:
@@ -201,17 +332,19 @@ def _serve() -> None:
     os.dup2(2, 1)  # whoever prints does not print between the results
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    function, limit_seconds = pickle.load(source)
-    _send(sink, "ready")
-    while True:
-        try:
+    try:
+        function, limit_seconds = pickle.load(source)
+        _send(sink, "ready")
+        while True:
             batch = pickle.load(source)
-        except EOFError:
-            return
-        try:
-            _send(sink, [_timed(function, item, limit_seconds) for item in batch])
-        except Exception:
-            _send(sink, traceback.format_exc())
+            try:
+                _send(sink, [_timed(function, item, limit_seconds) for item in batch])
+            except BrokenPipeError:
+                raise
+            except Exception:
+                _send(sink, traceback.format_exc())
+    except (EOFError, BrokenPipeError):  # who asked is gone
+        os._exit(0)  # or Python would try to flush what is left for it
 
 
 def _send(sink: Any, message: Any) -> None:

@@ -5,6 +5,7 @@ Pictures are uint8 RGB arrays with the axes (H, W, C), clips are (T, H, W, C), s
 """
 
 from kinetics_tools.media.clip import write_clip
+from kinetics_tools.media.encoding import Encoding, encode
 from kinetics_tools.media.info import ClipInfo, check_frames, probe
 from kinetics_tools.media.pictures import Pixels, contact_sheet, read_frames, write_png
 from kinetics_tools.media.segment import Cut, EmptySegmentError, cut
@@ -15,11 +16,13 @@ __all__ = [
     "ClipInfo",
     "Cut",
     "EmptySegmentError",
+    "Encoding",
     "Pixels",
     "VideoSource",
     "check_frames",
     "contact_sheet",
     "cut",
+    "encode",
     "probe",
     "read_frames",
     "write_clip",

@@ -82,10 +82,10 @@ def check_frames(video: VideoSource) -> int:
             try:
                 frames = stream.decode(packet)
             except av.error.FFmpegError as error:
-                raise _damaged(name, packet, error.strerror or "its decoder says so") from error
+                raise damaged(name, packet, error.strerror or "its decoder says so") from error
             for frame in frames:
                 if frame.is_corrupt:
-                    raise _damaged(name, frame, "its decoder says so")
+                    raise damaged(name, frame, "its decoder says so")
                 count += 1
     if not count:
         raise ClipError(f"{name}: has no frames; drop it or fetch it again")
@@ -108,11 +108,11 @@ def _info(name: str, container: av.container.InputContainer, stream: av.video.st
         width=stream.width,
         height=stream.height,
         has_audio=bool(container.streams.audio),
-        codec=_codec_name(stream.codec_context.codec),
+        codec=codec_name(stream.codec_context.codec),
     )
 
 
-def _damaged(name: str, at: "av.Packet[Any] | av.VideoFrame", reason: str) -> ClipError:
+def damaged(name: str, at: "av.Packet[Any] | av.VideoFrame", reason: str) -> ClipError:
     time = at.pts if at.pts is not None else at.dts
     where = "" if time is None or at.time_base is None else f" at {float(time * at.time_base):.2f} s"
     return ClipError(f"{name}: has a damaged frame{where} ({reason}); drop it or fetch it again")
@@ -123,7 +123,7 @@ def _agree(frames: int, seconds: Fraction, rate: Fraction) -> bool:
     return rate > 0 and abs(frames - seconds * rate) <= Fraction(1, 2)
 
 
-def _codec_name(codec: av.Codec) -> str:
+def codec_name(codec: av.Codec) -> str:
     # PyAV 14 knows the name of the decoder only, which differs for few codecs: "libdav1d" for "av1".
     return str(getattr(codec, "canonical_name", codec.name))
 

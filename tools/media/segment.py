@@ -25,11 +25,11 @@ _CUT_AAC = {"aac_coder": "fast", "b": "128000"}
 _CUT_MP4 = {**MP4, "movflags": "+faststart"}
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)
 # The first packets after a seek decode to other sound than when all is decoded: AAC takes one, Opus 80 ms.
-_SOUND_LEAD_SECONDS = Fraction(1, 4)
+SOUND_LEAD_SECONDS = Fraction(1, 4)
 # How far sound may lie behind pictures in a file: 10 s is where FFmpeg's muxers stop waiting for it.
 _INTERLEAVING_SECONDS = 10
 # A file that ends earlier than this before the end that its header states was cut off.
-_TRUNCATED_SECONDS = Fraction(1, 2)
+TRUNCATED_SECONDS = Fraction(1, 2)
 # The filter that shows pictures as their display matrix (a, b, c, d) has them: (x, y) at (ax + cy, bx + dy).
 _TURNS = {
     (1, 0, 0, 1): "",
@@ -143,7 +143,7 @@ def _encoded(
     usual = times[-1] + (times[-1] - times[-2] if len(times) > 1 else Fraction(0))
     after = min(after if after > times[-1] else usual, max(end, usual))
     packets[-1].duration = int((after - times[-1]) / packets[-1].time_base)
-    sound = _aac_packets(container, sounds, times[0], end)
+    sound = aac_packets(container, sounds, times[0], end)
     made = Cut(
         frames=len(times),
         first_seconds=float(times[0]),
@@ -181,7 +181,7 @@ def _decoded(
     container: av.container.InputContainer, streams: Sequence[Any], zero: Fraction, start: Fraction, end: Fraction
 ) -> Iterator[_Decoded]:
     """The frames of `streams` in [start, end) s after `zero`, as `_segment` gives them."""
-    begin = start if streams[-1].type == "video" else start - _SOUND_LEAD_SECONDS
+    begin = start if streams[-1].type == "video" else start - SOUND_LEAD_SECONDS
     wanted = {stream.index for stream in streams}
     reached = {stream.index: Fraction(0) for stream in streams}
     stop = Fraction(0)
@@ -215,7 +215,7 @@ def _decoded(
     else:
         length = Fraction(container.duration or 0, av.time_base)
     last = max(reached.values())
-    if last + _TRUNCATED_SECONDS < min(end, length):
+    if last + TRUNCATED_SECONDS < min(end, length):
         raise ClipError(f"{container.name}: cut off at {float(last):.2f} of {float(length):.2f} s; fetch it again")
     if stream.index in wanted and stream.type == "video":
         yield stream, reached[stream.index], None
@@ -252,7 +252,7 @@ def _packets(
         return
 
 
-def _turn(frame: av.VideoFrame) -> str:
+def turn(frame: av.VideoFrame) -> str:
     """The filters that turn a frame as its display matrix says; none for an angle that is no multiple of 90."""
     matrix: Any = frame.side_data.get(av.sidedata.sidedata.Type.DISPLAYMATRIX)  # type: ignore[call-overload]
     if matrix is None:
@@ -265,7 +265,7 @@ def _upright(stream: Any, frame: av.VideoFrame) -> Callable[[Any], Any]:
     """What makes frames like this one ready for the encoder: upright, of even size, 4:2:0 with 8 bits."""
     crop = "crop=floor(iw/2)*2:floor(ih/2)*2:0:0" if frame.width % 2 or frame.height % 2 else ""
     convert = "" if frame.format.name in ("yuv420p", "yuvj420p") else "format=yuv420p"
-    filters = [part for part in (*_turn(frame).split(","), crop, convert) if part]
+    filters = [part for part in (*turn(frame).split(","), crop, convert) if part]
     if not filters:
         return lambda frame: frame
     size, pixels = (frame.width, frame.height), frame.format.name
@@ -293,14 +293,14 @@ def _h264_stream(
     encoder.time_base = source.time_base
     shape = decoder.sample_aspect_ratio  # of a pixel
     if shape:
-        encoder.sample_aspect_ratio = 1 / shape if "transpose" in _turn(frame) else shape
+        encoder.sample_aspect_ratio = 1 / shape if "transpose" in turn(frame) else shape
     # Without these, readers guess which colours the numbers mean.
     encoder.color_range, encoder.colorspace = decoder.color_range, decoder.colorspace
     encoder.color_primaries, encoder.color_trc = decoder.color_primaries, decoder.color_trc
     return stream
 
 
-def _aac_packets(
+def aac_packets(
     container: av.container.OutputContainer,
     sounds: Sequence[tuple[Fraction, av.AudioFrame]],
     start: Fraction,

@@ -1,0 +1,485 @@
+"""Trees of real clips, prepared: what the shards hold, that the same bytes come out of every way to make them."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import av
+import datasets
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+import kinetics
+from kinetics_tools import prepare as module
+from kinetics_tools.cli import app
+from kinetics_tools.intake import Dropped, take
+from kinetics_tools.media import Encoding, write_clip
+from kinetics_tools.prepare import prepare
+from kinetics_tools.shard_file import read_report
+from trees import Clip, write_tree
+
+LABELS = ("abseiling", "massaging person's head", "hurling (sport)", "zumba")
+ROWS = 30
+FAST = Encoding(preset="ultrafast")
+
+
+def clip_bytes(folder, number, *, frames=9):
+    """A clip of its own for each number: noise on a ramp, 15 frames a second."""
+    rng = np.random.default_rng(number)
+    images = rng.integers(0, 256, (frames, 48, 64, 3), np.uint8) // 4 + np.arange(64, dtype=np.uint8)[:, None] * 2
+    path = folder / f"{number}.mp4"
+    write_clip(path, images, fps=15)
+    return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made")
+    return [
+        Clip(LABELS[number % 4], f"-{number:010d}", number, number + 10, content=clip_bytes(folder, number))
+        for number in range(ROWS)
+    ]
+
+
+@pytest.fixture(scope="session")
+def tree(clips, tmp_path_factory):
+    """30 annotated clips: of these one is absent, one empty, one text and one cut off; one more is not annotated."""
+    root = write_tree(tmp_path_factory.mktemp("tree") / "k700", clips={"validation": clips})
+    paths = [root / "val" / clip.label / clip.file_name for clip in clips]
+    paths[3].unlink()
+    paths[4].write_bytes(b"")
+    paths[5].write_text("no video")
+    paths[6].write_bytes(clips[6].content[: len(clips[6].content) // 2])
+    (paths[0].parent / "_bcdefghijk_000000_000010.mp4").write_bytes(clips[0].content)
+    return root
+
+
+BAD = {3: "absent", 4: "empty", 5: "unreadable", 6: "unreadable"}
+
+
+def run(tree, out, **options):
+    return prepare("700", tree, out, **{"encoding": FAST, "clips_per_shard": 4, "workers": 2, **options})
+
+
+def files_of(out):
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in Path(out).rglob("*") if path.is_file()}
+
+
+def shards_of(out):
+    return {name: content for name, content in files_of(out).items() if name.endswith(".parquet")}
+
+
+def rows_of(out):
+    """By file name, in the order of the shards."""
+    tables = [pq.read_table(path) for path in sorted(Path(out).rglob("*.parquet"))]
+    return {row["video"]["path"]: row for table in tables for row in table.to_pylist()}
+
+
+@pytest.fixture(scope="session")
+def prepared(tree, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared")
+    assert run(tree, out).is_complete
+    return out
+
+
+# ---- What is in the rows
+
+
+def test_source_keeps_the_bytes_of_each_clip_and_names_each_that_is_none(tree, clips, tmp_path):
+    report = run(tree, tmp_path, profile="source", encoding=None)
+    rows = rows_of(tmp_path)
+    good = [clip for number, clip in enumerate(clips) if number not in BAD]
+    assert {name: row["video"]["bytes"] for name, row in rows.items()} == {
+        clip.file_name: clip.content for clip in good
+    }
+    for clip in good:
+        row = dict(rows[clip.file_name])
+        row.pop("video")
+        label = kinetics.LABELS["700"].index(clip.label)
+        times = {"time_start": clip.time_start, "time_end": clip.time_end}
+        measured = {"num_frames": 9, "width": 64, "height": 48, "has_audio": False, "fps": 15}
+        assert row.pop("duration") == pytest.approx(9 / 15)
+        assert row == {"label": label, "youtube_id": clip.youtube_id, **times, **measured}
+    split = report.splits["validation"]
+    assert (split.clips, split.rows, split.dropped) == (30, 26, {"absent": 1, "empty": 1, "unreadable": 2})
+    assert split.bytes_in == split.bytes_out == sum(len(clip.content) for clip in good)
+    named = {}
+    for name, content in shards_of(tmp_path).items():
+        for one in read_report(io.BytesIO(content)).dropped:
+            named[one.name] = one.reason
+            assert str(tree) not in one.detail, name
+    assert named == {clips[number].stem: reason for number, reason in BAD.items()}
+
+
+def test_train_gives_what_the_encoding_says_and_measures_that(prepared, clips, tmp_path):
+    rows = rows_of(prepared)
+    assert len(rows) == 26
+    row = rows[clips[0].file_name]
+    with av.open(io.BytesIO(row["video"]["bytes"])) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert (len(frames), *frames[0].shape) == (row["num_frames"], row["height"], row["width"], 3)
+    with av.open(io.BytesIO(clips[0].content)) as container:
+        source = [frame.to_ndarray(format="rgb24").astype(int) for frame in container.decode(video=0)]
+    # Frame i is nearer to the source's frame i than to any other.
+    for index, frame in enumerate(frames):
+        errors = [np.abs(frame - other).mean() for other in source]
+        assert int(np.argmin(errors)) == index
+
+
+def test_rows_are_in_the_order_of_a_hash_whatever_is_there(prepared, tree, clips):
+    """The order of `sha256(f"{seed}:{name}")`, with seed 0, over all annotated clips."""
+    import hashlib
+
+    good = [clip.stem for number, clip in enumerate(clips) if number not in BAD]
+    order = sorted(good, key=lambda stem: hashlib.sha256(f"0:{stem}".encode()).digest())
+    assert [Path(name).stem for name in rows_of(prepared)] == order
+
+
+def test_the_settings_are_those_of_datasets_for_video(prepared):
+    path = sorted(Path(prepared).rglob("*.parquet"))[0]
+    metadata = pq.ParquetFile(path).metadata
+    columns = {metadata.row_group(0).column(i).path_in_schema: metadata.row_group(0).column(i) for i in range(12)}
+    video = columns["video.bytes"]
+    assert (video.compression, set(video.encodings)) == ("UNCOMPRESSED", {"PLAIN", "RLE"})
+    assert columns["youtube_id"].compression == "SNAPPY"
+    assert video.has_column_index or video.has_offset_index
+    features = datasets.Features.from_arrow_schema(pq.read_schema(path))
+    assert features["video"]._type == "Video"
+    assert features["label"].names == list(kinetics.LABELS["700"])
+
+
+def test_row_groups_are_cut_by_size(tmp_path, monkeypatch):
+    from kinetics_tools import shard_file
+
+    monkeypatch.setattr(shard_file, "_ROW_GROUP_BYTES", 1000)
+    rest = {"label": 0, "youtube_id": "abcdefghijk", "time_start": 0.0, "time_end": 10.0, "duration": 10.0, "fps": 25.0}
+    rest |= {"num_frames": 250, "width": 340, "height": 256, "has_audio": True}
+    features = shard_file.prepared_features("700")
+    with open(tmp_path / "x.parquet", "wb") as file, shard_file.ShardWriter(file, features) as writer:
+        for size in (400, 600, 1, 5000, 300):
+            writer.add({"video": {"bytes": bytes(size), "path": "x.mp4"}, **rest})
+    metadata = pq.ParquetFile(tmp_path / "x.parquet").metadata
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [2, 1, 1, 1]
+
+
+# ---- datasets alone reads it
+
+
+ALONE = """
+import sys, json
+sys.path = [path for path in sys.path if path != {here!r}]
+import datasets
+name, out = sys.argv[1:]
+found = {{}}
+for streaming in (True, False):
+    for data in (name, out):
+        ds = datasets.load_dataset(data, "700", split="validation", streaming=streaming)
+        ds = ds.cast_column("video", datasets.Video(decode=False))
+        found[f"{{streaming}} {{data == name}}"] = [[row["video"]["path"], row["label"]] for row in ds]
+assert "kinetics" not in sys.modules and "kinetics_tools" not in sys.modules
+print(json.dumps(found))
+"""
+
+
+def test_plain_datasets_loads_and_streams_it(prepared, tmp_path):
+    (tmp_path / "kinetics").symlink_to(prepared)
+    code = ALONE.format(here=str(Path(kinetics.__file__).parent))
+    env = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    command = [sys.executable, "-c", code, "kinetics", str(prepared)]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    expected = [[name, row["label"]] for name, row in rows_of(prepared).items()]
+    assert len(expected) == 26
+    assert json.loads(done.stdout.splitlines()[-1]) == dict.fromkeys(
+        ("True True", "True False", "False True", "False False"), expected
+    )
+
+
+def test_kinetics_loads_it_too_when_the_folder_is_called_so(prepared, tmp_path, monkeypatch):
+    (tmp_path / "kinetics").symlink_to(prepared)
+    monkeypatch.chdir(tmp_path)
+    ds = datasets.load_dataset("kinetics", "700", split="validation", streaming=True)
+    assert len(list(ds.cast_column("video", datasets.Video(decode=False)))) == 26
+
+
+def test_torchcodec_decodes_every_row(prepared, torchcodec):
+    for row in datasets.load_dataset(str(prepared), "700", split="validation", streaming=True):
+        assert row["video"].metadata.num_frames == row["num_frames"] == len(row["video"][:])
+
+
+def test_a_shuffled_stream_resumes_exactly_on_nodes_and_workers(prepared, torch):
+    from datasets.distributed import split_dataset_by_node
+
+    def stream(epoch, node=None):
+        ds = datasets.load_dataset(str(prepared), "700", split="validation", streaming=True)
+        ds = ds.cast_column("video", datasets.Video(decode=False)).select_columns(["youtube_id"])
+        ds = ds.shuffle(seed=3, buffer_size=1)
+        ds.set_epoch(epoch)
+        return ds if node is None else split_dataset_by_node(ds, rank=node, world_size=2)
+
+    whole = [row["youtube_id"] for row in stream(1)]
+    assert sorted(whole) != whole
+    assert sorted(whole) == sorted(row["youtube_id"] for row in stream(0))
+    assert whole != [row["youtube_id"] for row in stream(0)]
+    for position in (1, 7, 13, 25):
+        ds, again = stream(1), stream(1)
+        iterator = iter(ds)
+        for _ in range(position):
+            next(iterator)
+        again.load_state_dict(ds.state_dict())
+        assert [row["youtube_id"] for row in again] == whole[position:]
+    seen = Counter()
+    for node in range(2):
+        loader = torch.utils.data.DataLoader(stream(1, node), batch_size=None, num_workers=2)
+        seen.update(row["youtube_id"] for row in loader)
+    assert seen == Counter(whole)
+
+
+# ---- One way or another
+
+
+def test_the_bytes_do_not_depend_on_workers_nor_on_who_makes_which_shard(prepared, tree, tmp_path):
+    parts = tmp_path / "parts"
+    for begin in (6, 0, 3):
+        report = run(tree, parts, workers=1, shards=(begin, begin + 3))
+        # Not in the card before it is whole.
+        assert (parts / "README.md").exists() == report.is_complete == (begin == 3)
+    whole = tmp_path / "whole"
+    run(tree, whole, workers=3)
+    assert files_of(parts) == files_of(whole) == files_of(prepared)
+
+
+def test_finished_shards_stay_and_the_others_are_made(prepared, tree, tmp_path):
+    run(tree, tmp_path)
+    paths = sorted(tmp_path.rglob("*.parquet"))
+    paths[0].unlink()
+    content = paths[1].read_bytes()
+    paths[1].write_bytes(content[: len(content) // 2])
+    (tmp_path / "README.md").unlink()
+    killed = paths[0].with_name(f".{paths[0].name}.a-host-123.tmp")
+    killed.write_bytes(b"half")
+    before = {path: path.stat().st_mtime_ns for path in paths[2:]}
+    assert run(tree, tmp_path).made == 2
+    assert {path: path.stat().st_mtime_ns for path in paths[2:]} == before
+    assert files_of(tmp_path) == files_of(prepared)
+    assert run(tree, tmp_path).made == 0
+
+
+def test_other_options_or_clips_are_not_mixed_in(tree, tmp_path):
+    run(tree, tmp_path, shards=(0, 1))
+    for options in ({"encoding": Encoding(crf=30)}, {"seed": 1}, {"clips_per_shard": 2}, {"classes": ["zumba"]}):
+        with pytest.raises(ValueError, match=r"has 1 shards of validation made of other clips or with other options"):
+            run(tree, tmp_path, **options)
+    assert run(tree, tmp_path, shards=(0, 2)).made == 1
+
+
+def test_several_releases_and_splits_share_a_folder(tree, clips, tmp_path):
+    out, other = tmp_path / "out", write_tree(tmp_path / "k400", clips={"train": clips[7:20], "test": clips[20:]})
+    for split in ("train", "test"):
+        prepare("400", other, out, splits=[split], profile="source", workers=1)
+    run(tree, out)
+    header = yaml.safe_load((out / "README.md").read_text().split("---")[1])
+    named = {
+        (one["config_name"], data["split"]): data["path"] for one in header["configs"] for data in one["data_files"]
+    }
+    assert named.keys() == {("400", "train"), ("400", "test"), ("700", "validation")}
+    assert {name for pattern in named.values() for name in map(str, out.glob(pattern))} == {
+        str(out / name) for name in shards_of(out)
+    }
+    infos = {
+        one["config_name"]: {split["name"]: split["num_examples"] for split in one["splits"]}
+        for one in header["dataset_info"]
+    }
+    assert infos == {"400": {"train": 13, "test": 10}, "700": {"validation": 26}}
+    assert [one["config_name"] for one in header["configs"] if one.get("default")] == ["700"]
+    assert datasets.get_dataset_config_names(str(out)) == ["400", "700"]
+    summary = json.loads((out / "400" / "prepare.json").read_text())
+    assert summary["splits"]["train"]["options"]["profile"] == "source"
+
+
+def test_splits_that_are_there_are_prepared_and_classes_chosen(clips, tmp_path):
+    tree = write_tree(tmp_path / "k", clips={"train": clips[7:], "validation": clips[7:12]})
+    report = prepare("700", tree, tmp_path / "out", classes=["zumba"], profile="source", workers=1)
+    assert {name: split.rows for name, split in report.splits.items()} == {
+        name: sum(clip.label == "zumba" for clip in of_split)
+        for name, of_split in (("train", clips[7:]), ("validation", clips[7:12]))
+    }
+
+
+def test_a_folder_in_a_store_is_written_and_gone_on_with(prepared, tree):
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    try:
+        run(tree, "memory://bucket/kinetics", shards=(0, 5))
+        assert run(tree, "memory://bucket/kinetics").made == 3
+        found = {name.removeprefix("/bucket/kinetics/"): fs.cat_file(name) for name in fs.find("/bucket/kinetics")}
+        assert found == files_of(prepared)
+    finally:
+        fs.store.clear()
+
+
+# ---- What goes wrong
+
+
+def crashing_take(clip, *, encoding):
+    name = clip[0]
+    if name.endswith("000008_000018"):
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if name.endswith("000009_000019"):
+        time.sleep(60)
+    return take(clip, encoding=encoding)
+
+
+def test_a_clip_that_crashes_or_hangs_is_named_and_costs_no_other(tree, clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "take", crashing_take)
+    monkeypatch.setattr(module, "_LIMIT_SECONDS", 2.0)
+    report = run(tree, tmp_path, profile="source", encoding=None)
+    assert report.splits["validation"].dropped == {"absent": 1, "crashed": 2, "empty": 1, "unreadable": 2}
+    details = {
+        one.name: one.detail
+        for content in shards_of(tmp_path).values()
+        for one in read_report(io.BytesIO(content)).dropped
+        if one.reason == "crashed"
+    }
+    assert details == {
+        clips[8].stem: "reading it ended the process (SIGSEGV)",
+        clips[9].stem: "reading it did not end in 2 s",
+    }
+    assert len(rows_of(tmp_path)) == 24
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"profile": "trian"}, r"unknown profile 'trian' \(valid: train, source\)"),
+        ({"profile": "source"}, r"an encoding with profile='source'"),
+        ({"shards": (3, 3)}, r"shards 3:3"),
+        ({"splits": ["validaton"]}, r"did you mean 'validation'"),
+        ({"engine": "spark"}, r"unknown engine 'spark' \(valid: local, ray\)"),
+        ({"workers": 0}, r"workers is 0"),
+        ({"clips_per_shard": 0}, r"clips_per_shard is 0"),
+        ({"address": "auto"}, r"address is of a Ray cluster"),
+    ],
+)
+def test_bad_arguments(tree, tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        run(tree, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_archives_are_to_be_extracted_first(clips, tmp_path):
+    tree = write_tree(tmp_path, ".tar.gz", clips={"validation": clips})
+    with pytest.raises(FileNotFoundError, match="2 archives, which have to be extracted first"):
+        run(tree, tmp_path / "out")
+    with pytest.raises(FileNotFoundError, match="no clips"):
+        run(tmp_path / "annotations", tmp_path / "out")
+
+
+def killed_runs(tree, out, *, kills, workers=2, seed=0):
+    """Runs that get SIGKILL, each in turn the parent or one of its workers, and then one that does not."""
+    rng = np.random.default_rng(seed)
+    code = (
+        "import sys; from kinetics_tools.media import Encoding; from kinetics_tools.prepare import prepare; "
+        f"prepare('700', {str(tree)!r}, {str(out)!r}, encoding=Encoding(preset='ultrafast'), clips_per_shard=4, "
+        f"workers={workers})"
+    )
+    done = 0
+    while done < kills:
+        with subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ) as process:
+            time.sleep(float(rng.uniform(1.0, 3.0)))
+            children = Path(f"/proc/{process.pid}/task").glob("*/children") if process.poll() is None else []
+            pids = [int(pid) for path in children for pid in path.read_text().split()]
+            if pids and done % 2:
+                os.kill(int(rng.choice(pids)), signal.SIGKILL)
+                time.sleep(0.3)
+            process.kill()
+            errors = process.stderr.read().decode()
+        assert "Traceback" not in errors, errors
+        done += 1
+        if len(shards_of(out)) == 8:
+            for path in sorted(Path(out).rglob("*.parquet"))[done % 4 :: 2]:
+                path.unlink()
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs Linux's /proc to find the workers")
+def test_kills_leave_nothing_behind(prepared, tree, tmp_path):
+    killed_runs(tree, tmp_path, kills=4)
+    assert files_of(tmp_path) == files_of(prepared)
+
+
+def test_ctrl_c_keeps_finished_shards_and_exits_130(tree, prepared, tmp_path):
+    command = [sys.executable, "-c", "from kinetics_tools.cli import main; main()", "prepare", "700"]
+    command += ["--data-dir", str(tree), "--out", str(tmp_path), "--preset", "ultrafast", "--clips-per-shard", "4"]
+    command += ["--workers", "1"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        while not shards_of(tmp_path):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, output
+    assert "the same command goes on from there" in output
+    assert "Traceback" not in output
+    assert not [name for name in files_of(tmp_path) if name.endswith(".tmp")]
+    assert shards_of(tmp_path).items() <= shards_of(prepared).items()
+
+
+# ---- The command
+
+
+def test_the_command(tree, prepared, tmp_path):
+    out = tmp_path / "kinetics"
+    given = ["prepare", "700", "--data-dir", str(tree), "--out", str(out), "--clips-per-shard", "4"]
+    result = CliRunner().invoke(app, [*given, "--preset", "ultrafast", "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "to make: 8 shards of 30 annotated clips, 29 of them here" in result.output
+    assert not out.exists()
+    result = CliRunner().invoke(app, [*given, "--preset", "ultrafast"])
+    assert result.exit_code == 0, result.output
+    assert "validation: not prepared: 1 absent, 1 empty, 2 unreadable" in result.output
+    assert f'load_dataset("{out}", "700", split="validation") loads it' in result.output
+    assert files_of(out) == files_of(prepared)
+    for bad, message in ((["--shards", "1-2"], 'write "A:B"'), (["--crf", "99"], "crf"), (["--split", "vall"], "val")):
+        result = CliRunner().invoke(app, [*given, *bad])
+        assert (result.exit_code, message in result.output) == (2, True), result.output
+
+
+def test_real_clips(shared, tmp_path):
+    """Each in its class, one with sound, one in Matroska, one with two streams; the short side becomes 240 or 256."""
+    names = ["arm wrestling", "flipping pancake", "news anchoring", "yoga", "shooting basketball"]
+    files = ["arm_wrestling_340x256.mp4", "flipping_pancake_426x240.mkv", "nasa_two_streams.mp4"]
+    files += ["one_second_340x256.mp4", "sports_340x256.mp4"]
+    clips = [
+        Clip(label, f"abcdefghij{i}", 0, 10, suffix=Path(name).suffix, content=(shared / "clips" / name).read_bytes())
+        for i, (label, name) in enumerate(zip(names, files, strict=True))
+    ]
+    tree = write_tree(tmp_path / "tree", clips={"train": clips})
+    report = prepare("700", tree, tmp_path / "out", workers=2)
+    rows = rows_of(tmp_path / "out")
+    assert report.splits["train"].rows == 5
+    by_id = {row["youtube_id"]: row for row in rows.values()}
+    assert [by_id[clip.youtube_id]["num_frames"] for clip in clips][:2] == [280, 310]
+    assert [by_id[clip.youtube_id]["height"] for clip in clips] == [256, 240, 180, 256, 256]
+    assert [by_id[clip.youtube_id]["has_audio"] for clip in clips] == [False, True, True, False, False]
+    with open(tree / "annotations" / "train.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == 5
+
+
+def test_dropped_says_why(tree, clips):
+    path = tree / "val" / clips[5].label / clips[5].file_name
+    found = take((clips[5].stem, str(path)), encoding=None)
+    assert isinstance(found, Dropped)
+    assert (found.name, found.reason) == (clips[5].stem, "unreadable")
+    assert clips[5].file_name in found.detail

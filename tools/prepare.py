@@ -1,0 +1,382 @@
+"""A clip tree into Parquet shards that plain `datasets` loads, streams and shuffles well.
+
+    >>> from kinetics_tools.prepare import prepare
+    >>> report = prepare("700", "k700", "kinetics", splits=["validation"])
+    >>> load_dataset("kinetics", "700", split="validation", streaming=True)
+
+    kinetics/700/validation-00000-of-00048-1f3a9c02.parquet    the clips, shuffled
+    kinetics/700/prepare.json                                  how they were made, and what became of each
+    kinetics/README.md                                         names the files, for `datasets` and the Hub
+
+A finished shard is the only state that there is: the same call goes on from whatever is there.
+"""
+
+import contextlib
+import functools
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from rich.console import Console
+
+import kinetics
+from kinetics_tools.card import CARD_NAME, write_card
+from kinetics_tools.engine import Crash, available_cores, run, spread
+from kinetics_tools.intake import Dropped, Taken, read_clip, take
+from kinetics_tools.media import Encoding
+from kinetics_tools.progress import Progress
+from kinetics_tools.shard_file import FORMAT, ShardReport, ShardWriter, prepared_features, read_report
+from kinetics_tools.shards import CLIPS_PER_SHARD, ShardPlan, parse_name
+from kinetics_tools.store import Store
+from kinetics_tools.summary import SUMMARY_NAME, Estimate, Report, SplitReport, write_summary
+
+__all__ = ["PROFILES", "Job", "parse_shards", "prepare", "prepare_shard"]
+
+PROFILES = ("train", "source")
+_LIMIT_SECONDS = 300.0  # for one clip, which takes about two
+_SAMPLE = 8  # clips that a dry run encodes
+
+
+def prepare(
+    release: str,
+    data_dir: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    splits: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    annotations: str | None = None,
+    profile: str = "train",
+    encoding: Encoding | None = None,
+    clips_per_shard: int = CLIPS_PER_SHARD,
+    seed: int = 0,
+    workers: int | None = None,
+    engine: str = "local",
+    address: str | None = None,
+    shards: tuple[int, int] | None = None,
+    dry_run: bool = False,
+    console: Console | None = None,
+) -> Report:
+    """Make the shards of a release that `out` lacks from the clips in `data_dir`.
+
+    `release`, `data_dir`, `splits`, `classes` and `annotations` are as in `KineticsConfig`; without `splits`, all that
+    are there. Clips that are absent or no good are left out, and named in their shard's report.
+
+    Args:
+        out: the folder to write to: a path or anything that `fsspec` opens, "s3://bucket/kinetics".
+        profile: "train", encoded so that sampling decodes little, as `encoding` says; or "source", the files' own
+            bytes.
+        clips_per_shard: annotated clips in a shard at most; see `shard_count`.
+        seed: of the order of clips, see `ShardPlan`.
+        workers: shards that are made at once, each by a process; None for one a core.
+        engine: "local", or "ray" for a task a shard on the cluster at `address`.
+        shards: (begin, end) of the shards of the one split to make, end left out; other machines make the others.
+        dry_run: write nothing, and say what would be made, by encoding a few clips.
+
+    Raises ValueError for arguments that make no sense, or where `out` holds shards made with other options;
+    FileNotFoundError where `data_dir` has no clips.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r} (valid: {', '.join(PROFILES)})")
+    if profile == "source" and encoding is not None:
+        raise ValueError("an encoding with profile='source', which keeps the clips' bytes; leave one of them out")
+    chosen = None if profile == "source" else encoding or Encoding()
+    options = {"profile": profile, **(asdict(chosen) if chosen else {}), **FORMAT}
+    store = Store(out)
+    plans = _plans(release, data_dir, splits, classes, annotations, clips_per_shard, seed, options)
+    if shards is not None and len(plans) != 1:
+        raise ValueError(f"shards of which split? This is {', '.join(plan.split for plan in plans)}; choose one")
+    begin, end = shards or (0, None)
+    if not 0 <= begin < (begin + 1 if end is None else end):
+        raise ValueError(f"shards {begin}:{end}: give the first and, after it, the one behind the last")
+    finished = {plan.split: _finished(store, plan) for plan in plans}
+    jobs = [
+        Job.of(plan, shard, store, chosen)
+        for plan in plans
+        for shard in range(begin, min(plan.count, end or plan.count))
+        if shard not in finished[plan.split]
+    ]
+    console = console or Console(soft_wrap=True, highlight=False, markup=False)
+    report = Report(
+        release=release,
+        out=store.url,
+        options=options,
+        splits={plan.split: SplitReport.of(plan, finished[plan.split]) for plan in plans},
+        to_make=len(jobs),
+    )
+    if dry_run:
+        return replace(report, estimate=_estimate(jobs, workers))
+    started = time.monotonic()
+    made: list[ShardReport] = []
+    with _progress(jobs, console) as watch:
+        function: Callable[[Job], ShardReport] = prepare_shard
+        if engine == "local":
+            function = functools.partial(prepare_shard, on_clip=watch.clip)
+        for job, shard_report in spread(
+            function, [(job, job) for job in jobs], workers=workers, engine=engine, address=address, stop=watch.stop
+        ):
+            finished[job.split][job.shard] = shard_report
+            made.append(shard_report)
+            if engine != "local":
+                watch.shard(shard_report)
+    seconds = time.monotonic() - started
+    report = replace(
+        report,
+        splits={plan.split: SplitReport.of(plan, finished[plan.split]) for plan in plans},
+        made=len(made),
+        rows_made=sum(one.rows for one in made),
+        wall_seconds=seconds,
+    )
+    _describe(store, report, plans, finished)
+    return report
+
+
+def parse_shards(text: str) -> tuple[int, int]:
+    """(begin, end) of "A:B"."""
+    begin, _, end = text.partition(":")
+    if not (begin.isdigit() and end.isdigit()):
+        raise ValueError(f'shards {text!r}: write "A:B", the number of the first and of the one behind the last')
+    return int(begin), int(end)
+
+
+def _plans(
+    release: str,
+    data_dir: str | os.PathLike[str],
+    splits: Sequence[str] | None,
+    classes: Sequence[str] | None,
+    annotations: str | None,
+    clips_per_shard: int,
+    seed: int,
+    options: dict[str, Any],
+) -> list[ShardPlan]:
+    given: dict[str, Any] = {"splits": splits, "classes": classes, "annotations": annotations}
+    builder = kinetics.Kinetics(config_name=release, data_dir=os.fspath(data_dir), decode=False, **given)
+    builder.config.check()
+    folder = builder.config.data_dir
+    plans = []
+    for split in splits or [split for split in kinetics.SPLITS if kinetics.split_directories(folder, split)]:
+        clips = builder.local_clips(split)
+        if not len(clips):
+            raise ValueError(f"no clip of the {split} split is asked for; choose other classes or annotations")
+        plans.append(
+            ShardPlan.of(
+                clips, release=release, split=split, seed=seed, clips_per_shard=clips_per_shard, options=options
+            )
+        )
+    if not plans:
+        raise FileNotFoundError(f"no clips in {folder}: it should hold train, val or test; `kinetics download` does")
+    return plans
+
+
+def _finished(store: Store, plan: ShardPlan) -> dict[int, ShardReport]:
+    """The shards of a plan that are there and whole. Raises ValueError where shards of another plan are, too."""
+    names = store.sizes(plan.release)
+    found = [(name, parsed) for name in names if (parsed := parse_name(name)) and parsed[0] == plan.split]
+    others = sorted(name for name, (_, _, count, digits) in found if (count, digits) != (plan.count, plan.fingerprint))
+    if others:
+        raise ValueError(
+            f"{store.path(plan.release)} has {len(others):,} shards of {plan.split} made of other clips or with other "
+            f"options ({others[0]}; now it is {plan.fingerprint}); name another folder, or remove them"
+        )
+
+    def report(name: str) -> ShardReport | None:
+        with store.open(f"{plan.release}/{name}") as file:
+            return read_report(file)
+
+    with ThreadPoolExecutor(16) as pool:
+        reports = pool.map(report, [name for name, _ in found])
+        return {
+            parsed[1]: one
+            for (_, parsed), one in zip(found, reports, strict=True)
+            if one is not None and one.fingerprint == plan.fingerprint
+        }
+
+
+# ---- One shard ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """What any machine needs to know to make a shard: `rows` are of `ShardPlan.rows`, in order."""
+
+    release: str
+    split: str
+    shard: int
+    fingerprint: str
+    out: str
+    name: str
+    encoding: Encoding | None
+    rows: list[dict[str, Any]] = field(repr=False)
+
+    @classmethod
+    def of(cls, plan: ShardPlan, shard: int, store: Store, encoding: Encoding | None) -> "Job":
+        rows = plan.rows(shard).to_pylist()
+        return cls(plan.release, plan.split, shard, plan.fingerprint, store.url, plan.name(shard), encoding, rows)
+
+    def inputs(self) -> Iterator[tuple[dict[str, Any], tuple[str, str]]]:
+        """Row, and name and path, of each clip that is there."""
+        return ((row, (row["name"], row["path"])) for row in self.rows if row["path"] is not None)
+
+
+def prepare_shard(job: Job, *, on_clip: Callable[[str, int], Any] | None = None) -> ShardReport:
+    """Makes one shard, clip by clip, in a process of its own that may crash or hang.
+
+    `on_clip` is called for each clip with "prepared" or the reason why it was dropped, and its bytes in the shard.
+    """
+    dropped: list[Dropped] = []
+    rows = bytes_in = bytes_out = 0
+    seconds = 0.0
+
+    def tell(status: str, size: int = 0) -> None:
+        if on_clip is not None:
+            on_clip(status, size)
+
+    for row in job.rows:
+        if row["path"] is None:
+            dropped.append(Dropped(row["name"], "absent"))
+            tell("absent")
+    function = functools.partial(take, encoding=job.encoding)
+    results = run(
+        function, job.inputs(), workers=1, batch_size=16 if job.encoding is None else 1, limit_seconds=_LIMIT_SECONDS
+    )
+    store = Store(job.out)
+    with (
+        contextlib.closing(results),
+        store.writing(job.name) as file,
+        ShardWriter(file, prepared_features(job.release)) as writer,
+    ):
+        for row, taken in results:
+            if not isinstance(taken, Taken):
+                bad = Dropped(row["name"], "crashed", taken.reason) if isinstance(taken, Crash) else taken
+                dropped.append(bad)
+                tell(bad.reason)
+                continue
+            content = read_clip(row["path"]) if taken.content is None else taken.content
+            writer.add(_row(row, taken, content))
+            rows += 1
+            bytes_in += taken.bytes_in
+            bytes_out += len(content)
+            seconds += taken.info.duration_seconds
+            tell("prepared", len(content))
+        report = ShardReport(
+            fingerprint=job.fingerprint,
+            clips=len(job.rows),
+            rows=rows,
+            bytes_in=bytes_in,
+            bytes_out=bytes_out,
+            seconds=round(seconds, 3),
+            dropped=tuple(sorted(dropped, key=lambda one: one.name)),
+        )
+        writer.report(report)
+    store.clean(job.name)
+    return report
+
+
+def _row(row: dict[str, Any], taken: Taken, content: bytes) -> dict[str, Any]:
+    info = taken.info
+    return {
+        "video": {"bytes": content, "path": taken.file_name},
+        **{name: row[name] for name in ("label", "youtube_id", "time_start", "time_end")},
+        "duration": info.duration_seconds,
+        "fps": info.fps,
+        "num_frames": info.num_frames,
+        "width": info.width,
+        "height": info.height,
+        "has_audio": info.has_audio,
+    }
+
+
+# ---- The run ------------------------------------------------------------------------------------------------
+
+
+class _Stopped(Exception):
+    """The run is to end; finished shards stand."""
+
+
+class _Watch:
+    """What the threads that make shards tell."""
+
+    def __init__(self, progress: Progress):
+        self._progress = progress
+        self.stop = threading.Event()
+
+    def clip(self, status: str, size: int) -> None:
+        if self.stop.is_set():
+            raise _Stopped
+        self._progress.count(status)
+        self._progress.add_bytes(size)
+
+    def shard(self, report: ShardReport) -> None:
+        for status, count in Counter(one.reason for one in report.dropped).items():
+            self._progress.count(status, clips=count)
+        self._progress.count("prepared", clips=report.rows)
+        self._progress.add_bytes(report.bytes_out)
+
+
+@contextlib.contextmanager
+def _progress(jobs: Sequence[Job], console: Console) -> Iterator[_Watch]:
+    with Progress(clips=sum(len(job.rows) for job in jobs), console=console) as progress:
+        watch = _Watch(progress)
+        done = threading.Event()
+
+        def draw() -> None:
+            while not done.wait(0.1):
+                progress.tick()
+
+        drawing = threading.Thread(target=draw, daemon=True)
+        drawing.start()
+        try:
+            yield watch
+        except KeyboardInterrupt:
+            progress.note("interrupted: finished shards stay, and the same command goes on from there")
+            raise
+        finally:
+            done.set()
+            drawing.join()
+
+
+def _estimate(jobs: Sequence[Job], workers: int | None) -> Estimate:
+    """By making a few clips, evenly from all over the plan."""
+    clips = [clip for job in jobs for _, clip in job.inputs()]
+    total = sum(len(job.rows) for job in jobs)
+    sample = clips[:: max(1, len(clips) // _SAMPLE)][:_SAMPLE]
+    size, good, started = 0, 0, time.monotonic()
+    function = functools.partial(take, encoding=jobs[0].encoding if jobs else None)
+    for _, taken in run(function, zip(sample, sample, strict=True), workers=1, batch_size=1):
+        if isinstance(taken, Taken):
+            size += taken.bytes_in if taken.content is None else len(taken.content)
+            good += 1
+    seconds = (time.monotonic() - started) / max(1, len(sample))
+    count = available_cores() if workers is None else workers
+    return Estimate(
+        clips=total,
+        present=len(clips),
+        sampled=len(sample),
+        bytes=round(size / good * len(clips)) if good else 0,
+        wall_seconds=seconds * len(clips) / count,
+        workers=count,
+    )
+
+
+def _describe(
+    store: Store, report: Report, plans: Sequence[ShardPlan], finished: dict[str, dict[int, ShardReport]]
+) -> None:
+    """Writes prepare.json and the card. Other machines may do so, too, and finish the last shards while we do."""
+    names = (f"{report.release}/{SUMMARY_NAME}", CARD_NAME)
+    for _ in range(10):
+        try:
+            write_summary(store, report)
+            write_card(store)
+        except FileNotFoundError:  # another machine has just cleaned up
+            continue
+        for name in names:
+            store.clean(name)
+        later = {plan.split: _finished(store, plan) for plan in plans}
+        if all(later[split].keys() == finished[split].keys() for split in later):
+            return
+        finished.update(later)
+        report = replace(report, splits={plan.split: SplitReport.of(plan, later[plan.split]) for plan in plans})

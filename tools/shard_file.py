@@ -1,0 +1,139 @@
+"""One Parquet file of clips: written row by row, with a report in its footer of what became of each clip.
+
+The settings are those of `datasets` for columns of files: bytes plain and uncompressed, since video is compressed
+already; a page index; and chunks cut by content, so that a store that keeps equal chunks once sends only new ones.
+"""
+
+import itertools
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import kinetics
+from kinetics_tools.intake import Dropped
+
+__all__ = ["FORMAT", "ShardReport", "ShardWriter", "prepared_features", "read_report"]
+
+# A reader of streams holds a row group of them for each worker, so they are smaller than the 100 MB of `datasets`.
+_ROW_GROUP_BYTES = 32 << 20
+_CHUNKS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
+_KEY = "kinetics"
+
+# What decides the bytes of a file but for its clips and options; old pyarrow knows no chunks by content.
+_CAN_CHUNK = int(pa.__version__.split(".")[0]) >= 21
+FORMAT = {"format": 1, "row_group_bytes": _ROW_GROUP_BYTES, "chunks": _CHUNKS if _CAN_CHUNK else None}
+
+
+def prepared_features(release: str) -> datasets.Features:
+    """The columns of a prepared clip. `duration` is in seconds; sizes are in pixels, as the file stores its frames."""
+    measured = {
+        "duration": datasets.Value("float32"),
+        "fps": datasets.Value("float32"),
+        "num_frames": datasets.Value("int32"),
+        "width": datasets.Value("int32"),
+        "height": datasets.Value("int32"),
+        "has_audio": datasets.Value("bool"),
+    }
+    return datasets.Features({**kinetics.features_of(release), **measured})
+
+
+@dataclass(frozen=True, slots=True)
+class ShardReport:
+    """What became of the annotated clips of a shard: so many `clips`, `rows` of them written, the others dropped.
+
+    `bytes_in` and `bytes_out` are the lengths of the written clips' files before and after, `seconds` is how long they
+    are shown.
+    """
+
+    fingerprint: str
+    clips: int
+    rows: int
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+    dropped: tuple[Dropped, ...]
+
+
+class ShardWriter:
+    """Writes rows to `file`, which needs `write` only. The memory that it takes is that of a row group, 32 MiB."""
+
+    def __init__(self, file: BinaryIO, features: datasets.Features):
+        self._schema = features.arrow_schema
+        files = {name for name, feature in features.items() if isinstance(feature, datasets.Video)}
+        leaves = {
+            f"{field.name}.{leaf.name}" if leaf else field.name: field.name in files
+            for field in self._schema
+            for leaf in (field.type if pa.types.is_struct(field.type) else [None])
+        }
+        options: dict[str, Any] = {"use_content_defined_chunking": _CHUNKS} if _CAN_CHUNK else {}
+        self._writer = pq.ParquetWriter(
+            file,
+            self._schema,
+            compression={leaf: "none" if is_file else "snappy" for leaf, is_file in leaves.items()},
+            use_dictionary=[leaf for leaf, is_file in leaves.items() if not is_file],
+            column_encoding={leaf: "PLAIN" for leaf, is_file in leaves.items() if is_file},
+            write_page_index=True,
+            **options,
+        )
+        self._rows: list[Mapping[str, Any]] = []
+        self._pending = 0
+
+    def __enter__(self) -> "ShardWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if error is None:
+            self._flush()
+        self._writer.close()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Adds a row: the features' names, and of `video` "bytes" and "path"."""
+        size = len(row["video"]["bytes"])
+        if self._rows and self._pending + size > _ROW_GROUP_BYTES:
+            self._flush()
+        self._rows.append(row)
+        self._pending += size
+
+    def report(self, report: ShardReport) -> None:
+        """Puts the report into the footer; call it last."""
+        metadata = {_KEY: json.dumps(asdict(report))}
+        if _CAN_CHUNK:
+            metadata["content_defined_chunking"] = json.dumps(_CHUNKS)  # where `datasets` looks for it
+        self._writer.add_key_value_metadata(metadata)
+
+    def _flush(self) -> None:
+        if self._rows:
+            rows, self._rows, self._pending = self._rows, [], 0
+            columns = {name: [row[name] for row in rows] for name in self._schema.names}
+            del rows
+            table = pa.table(
+                [_files(columns.pop("video"))]
+                + [pa.array(columns[field.name], field.type) for field in self._schema if field.name != "video"],
+                schema=self._schema,
+            )
+            self._writer.write_table(table)
+
+
+def _files(videos: list[Mapping[str, Any]]) -> pa.StructArray:
+    """A column of files, with one copy of their bytes: builders of Arrow make several."""
+    ends = itertools.accumulate((len(video["bytes"]) for video in videos), initial=0)
+    offsets = pa.array(ends, pa.int32()).buffers()[1]
+    content = pa.py_buffer(b"".join(video["bytes"] for video in videos))
+    contents = pa.BinaryArray.from_buffers(pa.binary(), len(videos), [None, offsets, content])
+    return pa.StructArray.from_arrays([contents, pa.array([video["path"] for video in videos])], ["bytes", "path"])
+
+
+def read_report(file: BinaryIO) -> ShardReport | None:
+    """The report of a finished file; None of one that is cut off, or that we did not write."""
+    try:
+        metadata = pq.read_metadata(file).metadata or {}
+        values = json.loads(metadata[_KEY.encode()])
+        return ShardReport(**{**values, "dropped": tuple(Dropped(**one) for one in values["dropped"])})
+    except (pa.ArrowInvalid, KeyError, ValueError, TypeError):
+        return None

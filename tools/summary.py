@@ -1,0 +1,178 @@
+"""What a preparation gave: for who ran it, and in prepare.json for everybody after."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from importlib.metadata import version
+from typing import Any
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from kinetics_tools.intake import Dropped
+from kinetics_tools.progress import size_text
+from kinetics_tools.shard_file import ShardReport
+from kinetics_tools.shards import ShardPlan
+from kinetics_tools.store import Store
+
+__all__ = ["SUMMARY_NAME", "Estimate", "Report", "SplitReport", "read_summary", "write_summary"]
+
+SUMMARY_NAME = "prepare.json"
+_SHOWN = 10  # clips that are named on the screen
+_MADE_WITH = ("kinetics-dataset", "av", "pyarrow", "datasets")
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """A split, as far as it is there.
+
+    Attributes:
+        files: pattern of the names of its shards, below the folder of the whole.
+        shards, shards_done: how many there are to be, and how many there are.
+        clips: annotated clips in the shards that are done; `rows` of them were prepared, the others dropped.
+        dropped: reason -> clips.
+        unusable: the dropped clips that are there, each with what is wrong with it.
+        bytes_in, bytes_out: of the prepared clips, before and after.
+        seconds: how long they are shown.
+    """
+
+    fingerprint: str
+    files: str
+    shards: int
+    shards_done: int
+    clips: int
+    rows: int
+    dropped: dict[str, int]
+    unusable: tuple[Dropped, ...]
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+
+    @classmethod
+    def of(cls, plan: ShardPlan, finished: Mapping[int, ShardReport]) -> "SplitReport":
+        reports = [finished[shard] for shard in sorted(finished)]
+        dropped = Counter(one.reason for report in reports for one in report.dropped)
+        return cls(
+            fingerprint=plan.fingerprint,
+            files=plan.pattern,
+            shards=plan.count,
+            shards_done=len(reports),
+            clips=sum(report.clips for report in reports),
+            rows=sum(report.rows for report in reports),
+            dropped=dict(sorted(dropped.items())),
+            unusable=tuple(one for report in reports for one in report.dropped if one.reason != "absent"),
+            bytes_in=sum(report.bytes_in for report in reports),
+            bytes_out=sum(report.bytes_out for report in reports),
+            seconds=round(sum(report.seconds for report in reports), 3),
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of its shards are there."""
+        return self.shards == self.shards_done
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a dry run found: for the shards to make, how long it takes with `workers` processes like the one tried."""
+
+    clips: int
+    present: int
+    sampled: int
+    bytes: int
+    wall_seconds: float
+    workers: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run found and made.
+
+    Attributes:
+        options: what decides the bytes of a shard but for its clips.
+        splits: split -> what there is of it now.
+        to_make: shards that were not there before the run; `made` of them are now, with `rows_made` clips.
+    """
+
+    release: str
+    out: str
+    options: dict[str, Any]
+    splits: dict[str, SplitReport]
+    to_make: int
+    made: int = 0
+    rows_made: int = 0
+    wall_seconds: float = 0.0
+    estimate: Estimate | None = field(default=None)
+
+    @property
+    def is_complete(self) -> bool:
+        return all(split.is_complete for split in self.splits.values())
+
+    def table(self) -> Table:
+        """The splits, for people."""
+        table = Table(box=SIMPLE, pad_edge=False)
+        for name in ("split", "shards", "clips", "prepared", "before", "after"):
+            table.add_column(name, justify="left" if name == "split" else "right", no_wrap=True)
+        for name, split in self.splits.items():
+            table.add_row(
+                name,
+                f"{split.shards_done:,} of {split.shards:,}",
+                f"{split.clips:,}",
+                f"{split.rows:,}",
+                size_text(split.bytes_in),
+                size_text(split.bytes_out),
+            )
+        return table
+
+    def lines(self) -> list[str]:
+        """The rest, for people."""
+        if self.estimate is not None:
+            found = self.estimate
+            took = timedelta(seconds=round(found.wall_seconds))
+            return [
+                f"to make: {self.to_make:,} shards of {found.clips:,} annotated clips, {found.present:,} of them here",
+                f"about {size_text(found.bytes)} in {took} with {found.workers:,} workers, "
+                f"by {found.sampled} clips that were tried",
+            ]
+        rate = self.rows_made / self.wall_seconds if self.wall_seconds else 0.0
+        took = timedelta(seconds=round(self.wall_seconds))
+        lines = [f"made {self.made:,} shards, {self.rows_made:,} clips in {took}, {rate:.2f} clips/s"]
+        for name, split in self.splits.items():
+            if split.dropped:
+                reasons = ", ".join(f"{count:,} {reason}" for reason, count in split.dropped.items())
+                lines.append(f"{name}: not prepared: {reasons}")
+            lines += [f"{name}: {one.name}: {one.reason}: {one.detail}" for one in split.unusable[:_SHOWN]]
+            if len(split.unusable) > _SHOWN:
+                where = f"{self.out}/{self.release}/{SUMMARY_NAME}"
+                lines.append(f"{name}: {len(split.unusable) - _SHOWN:,} more are named in {where}")
+        for name, split in self.splits.items():
+            if split.is_complete:
+                lines.append(f'load_dataset("{self.out}", "{self.release}", split="{name}") loads it')
+            else:
+                lines.append(
+                    f"{name}: {split.shards - split.shards_done:,} shards are to be made; it is not in the card"
+                )
+        return lines
+
+
+def read_summary(store: Store, release: str) -> dict[str, Any]:
+    """What prepare.json says of a release; without any splits where there is none."""
+    try:
+        found: dict[str, Any] = json.loads(store.read(f"{release}/{SUMMARY_NAME}"))
+    except FileNotFoundError:
+        return {"release": release, "splits": {}}
+    return found
+
+
+def write_summary(store: Store, report: Report) -> None:
+    """Writes what `report` says of its splits into prepare.json, and leaves the others' as they are."""
+    summary = read_summary(store, report.release)
+    made_with = {name: version(name) for name in _MADE_WITH}
+    for name, split in report.splits.items():
+        summary["splits"][name] = {**asdict(split), "options": report.options, "made_with": made_with}
+    summary["splits"] = {
+        name: summary["splits"][name] for name in ("train", "validation", "test") if name in summary["splits"]
+    }
+    store.write(f"{report.release}/{SUMMARY_NAME}", (json.dumps(summary, indent=2) + "\n").encode())
