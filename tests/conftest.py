@@ -4,6 +4,7 @@ import functools
 import os
 import shutil
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,6 +84,19 @@ def torchcodec(torch: ModuleType) -> ModuleType:
     import torchcodec
 
     return torchcodec
+
+
+@pytest.fixture
+def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """Ray with a cluster of two cores on this machine, whose workers find the tests' modules."""
+    if sys.version_info < (3, 14) and (problem := _import_problem("ray")):
+        _lacking(problem)
+    ray = pytest.importorskip("ray", reason="Ray is not there for this Python")
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False, configure_logging=False)
+    yield ray
+    ray.shutdown()
 
 
 @pytest.fixture(autouse=True, scope="session")

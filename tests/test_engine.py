@@ -201,14 +201,16 @@ def double(item):
     return 2 * item, os.getpid()
 
 
-def test_ray_gives_the_same(monkeypatch):
-    ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'kinetics-dataset[ray]'")
-    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))
-    monkeypatch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False)
-    try:
-        found = dict(engine.spread(double, [(number, number) for number in range(10)], engine="ray", workers=2))
-        assert {key: value for key, (value, _) in found.items()} == {number: 2 * number for number in range(10)}
-        assert os.getpid() not in {pid for _, pid in found.values()}
-    finally:
-        ray.shutdown()
+def test_ray_gives_the_same(ray_cluster):
+    found = dict(engine.spread(double, [(number, number) for number in range(10)], engine="ray", workers=2))
+    assert {key: value for key, (value, _) in found.items()} == {number: 2 * number for number in range(10)}
+    assert os.getpid() not in {pid for _, pid in found.values()}
+
+
+def fail(item):
+    raise LookupError(f"of the function, for {item}")
+
+
+def test_ray_raises_what_the_function_raises(ray_cluster):
+    with pytest.raises(LookupError, match="of the function, for 7"):
+        list(engine.spread(fail, [(7, 7)], engine="ray"))

@@ -1,5 +1,6 @@
 """Trees of real clips, prepared: what the shards hold, that the same bytes come out of every way to make them."""
 
+import contextlib
 import csv
 import io
 import json
@@ -7,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from pathlib import Path
@@ -417,6 +419,32 @@ def killed_runs(tree, out, *, kills, workers=2, seed=0):
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs Linux's /proc to find the workers")
 def test_kills_leave_nothing_behind(prepared, tree, tmp_path):
     killed_runs(tree, tmp_path, kills=4)
+    assert files_of(tmp_path) == files_of(prepared)
+
+
+def test_ray_makes_the_same_files_though_its_workers_are_killed(prepared, tree, tmp_path, ray_cluster):
+    kills = 0
+
+    def kill(stop):
+        nonlocal kills
+        while not stop.wait(1.5) and kills < 3:
+            for folder in Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    if (folder / "cmdline").read_bytes().startswith(b"ray::_call"):
+                        os.kill(int(folder.name), signal.SIGKILL)
+                        kills += 1
+                        break
+
+    stop = threading.Event()
+    killing = threading.Thread(target=kill, args=(stop,))
+    killing.start()
+    try:
+        report = run(tree, tmp_path, engine="ray")
+    finally:
+        stop.set()
+        killing.join()
+    assert kills
+    assert report.is_complete
     assert files_of(tmp_path) == files_of(prepared)
 
 

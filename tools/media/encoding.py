@@ -398,5 +398,4 @@ def _copied(
 def _opened(video: VideoSource) -> AbstractContextManager[tuple[Any, Any]]:
     if hasattr(video, "seek"):
         video.seek(0)
-    # A title in another alphabet's bytes, or damaged, is no reason to refuse a clip.
-    return open_video(video, metadata_errors="replace")
+    return open_video(video)

@@ -32,7 +32,8 @@ def open_container(video: VideoSource, **options: Any) -> Iterator[av.container.
     # The one place that turns FFmpeg's errors, also those met later while decoding, into ours.
     name, file = source_of(video)
     try:
-        with av.open(file, **options) as container:
+        # Titles may be in any encoding, or none.
+        with av.open(file, metadata_errors="replace", **options) as container:
             yield container
     except av.error.FileNotFoundError as error:
         raise FileNotFoundError(error.errno, error.strerror, name) from None
