@@ -832,7 +832,7 @@ def read_archive(
                     on_refused(member.name, refused)
                 elif refused:
                     _logger.warning(f"{name}: refused member {member.name!r}: {refused}")
-                elif member.isreg() and _is_clip(member.name.rpartition("/")[2]):
+                elif member.isreg() and is_clip(member.name.rpartition("/")[2]):
                     # The stream stands at the member's bytes; tarfile's own file object would copy them again.
                     data = stream.take(member.size)
                     if len(data) != member.size:
@@ -868,7 +868,7 @@ def _stem(path: str) -> str:
     return path.rpartition("/")[2].rpartition(".")[0]
 
 
-def _is_clip(file_name: str) -> bool:
+def is_clip(file_name: str) -> bool:
     return file_name.lower().endswith(_VIDEO_SUFFIXES) and not file_name.startswith(".")
 
 
@@ -950,7 +950,7 @@ def annotation_file(
     cache = cache or DownloadCache()
     where = annotations or _mirrored(_EDITIONS[_choose(release, RELEASES, "release")], mirror)
     if _is_url(where) and not where.endswith((".csv", ".json", *_ARCHIVE_SUFFIXES)):
-        names = [name for name, meaning in _SPLIT_SPELLINGS.items() if meaning == split]
+        names = split_spellings(split)
         for name in names:
             try:
                 return cache.fetch(f"{where.rstrip('/')}/{name}.csv")
@@ -1208,10 +1208,14 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode("utf-8")).hexdigest()[:16]
 
 
+def split_spellings(split: str) -> list[str]:
+    """What the folder of a split may be called: "val", "validate", "validation"."""
+    return [name for name, meaning in _SPLIT_SPELLINGS.items() if meaning == split]
+
+
 def split_directories(data_dir: str, split: str) -> list[str]:
     """The directories in `data_dir` that hold a split: of its spellings ("val", "validate", ...) those that exist."""
-    names = [name for name, meaning in _SPLIT_SPELLINGS.items() if meaning == split]
-    return [f"{data_dir}/{name}" for name in names if os.path.isdir(f"{data_dir}/{name}")]
+    return [f"{data_dir}/{name}" for name in split_spellings(split) if os.path.isdir(f"{data_dir}/{name}")]
 
 
 def list_directory(directory: str) -> tuple[list[str], list[str]]:
@@ -1221,8 +1225,8 @@ def list_directory(directory: str) -> tuple[list[str], list[str]]:
         for entry in entries:
             if entry.is_dir():
                 with os.scandir(entry.path) as files:
-                    clips += [file.path for file in files if _is_clip(file.name)]
-            elif _is_clip(entry.name):
+                    clips += [file.path for file in files if is_clip(file.name)]
+            elif is_clip(entry.name):
                 clips.append(entry.path)
             elif entry.name.lower().endswith(_ARCHIVE_SUFFIXES):
                 archives.append(entry.path)
@@ -1477,21 +1481,20 @@ class Kinetics(datasets.ArrowBasedBuilder):
             for split, source in sources.items()
         ]
 
-    def local_clips(self, split: str) -> pa.Table:
+    def local_clips(self, split: str, paths: Iterable[str] | None = None) -> pa.Table | None:
         """The annotated clips of a split, those to load, and where `data_dir` has them in files of their own.
 
         Columns: label (int64, -1 without), youtube_id (string), time_start and time_end (float32, seconds), path
-        (string, null where a clip is absent). Raises FileNotFoundError where the split has no such files, with what
-        to do about archives.
+        (string, null where a clip is absent). `paths` are the files, where they are not to be looked for. None where
+        no clip has a label to choose `classes` by, and this split was not asked for. Raises FileNotFoundError where
+        the split has no such files, with what to do about archives.
         """
-        by_stem, archives = self._listed(split)
+        by_stem, archives = self._listed(split) if paths is None else ({_stem(path): path for path in paths}, [])
         if not by_stem:
             there = f"{len(archives):,} archives, which have to be extracted first" if archives else "no clips"
             raise FileNotFoundError(f"{self.config.data_dir}: has {there} of the {split} split")
         wanted = self._wanted(split, DownloadCache(), by_stem)
-        if wanted is None:
-            raise ValueError(f"{split}: no clip has a label, so classes cannot choose among them")
-        return self._found(split, wanted, by_stem)
+        return wanted and self._found(split, wanted, by_stem)
 
     def _found(self, split: str, wanted: _Wanted, by_stem: dict[str, str]) -> pa.Table:
         positions = wanted.positions(list(by_stem))
@@ -1527,8 +1530,9 @@ class Kinetics(datasets.ArrowBasedBuilder):
         by_stem, archives = self._listed(split)
         if not by_stem and not archives:
             if config.splits is not None:
-                names = [name for name, meaning in _SPLIT_SPELLINGS.items() if meaning == split]
-                raise FileNotFoundError(f"no clips and no archives in {config.data_dir}/ {', '.join(names)}")
+                raise FileNotFoundError(
+                    f"no clips and no archives in {config.data_dir}/ {', '.join(split_spellings(split))}"
+                )
             return None
         wanted = self._wanted(split, cache, by_stem)
         if wanted is None:

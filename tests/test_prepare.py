@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import av
@@ -28,7 +30,7 @@ from kinetics_tools.intake import Dropped, take
 from kinetics_tools.media import Encoding, write_clip
 from kinetics_tools.prepare import prepare
 from kinetics_tools.shard_file import read_report
-from trees import Clip, write_tree
+from trees import Clip, write_annotations, write_clips, write_tree
 
 LABELS = ("abseiling", "massaging person's head", "hurling (sport)", "zumba")
 ROWS = 30
@@ -328,6 +330,31 @@ def test_a_folder_in_a_store_is_written_and_gone_on_with(prepared, tree):
         assert found == files_of(prepared)
     finally:
         fs.store.clear()
+
+
+@pytest.mark.parametrize("profile", ["source", "train"])
+def test_clips_in_a_store_give_the_same_files(tree, tmp_path, profile):
+    """A web server that lists its folders is one of the stores that fsspec knows."""
+    options = {"profile": profile, "encoding": FAST if profile == "train" else None}
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tree))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        run(f"http://127.0.0.1:{server.server_port}", tmp_path / "remote", **options)
+        server.shutdown()
+    run(tree, tmp_path / "local", **options)
+    assert shards_of(tmp_path / "local") == shards_of(tmp_path / "remote")
+    assert len(shards_of(tmp_path / "remote")) == 8
+
+
+def test_labels_that_are_not_there_choose_nothing(clips, tmp_path):
+    """A split without labels is left out where classes are chosen, and refused where it is asked for by name."""
+    tree = write_tree(tmp_path / "k", clips={"train": clips[7:12]})
+    write_clips(tree / "test", clips[12:15], "flat")
+    write_annotations(tree / "annotations" / "test.csv", clips[12:15], "test", labels=False)
+    options = {"classes": ["zumba"], "profile": "source", "encoding": None}
+    assert list(run(tree, tmp_path / "out", **options).splits) == ["train"]
+    with pytest.raises(ValueError, match="no clip of this split has a label"):
+        run(tree, tmp_path / "other", splits=["test"], **options)
 
 
 # ---- What goes wrong

@@ -24,8 +24,8 @@ from typing import Any
 
 from rich.console import Console
 
-import kinetics
 from kinetics_tools.card import CARD_NAME, write_card
+from kinetics_tools.clip_tables import clip_tables
 from kinetics_tools.engine import Crash, available_cores, run, spread
 from kinetics_tools.intake import Dropped, Taken, read_clip, take
 from kinetics_tools.media import Encoding
@@ -67,7 +67,7 @@ def prepare(
     are there. Clips that are absent or no good are left out, and named in their shard's report.
 
     Args:
-        out: the folder to write to: a path or anything that `fsspec` opens, "s3://bucket/kinetics".
+        data_dir, out: the folders to read and to write: paths, or what `fsspec` opens, "s3://bucket/kinetics".
         profile: "train", encoded so that sampling decodes little, as `encoding` says; or "source", the files' own
             bytes.
         clips_per_shard: annotated clips in a shard at most; see `shard_count`.
@@ -153,23 +153,9 @@ def _plans(
     seed: int,
     options: dict[str, Any],
 ) -> list[ShardPlan]:
-    given: dict[str, Any] = {"splits": splits, "classes": classes, "annotations": annotations}
-    builder = kinetics.Kinetics(config_name=release, data_dir=os.fspath(data_dir), decode=False, **given)
-    builder.config.check()
-    folder = builder.config.data_dir
-    plans = []
-    for split in splits or [split for split in kinetics.SPLITS if kinetics.split_directories(folder, split)]:
-        clips = builder.local_clips(split)
-        if not len(clips):
-            raise ValueError(f"no clip of the {split} split is asked for; choose other classes or annotations")
-        plans.append(
-            ShardPlan.of(
-                clips, release=release, split=split, seed=seed, clips_per_shard=clips_per_shard, options=options
-            )
-        )
-    if not plans:
-        raise FileNotFoundError(f"no clips in {folder}: it should hold train, val or test; `kinetics download` does")
-    return plans
+    tables = clip_tables(release, data_dir, splits=splits, classes=classes, annotations=annotations)
+    fixed: dict[str, Any] = {"release": release, "seed": seed, "clips_per_shard": clips_per_shard, "options": options}
+    return [ShardPlan.of(clips, split=split, **fixed) for split, clips in tables]
 
 
 def _finished(store: Store, plan: ShardPlan) -> dict[int, ShardReport]:

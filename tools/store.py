@@ -34,6 +34,10 @@ class Store:
             return {}
         return {entry["name"].rpartition("/")[2]: entry["size"] for entry in entries if entry["type"] == "file"}
 
+    def find(self, folder: str) -> list[str]:
+        """Paths or URLs, as `fsspec.open` takes them, of the files in a folder and in the folders in it."""
+        return [path if self.is_local else self.fs.unstrip_protocol(path) for path in self.fs.find(self.path(folder))]
+
     def open(self, name: str) -> BinaryIO:
         """A file for reading. Raises FileNotFoundError."""
         file: BinaryIO = self.fs.open(self.path(name), "rb")
