@@ -14,11 +14,10 @@ import av
 import av.container
 import av.filter
 
-from kinetics_tools.headers import file_problem
 from kinetics_tools.media.clip import MP4
 from kinetics_tools.media.info import codec_name, damaged
 from kinetics_tools.media.segment import SOUND_LEAD_SECONDS, TRUNCATED_SECONDS, aac_packets, turn
-from kinetics_tools.media.source import ClipError, VideoSource, open_video, source_of
+from kinetics_tools.media.source import ClipError, VideoSource, check_headers, open_video, source_of
 
 Audio = Literal["copy", "aac", "none"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
@@ -156,14 +155,8 @@ class _Timing:
 
 def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
     """When frames are shown, by reading all packets, without decoding."""
-    name, source = source_of(video)
-    if isinstance(source, str):
-        with open(source.removeprefix("file:"), "rb") as file:
-            problem = file_problem(file)
-    else:
-        problem = file_problem(source)
-    if problem:
-        raise ClipError(f"{name}: is not a readable clip ({problem}); drop it or fetch it again")
+    check_headers(video)
+    name = source_of(video)[0]
     spans = []  # (start, end) of each frame in s
     reached = Fraction(0)
     with _opened(video) as (container, stream):

@@ -9,8 +9,7 @@ import av.container
 import av.stream
 import av.video.stream
 
-from kinetics_tools.headers import file_problem
-from kinetics_tools.media.source import ClipError, VideoSource, open_video, source_of
+from kinetics_tools.media.source import ClipError, VideoSource, check_headers, open_video, source_of
 
 # No decoder may run: FFmpeg otherwise decodes the first frames to learn what the headers mostly say.
 _HEADERS_ONLY = {"codec_whitelist": "-", "probesize": "32"}
@@ -49,14 +48,8 @@ def probe(video: VideoSource) -> ClipInfo:
     whole file and counts. Raises ClipError for a clip that cannot be read, one that is cut off among them, and
     FileNotFoundError for a path that does not exist.
     """
+    check_headers(video)
     name, source = source_of(video)
-    if isinstance(source, str):
-        with open(source.removeprefix("file:"), "rb") as file:
-            problem = file_problem(file)
-    else:
-        problem = file_problem(source)
-    if problem:
-        raise ClipError(f"{name}: is not a readable clip ({problem}); drop it or fetch it again")
     with open_video(video, container_options=_HEADERS_ONLY) as (container, stream):
         if stream.codec_context is not None and stream.width and stream.height:
             return _info(name, container, stream)

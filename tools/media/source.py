@@ -10,11 +10,25 @@ import av
 import av.container
 import av.video.stream
 
+from kinetics_tools.headers import file_problem
+
 VideoSource = str | os.PathLike[str] | bytes | BinaryIO | io.RawIOBase | Mapping[str, Any]
 
 
 class ClipError(ValueError):
     """A clip that cannot be read: no video file, cut short, without a video stream or without frames."""
+
+
+def check_headers(video: VideoSource) -> None:
+    """Raises ClipError for a file whose headers show that it is cut off, without FFmpeg; of an mp4 it reads little."""
+    name, source = source_of(video)
+    if isinstance(source, str):
+        with open(source.removeprefix("file:"), "rb") as file:
+            problem = file_problem(file)
+    else:
+        problem = file_problem(source)
+    if problem:
+        raise ClipError(f"{name}: is not a readable clip ({problem}); drop it or fetch it again")
 
 
 @contextmanager
