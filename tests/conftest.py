@@ -1,6 +1,7 @@
 """What all tests share: caches of their own, no network, the real files, and skips that can be made failures."""
 
 import functools
+import importlib.util
 import os
 import shutil
 import socket
@@ -87,16 +88,21 @@ def torchcodec(torch: ModuleType) -> ModuleType:
 
 
 @pytest.fixture
-def ray_cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """Ray with a cluster of two cores on this machine, whose workers find the tests' modules."""
-    if sys.version_info < (3, 14) and (problem := _import_problem("ray")):
-        _lacking(problem)
-    ray = pytest.importorskip("ray", reason="Ray is not there for this Python")
-    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    ray.init(num_cpus=2, log_to_driver=False, include_dashboard=False, configure_logging=False)
-    yield ray
-    ray.shutdown()
+def ray() -> dict[str, str]:
+    """The environment for a process that uses Ray, on this machine alone.
+
+    Not this process: `ray.init` leaves a handler of SIGTERM behind, with which pools of later tests never end.
+    """
+    if sys.version_info < (3, 14) and importlib.util.find_spec("ray") is None:
+        _lacking("Ray is not installed")
+    elif importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not there for this Python")
+    return {
+        **os.environ,
+        "PYTHONPATH": os.path.dirname(__file__),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -166,22 +166,27 @@ def _spread_by_ray(
         import ray
     except ImportError:
         raise ModuleNotFoundError("engine='ray' needs Ray: pip install 'kinetics-dataset[ray]'", name="ray") from None
-    if not ray.is_initialized():
+    is_ours = not ray.is_initialized()
+    if is_ours:
         ray.init(address=address, log_to_driver=False, configure_logging=False)
     task = ray.remote(_call).options(num_cpus=1, max_retries=_TRIES_AFTER_KILLS)
     limit = workers or int(ray.cluster_resources().get("CPU", 1))
     waiting, running = iter(items), dict[Any, Key]()
-    while True:
-        for key, item in islice(waiting, limit - len(running)):
-            running[task.remote(function, item)] = key
-        if not running:
-            return
-        (done, *_), _ = ray.wait(list(running))
-        key = running.pop(done)
-        try:
-            yield key, ray.get(done)
-        except ray.exceptions.RayTaskError as error:
-            raise error.as_instanceof_cause() from None
+    try:
+        while True:
+            for key, item in islice(waiting, limit - len(running)):
+                running[task.remote(function, item)] = key
+            if not running:
+                return
+            (done, *_), _ = ray.wait(list(running))
+            key = running.pop(done)
+            try:
+                yield key, ray.get(done)
+            except ray.exceptions.RayTaskError as error:
+                raise error.as_instanceof_cause() from None
+    finally:
+        if is_ours:
+            ray.shutdown()
 
 
 def _call(function: Callable[[Any], Any], item: Any) -> Any:
