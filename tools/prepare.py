@@ -94,8 +94,8 @@ def prepare(
     if not 0 <= begin < (begin + 1 if end is None else end):
         raise ValueError(f"shards {begin}:{end}: give the first and, after it, the one behind the last")
     finished = {plan.split: _finished(store, plan) for plan in plans}
-    jobs = [
-        Job.of(plan, shard, store, chosen)
+    todo = [
+        (plan, shard)
         for plan in plans
         for shard in range(begin, min(plan.count, end or plan.count))
         if shard not in finished[plan.split]
@@ -106,20 +106,23 @@ def prepare(
         out=store.url,
         options=options,
         splits={plan.split: SplitReport.of(plan, finished[plan.split]) for plan in plans},
-        to_make=len(jobs),
+        to_make=len(todo),
     )
     if dry_run:
-        return replace(report, estimate=_estimate(jobs, workers))
+        return replace(report, estimate=_estimate(todo, chosen, workers))
     started = time.monotonic()
     made: list[ShardReport] = []
-    with _progress(jobs, console) as watch:
+    with _progress(todo, console) as watch:
         function: Callable[[Job], ShardReport] = prepare_shard
         if engine == "local":
             function = functools.partial(prepare_shard, on_clip=watch.clip)
-        for job, shard_report in spread(
-            function, [(job, job) for job in jobs], workers=workers, engine=engine, address=address, stop=watch.stop
+        # One after the other as they are needed: all rows of a release as Python values take half a gigabyte.
+        jobs = (Job.of(plan, shard, store, chosen) for plan, shard in todo)
+        items = (((job.split, job.shard), job) for job in jobs)
+        for (split, shard), shard_report in spread(
+            function, items, workers=workers, engine=engine, address=address, stop=watch.stop
         ):
-            finished[job.split][job.shard] = shard_report
+            finished[split][shard] = shard_report
             made.append(shard_report)
             if engine != "local":
                 watch.shard(shard_report)
@@ -304,8 +307,8 @@ class _Watch:
 
 
 @contextlib.contextmanager
-def _progress(jobs: Sequence[Job], console: Console) -> Iterator[_Watch]:
-    with Progress(clips=sum(len(job.rows) for job in jobs), console=console) as progress:
+def _progress(todo: Sequence[tuple[ShardPlan, int]], console: Console) -> Iterator[_Watch]:
+    with Progress(clips=sum(len(plan.rows(shard)) for plan, shard in todo), console=console) as progress:
         watch = _Watch(progress)
         done = threading.Event()
 
@@ -325,13 +328,14 @@ def _progress(jobs: Sequence[Job], console: Console) -> Iterator[_Watch]:
             drawing.join()
 
 
-def _estimate(jobs: Sequence[Job], workers: int | None) -> Estimate:
+def _estimate(todo: Sequence[tuple[ShardPlan, int]], encoding: Encoding | None, workers: int | None) -> Estimate:
     """By making a few clips, evenly from all over the plan."""
-    clips = [clip for job in jobs for _, clip in job.inputs()]
-    total = sum(len(job.rows) for job in jobs)
+    rows = [plan.rows(shard).select(["name", "path"]) for plan, shard in todo]
+    total = sum(map(len, rows))
+    clips = [(row["name"], row["path"]) for table in rows for row in table.drop_null().to_pylist()]
     sample = clips[:: max(1, len(clips) // _SAMPLE)][:_SAMPLE]
     size, good, started = 0, 0, time.monotonic()
-    function = functools.partial(take, encoding=jobs[0].encoding if jobs else None)
+    function = functools.partial(take, encoding=encoding)
     for _, taken in run(function, zip(sample, sample, strict=True), workers=1, batch_size=1):
         if isinstance(taken, Taken):
             size += taken.bytes_in if taken.content is None else len(taken.content)
