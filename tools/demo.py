@@ -162,7 +162,7 @@ def make_sample(
     # Empty, the marker says that what is here is ours and not complete.
     out.mkdir(parents=True, exist_ok=True)
     marker.write_text("")
-    for name in (_POOL, *kinetics.RELEASES):
+    for name in (_POOL, *kinetics.RELEASES, "prepared", "elsewhere"):
         if (out / name).exists():
             shutil.rmtree(out / name)
     pool = out / _POOL
@@ -391,6 +391,26 @@ stream = load_dataset(
 for clip in stream.take(3):
     frames = read_frames(clip["video"], count=16)
     print(clip["youtube_id"], stream.features["label"].int2str(clip["label"]), frames.shape)""",
+    """\
+# For training: Parquet files, shuffled, and encoded so that sampling decodes little.
+from kinetics_tools.prepare import prepare
+report = prepare("700", f"{out}/700", f"{out}/prepared", splits=["validation"])
+print(*report.lines(), sep="\\n")""",
+    """\
+# Copied anywhere, they load with plain datasets: here in a fresh Python that knows nothing of us.
+import shutil, subprocess, sys
+copy = shutil.copytree(f"{out}/prepared", f"{out}/elsewhere/kinetics", dirs_exist_ok=True)
+code = """
+    + """'''
+import sys
+from datasets import Video, load_dataset
+clips = load_dataset("kinetics", "700", split="validation", streaming=True)
+for clip in clips.cast_column("video", Video(decode=False)).take(3):
+    print(clip["youtube_id"], clip["label"], f"{clip['duration']:g} s", len(clip["video"]["bytes"]), "bytes")
+print("kinetics" in sys.modules)
+'''
+done = subprocess.run([sys.executable, "-c", code], cwd=f"{out}/elsewhere", stdout=subprocess.PIPE, text=True)
+print(done.stdout)""",
 )
 
 
