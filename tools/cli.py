@@ -1,5 +1,6 @@
 """The `kinetics` command: arguments and printing, nothing else."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -246,6 +247,29 @@ def prepare(
         Console(highlight=False).print(report.table())
     typer.echo("\n".join(report.lines()))
     raise typer.Exit(0 if dry_run or shards or report.is_complete else 1)
+
+
+@app.command(
+    epilog="Example: [bold]kinetics evaluate submission.json 700 --annotations k700/annotations --report r.json[/bold]"
+)
+def evaluate(
+    predictions: Annotated[Path, typer.Argument(help="A challenge's submission (.json), or scores (.csv, .parquet).")],
+    release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    annotations: _Annotations = None,
+    report: Annotated[Path | None, typer.Option(help="File for all figures as JSON.")] = None,
+    confusion: Annotated[Path | None, typer.Option(help="File for the confusion of classes as CSV.")] = None,
+) -> None:
+    """Score predictions: top-1, top-5, their mean error, each class. Exit code 1: some are missing or bad."""
+    from kinetics_tools.evaluate import evaluate, write_confusion
+
+    found = evaluate(predictions, release, split=split, annotations=annotations)
+    if report is not None:
+        report.write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")
+    if confusion is not None:
+        write_confusion(found, confusion)
+    typer.echo("\n".join(found.lines()))
+    raise typer.Exit(0 if found.is_complete else 1)
 
 
 @app.command(epilog="Example: [bold]kinetics infos[/bold]")

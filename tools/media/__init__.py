@@ -6,10 +6,13 @@ Pictures are uint8 RGB arrays with the axes (H, W, C), clips are (T, H, W, C), s
 
 from kinetics_tools.media.clip import write_clip
 from kinetics_tools.media.encoding import Encoding, encode
+from kinetics_tools.media.frames import VideoReader, decode
 from kinetics_tools.media.info import ClipInfo, check_frames, probe
 from kinetics_tools.media.pictures import Pixels, contact_sheet, read_frames, write_png
 from kinetics_tools.media.segment import Cut, EmptySegmentError, cut
+from kinetics_tools.media.sound import Sound, read_audio
 from kinetics_tools.media.source import ClipError, VideoSource
+from kinetics_tools.media.views import Layout, View
 
 __all__ = [
     "ClipError",
@@ -17,13 +20,19 @@ __all__ = [
     "Cut",
     "EmptySegmentError",
     "Encoding",
+    "Layout",
     "Pixels",
+    "Sound",
+    "VideoReader",
     "VideoSource",
+    "View",
     "check_frames",
     "contact_sheet",
     "cut",
+    "decode",
     "encode",
     "probe",
+    "read_audio",
     "read_frames",
     "write_clip",
     "write_png",

@@ -1,0 +1,208 @@
+"""Trains a video model on prepared shards, streamed; stops and resumes exactly; on one process or many.
+
+    kinetics demo
+    python examples/train.py demo/prepared --release 700 --split validation --out run
+    python examples/train.py demo/prepared --release 700 --split validation --out run    # goes on, if it was killed
+    torchrun --nproc-per-node 2 examples/train.py demo/prepared --release 700 --split validation --out run2
+
+It needs torch, and transformers for `--model videomae`. What a run draws (order of files, windows, crops) follows from
+the seed and the epoch alone, so a run that was killed gives the loss curve that it would have given.
+"""
+
+import argparse
+import inspect
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from datasets import load_dataset
+from datasets.distributed import split_dataset_by_node
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from kinetics_tools.sampling import CenterCrop, Frames, RandomClip, RandomResizedCrop, UniformClips, collate
+
+MEAN, STD = 0.45, 0.225
+
+
+class SmallNet(nn.Module):
+    """A 3D convolutional network with 0.2 million weights: enough for the sample, not for Kinetics."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for before, after in ((3, 16), (16, 32), (32, 64), (64, 64)):
+            stride = (1, 2, 2) if before == 3 else 2
+            layers += [nn.Conv3d(before, after, 3, stride=stride, padding=1), nn.GroupNorm(8, after), nn.ReLU()]
+        self.features = nn.Sequential(*layers)
+        self.head = nn.Linear(64, classes)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        """(B, C, T, H, W) -> (B, classes)."""
+        return self.head(self.features(clips).mean(dim=(2, 3, 4)))
+
+
+class VideoMAE(nn.Module):
+    """A small VideoMAE from a config, with weights that were never trained."""
+
+    def __init__(self, classes: int, num_frames: int, size: int):
+        super().__init__()
+        from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+
+        config = VideoMAEConfig(
+            image_size=size,
+            num_frames=num_frames,
+            num_labels=classes,
+            hidden_size=192,
+            num_hidden_layers=4,
+            num_attention_heads=3,
+            intermediate_size=768,
+        )
+        self.model = VideoMAEForVideoClassification(config)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return self.model(pixel_values=clips.transpose(1, 2)).logits
+
+
+def build(name: str, classes: int, num_frames: int, size: int) -> nn.Module:
+    return SmallNet(classes) if name == "small" else VideoMAE(classes, num_frames, size)
+
+
+def floats(frames: torch.Tensor) -> torch.Tensor:
+    """uint8 clips as the models take them."""
+    return (frames.float() / 255 - MEAN) / STD
+
+
+class Stream:
+    """This rank's clips of an epoch, in batches, from where `state` says."""
+
+    def __init__(self, args: argparse.Namespace, rank: int, world: int):
+        data = load_dataset(args.data, args.release, split=args.split, streaming=True)
+        self.classes = data.features["label"].num_classes
+        # The files are shuffled; the clips in them are already, so that no buffer is needed, and none is lost. Newer
+        # releases of datasets would read several files at once for the buffer.
+        options = {"max_buffer_input_shards": 1, "buffer_size": 1}
+        known = inspect.signature(data.shuffle).parameters
+        data = data.shuffle(seed=args.seed, **{name: value for name, value in options.items() if name in known})
+        data = split_dataset_by_node(data, rank, world)
+        self._frames = Frames(
+            RandomClip(args.frames, args.stride, align="grid"),
+            RandomResizedCrop(args.size, scale=(0.5, 1), flip=0.5),
+            layout="CTHW",
+            seed=args.seed,
+        )
+        self._data = self._frames.apply(data)
+        self._batch_size = args.batch_size
+
+    def state_dict(self) -> dict[str, Any]:
+        return self._data.state_dict()
+
+    def batches(self, epoch: int, state: dict[str, Any] | None) -> Any:
+        self._data.set_epoch(epoch)
+        self._frames.set_epoch(epoch)
+        if state is not None:
+            self._data.load_state_dict(state)
+        rows: list[dict[str, Any]] = []
+        for row in self._data:
+            rows.append(row)
+            if len(rows) == self._batch_size:
+                yield collate(rows)
+                rows = []
+        if rows:
+            yield collate(rows)
+
+
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Whole or not at all: a kill may come at any time."""
+    partial = path.with_suffix(".tmp")
+    torch.save(content, partial)
+    os.replace(partial, path)
+
+
+def accuracy(model: nn.Module, args: argparse.Namespace) -> float:
+    """Top-1 of the middle of each clip."""
+    data = load_dataset(args.data, args.release, split=args.split, streaming=True)
+    data = Frames(UniformClips(1, args.frames, args.stride), CenterCrop(args.size), layout="CTHW").apply(data)
+    right = count = 0
+    model.eval()
+    with torch.no_grad():
+        for row in data:
+            clips = floats(torch.as_tensor(row["frames"]))  # one window: (1, C, T, H, W)
+            right += int(model(clips).mean(0).argmax()) == row["label"]
+            count += 1
+    model.train()
+    return right / count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="what load_dataset takes: a folder that `kinetics prepare` made, or a repository")
+    parser.add_argument("--release", default="700")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--out", type=Path, default=Path("run"), help="folder of the checkpoint and the losses")
+    parser.add_argument("--model", choices=("small", "videomae"), default="small")
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--batch-size", type=int, default=6, help="clips of a rank at once")
+    parser.add_argument("--frames", type=int, default=8)
+    parser.add_argument("--stride", type=int, default=8)
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save-every", type=int, default=5, help="steps between checkpoints")
+    args = parser.parse_args()
+
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1:
+        dist.init_process_group("gloo")
+    torch.manual_seed(args.seed)
+    torch.use_deterministic_algorithms(True)
+    stream = Stream(args, rank, world)
+    model = build(args.model, stream.classes, args.frames, args.size)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=args.rate)
+    trained = DistributedDataParallel(model) if world > 1 else model
+
+    args.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = args.out / f"checkpoint-{rank}-of-{world}.pt"  # each rank is at a place of its own in the stream
+    epoch, step, state = 0, 0, None
+    losses: list[float] = []
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=False)
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        epoch, step, state, losses = saved["epoch"], saved["step"], saved["stream"], saved["losses"]
+        print(f"rank {rank}: goes on in epoch {epoch} after step {step}", flush=True)
+
+    while epoch < args.epochs:
+        # Ranks may have different numbers of clips: those that are done wait for the others.
+        with trained.join() if isinstance(trained, DistributedDataParallel) else torch.enable_grad():
+            for batch in stream.batches(epoch, state):
+                loss = nn.functional.cross_entropy(trained(floats(batch["frames"])), batch["label"])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                step += 1
+                losses.append(loss.item())
+                if world == 1 and step % args.save_every == 0:
+                    content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
+                    save(checkpoint, {**content, "epoch": epoch, "step": step, "stream": stream.state_dict()})
+        epoch, state = epoch + 1, None
+        content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
+        if world > 1:
+            dist.barrier()  # or one rank could have the checkpoint of an epoch that another has not finished
+        save(checkpoint, {**content, "epoch": epoch, "step": step, "stream": None})
+        if rank == 0:
+            print(f"epoch {epoch}: loss {losses[-1]:.3f} after {step} steps", flush=True)
+
+    if rank == 0:
+        found = accuracy(model, args)
+        (args.out / "losses.json").write_text(json.dumps(losses))
+        print(f"top-1 on {args.split}, the middle of each clip: {found:.1%}")
+    if world > 1:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

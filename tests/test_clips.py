@@ -1,0 +1,176 @@
+"""`KineticsClips` against torchvision's counting, over directories, datasets and prepared columns."""
+
+import shutil
+
+import av
+import datasets
+import numpy as np
+import pytest
+
+import kinetics
+from kinetics_tools import clips as clips_module
+from kinetics_tools.clips import KineticsClips
+from kinetics_tools.media import decode, write_clip
+
+HEIGHT, WIDTH = 48, 64
+LABELS = ("abseiling", "massaging person's head", "zumba")
+FRAMES = (30, 12, 20)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Three clips of 30, 12 and 20 frames, 10 a second, the first one with sound, as torchvision lays them out."""
+    root = tmp_path_factory.mktemp("made")
+    paths = []
+    for number, (label, count) in enumerate(zip(LABELS, FRAMES, strict=True)):
+        folder = root / "val" / label.replace(" ", "_").replace("'", "")
+        folder.mkdir(parents=True)
+        rng = np.random.default_rng(number)
+        images = rng.integers(0, 256, (count, HEIGHT, WIDTH, 3), np.uint8)
+        sound = rng.normal(0, 0.1, count * 4410).astype(np.float32) if number == 0 else None
+        paths.append(folder / f"abcdefghij{number}_000001_000011.mp4")
+        write_clip(paths[-1], images, fps=10, audio=sound)
+    return root, paths
+
+
+@pytest.fixture
+def tree(made, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(made[0], root)
+    return root
+
+
+def table(paths, **columns):
+    rows = {
+        "video": [{"bytes": path.read_bytes(), "path": path.name} for path in paths],
+        "label": [kinetics.LABELS["400"].index(label) for label in LABELS],
+        **columns,
+    }
+    plain = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    features = {
+        "video": datasets.Video(decode=False),
+        "label": datasets.ClassLabel(names=list(kinetics.LABELS["400"])),
+        **{name: datasets.Value("int32" if name == "num_frames" else "float32") for name in columns},
+    }
+    stored = datasets.Features({**features, "video": plain, "label": datasets.Value("int64")})
+    return datasets.Dataset.from_dict(rows, features=stored).cast(datasets.Features(features))
+
+
+def loaded(root, count, **options):
+    return KineticsClips(root, count, split="val", tensors=False, **options)
+
+
+@pytest.mark.parametrize(("count", "step", "rate"), [(8, 1, None), (8, 8, None), (5, 3, 5), (4, 2, 8), (10, 1, 20)])
+def test_windows_are_numbered_as_by_torchvision(tree, made, count, step, rate):
+    """Clip after clip, floor((R - T) / step) + 1 each; R = ceil(N / r) for whole r = fps / rate, else floor(N / r)."""
+    windows = []
+    for clip, frames in enumerate(FRAMES):
+        ratio = 10 / (rate or 10)
+        length = -(-frames // int(ratio)) if ratio.is_integer() else int(frames / ratio)
+        resampled = [int(np.float32(i) * np.float32(ratio)) for i in range(length)]
+        windows += [(clip, resampled[start : start + count]) for start in range(0, length - count + 1, step)]
+    videos = loaded(tree, count, step_between_clips=step, frame_rate=rate)
+    assert len(videos) == len(windows)
+    for number in {0, len(windows) // 2, len(windows) - 1}:
+        clip, indices = windows[number]
+        video, _, label = videos[number]
+        np.testing.assert_array_equal(video, decode(made[1][clip], indices, layout="TCHW"))
+        assert label == kinetics.LABELS["400"].index(LABELS[clip])
+        assert videos.get_clip_location(number)[0] == clip
+    np.testing.assert_array_equal(videos[-1][0], videos[len(windows) - 1][0])
+
+
+def test_what_an_item_is(tree):
+    videos = loaded(tree, 8, output_format="THWC", size=(24, 32), transform=lambda video: video[::2])
+    video, audio, label = videos[4]
+    assert video.shape == (4, 24, 32, 3)
+    assert (video.dtype, audio.dtype, type(label)) == (np.uint8, np.float32, int)
+    assert audio.shape == (1, round(0.8 * 44_100))
+    assert videos[len(videos) - 1][1].shape == (1, 0)
+    assert loaded(tree, 8, audio=False)[4][1].shape == (1, 0)
+    assert (videos.num_videos, videos.classes) == (3, list(kinetics.LABELS["400"]))
+    for index in (len(videos), -len(videos) - 1):
+        with pytest.raises(IndexError, match=rf"window -?\d+ of {len(videos)}"):
+            videos[index]
+    with pytest.raises(ValueError, match="output_format='CTHW': must be one of TCHW, THWC"):
+        loaded(tree, 8, output_format="CTHW")
+
+
+def test_tensors(tree, torch):
+    video, audio, label = KineticsClips(tree, 8, split="val")[0]
+    assert (video.dtype, audio.dtype) == (torch.uint8, torch.float32)
+    assert video.shape == (8, 3, HEIGHT, WIDTH)
+    assert label == 0
+    loader = torch.utils.data.DataLoader(KineticsClips(tree, 8, split="val", audio=False), batch_size=4, num_workers=1)
+    assert next(iter(loader))[0].shape == (4, 8, 3, HEIGHT, WIDTH)
+
+
+def test_datasets_and_directories_hold_the_same(tree, made):
+    ours, theirs = loaded(tree, 8), KineticsClips(table(made[1]), 8, tensors=False)
+    assert len(ours) == len(theirs)
+    for number in (0, 25, len(ours) - 1):
+        for one, other in zip(ours[number], theirs[number], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_columns_of_prepared_rows_are_believed(made, monkeypatch):
+    monkeypatch.setattr(clips_module, "probe", lambda video: pytest.fail("reads a clip"))
+    videos = KineticsClips(table(made[1], num_frames=list(FRAMES), fps=[10.0] * 3), 8, tensors=False)
+    assert len(videos) == sum(frames - 7 for frames in FRAMES)
+    assert videos[23][0].shape == (8, 3, HEIGHT, WIDTH)
+
+
+def test_a_second_start_reads_no_clip(tree, monkeypatch):
+    first = loaded(tree, 8)
+    monkeypatch.setattr(clips_module, "probe", lambda video: pytest.fail("reads a clip"))
+    again = loaded(tree, 4)
+    assert len(again) == len(first) + 3 * 4
+    monkeypatch.undo()
+    changed = next(tree.glob("val/zumba/*.mp4"))
+    write_clip(changed, np.zeros((9, HEIGHT, WIDTH, 3), np.uint8), fps=10)
+    assert len(loaded(tree, 8)) == len(first) - 13 + 2
+    (tree / ".kinetics-clips.json").write_text("{half")
+    assert len(loaded(tree, 8)) == len(first) - 13 + 2
+
+
+def test_clips_without_a_window_are_counted(tree):
+    next(tree.glob("val/zumba/*.mp4")).write_bytes(b"junk")
+    with pytest.warns(UserWarning, match=r"2 of 3 clips have no EveryClip\(frames_per_clip=15"):
+        videos = loaded(tree, 15)
+    assert len(videos) == 16
+    assert videos.get_clip_location(15) == (0, 15)
+
+
+def test_a_medium_that_cannot_be_written_to(tree, monkeypatch):
+    def refuse(*args):
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(clips_module.os, "replace", refuse)
+    with pytest.warns(UserWarning, match="are not kept for the next time: read-only"):
+        videos = loaded(tree, 8)
+    assert len(videos) == sum(frames - 7 for frames in FRAMES)
+    assert not list(tree.glob("*.tmp"))
+
+
+def test_directories_that_hold_nothing(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        KineticsClips(tmp_path / "absent", 8)
+    with pytest.raises(FileNotFoundError, match="no clips"):
+        KineticsClips(tmp_path, 8)
+    with pytest.raises(ValueError, match="split"):
+        KineticsClips(tmp_path, 8, split="valid")
+
+
+def test_real_clips(shared):
+    """torchvision: windows over all frames that PyAV decodes."""
+    paths = sorted((shared / "clips").iterdir())
+    counts = []
+    for path in paths:
+        with av.open(str(path)) as container:
+            counts.append(sum(1 for _ in container.decode(video=0)))
+    rows = [{"video": {"bytes": path.read_bytes(), "path": path.name}} for path in paths]
+    plain = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    made = datasets.Dataset.from_list(rows, features=datasets.Features({"video": plain}))
+    videos = KineticsClips(made.cast_column("video", datasets.Video(decode=False)), 16, tensors=False)
+    assert len(videos) == sum(count - 15 for count in counts)
+    assert videos[0][2] == -1

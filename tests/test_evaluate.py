@@ -1,0 +1,195 @@
+"""Scores held against the rules of the challenge, stated here, and files in every form that predictions come in."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import kinetics
+from kinetics_tools.cli import app
+from kinetics_tools.evaluate import evaluate, read_predictions
+from trees import Clip, clips_of, write_annotations
+
+NAMES = kinetics.LABELS["400"]
+CLASSES = len(NAMES)
+
+
+def clip(number, label):
+    return Clip(NAMES[label], f"video{number:06d}", number, number + 10)
+
+
+@pytest.fixture
+def truth(tmp_path):
+    """Ten clips of four classes; two of one video, of different classes."""
+    clips = [clip(number, (0, 3, 3, 7, 399)[number % 5]) for number in range(10)]
+    twin = clips[9]
+    clips.append(Clip(NAMES[7], twin.youtube_id, 100, 110))
+    write_annotations(tmp_path / "annotations" / "val.csv", clips, "val")
+    return clips, str(tmp_path / "annotations")
+
+
+def submission(path, results):
+    path.write_text(json.dumps({"version": "1.0", "results": results, "external_data": {}}))
+    return path
+
+
+def ranked(*labels):
+    return [{"label": NAMES[label], "score": 1 - place / 10} for place, label in enumerate(labels)]
+
+
+def test_top1_top5_and_class_mean_by_hand(truth, tmp_path):
+    clips, annotations = truth
+    results = {one.youtube_id: ranked(NAMES.index(one.label), 1, 2) for one in clips[:4]}  # right: 0, 3, 3, 7
+    results[clips[4].youtube_id] = ranked(1, 2, 4, 5, 399, 6)  # fifth: right at 5
+    results[clips[5].youtube_id] = ranked(1, 2, 4, 5, 6, 0)  # sixth: wrong
+    results[clips[6].youtube_id] = ranked(8)  # wrong
+    results[clips[9].youtube_id] = ranked(7, 1)  # one of its two classes: right
+    results["notannotat0"] = ranked(1)
+    found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=annotations)
+    # By video: 10 of them, 5 right at 1, 6 at 5, and 2 without a prediction, which are wrong.
+    assert (found.clips, found.top1, found.top5) == (10, 0.5, 0.6)
+    assert found.mean_error == pytest.approx((0.5 + 0.4) / 2)
+    assert found.missing == (clips[7].youtube_id, clips[8].youtube_id)
+    assert found.unknown == ("notannotat0",)
+    per_class = {
+        NAMES[0]: (2, 0.5, 0.5),
+        NAMES[3]: (4, 0.5, 0.5),
+        NAMES[7]: (3, pytest.approx(2 / 3), pytest.approx(2 / 3)),  # the video of two classes was found as this one
+        NAMES[399]: (1, 0.0, 1.0),
+    }
+    assert found.per_class == per_class
+    assert found.class_mean == pytest.approx((0.5 + 0.5 + 2 / 3 + 0) / 4)
+    assert found.confusion.sum() == 8
+    assert {(int(a), int(b)): int(found.confusion[a, b]) for a, b in zip(*found.confusion.nonzero(), strict=True)} == {
+        (0, 0): 1,
+        (0, 1): 1,
+        (3, 3): 2,
+        (3, 8): 1,
+        (7, 7): 2,
+        (399, 1): 1,
+    }
+    assert not found.is_complete
+
+
+def write_all(folder, clips, scores):
+    """The same scores of each clip in each form that can say them."""
+    keys = [(one.youtube_id, one.time_start, one.time_end) for one in clips]
+    with open(folder / "wide.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["youtube_id", "time_start", "time_end", *NAMES])
+        writer.writerows([*key, *row] for key, row in zip(keys, scores.tolist(), strict=True))
+    with open(folder / "long.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["youtube_id", "time_start", "time_end", "label", "score"])
+        for key, row in zip(keys, scores.tolist(), strict=True):
+            writer.writerows([*key, name.replace(" ", "_"), score] for name, score in zip(NAMES, row, strict=True))
+    columns = {"youtube_id": [k[0] for k in keys], "time_start": [k[1] for k in keys], "time_end": [k[2] for k in keys]}
+    pq.write_table(pa.table({**columns, "scores": scores.tolist()}), folder / "lists.parquet")
+    by_index = {str(label): scores[:, label] for label in range(CLASSES)}
+    pq.write_table(pa.table({**columns, **by_index}), folder / "wide.parquet")
+    return [folder / name for name in ("wide.csv", "long.csv", "lists.parquet", "wide.parquet")]
+
+
+def test_every_form_gives_the_same_as_the_formula(truth, tmp_path):
+    clips, annotations = truth
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(len(clips), CLASSES))
+    true = np.array([NAMES.index(one.label) for one in clips])
+    for row, place in enumerate(rng.integers(0, 9, len(clips))):
+        scores[row, true[row]] = np.sort(scores[row])[-1 - place] + 1e-9  # no tie
+    ranks = [(scores[row] > scores[row, true[row]]).sum() for row in range(len(clips))]
+    expected = (np.mean([rank < 1 for rank in ranks]), np.mean([rank < 5 for rank in ranks]))
+    assert 0 < expected[0] < expected[1] < 1
+    for path in write_all(tmp_path, clips, scores):
+        found = evaluate(path, "400", annotations=annotations)
+        assert (found.top1, found.top5) == pytest.approx(expected), path.name
+        assert (found.clips, found.missing, found.bad) == (11, (), ()), path.name
+
+
+@given(st.lists(st.integers(0, 4), min_size=CLASSES, max_size=CLASSES))
+def test_of_equal_scores_the_lower_index_comes_first(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("p") / "p.parquet"
+    pq.write_table(pa.table({"youtube_id": ["abcdefghijk"], "scores": [[float(value) for value in values]]}), path)
+    best, bad = read_predictions(path, "400")
+    assert best == {"abcdefghijk": sorted(range(CLASSES), key=lambda label: (-values[label], label))[:5]}
+    assert bad == []
+
+
+def test_bad_predictions_are_named_and_do_not_count(truth, tmp_path):
+    clips, annotations = truth
+    ids = [one.youtube_id for one in clips]
+    results = {
+        ids[0]: [{"label": "abseilin", "score": 1.0}],
+        ids[1]: [{"label": NAMES[3]}],
+        ids[2]: [{"label": NAMES[3], "score": float("nan")}],
+        ids[3]: ranked(7),
+        ids[4]: [],
+    }
+    found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=annotations)
+    assert [line.partition(":")[0] for line in found.bad] == ids[:3]
+    assert "did you mean 'abseiling'" in found.bad[0]
+    assert found.top1 == 0.1
+    assert len(found.missing) == 9
+    with open(tmp_path / "twice.csv", "w") as file:
+        file.write(f"youtube_id,{','.join(NAMES)}\n")
+        for _ in range(2):
+            file.write(f"{ids[0]},{','.join('0' * CLASSES)}\n")
+    assert read_predictions(tmp_path / "twice.csv", "400") == ({}, [f"{ids[0]}: predicted twice"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.txt", "", "predictions are .json, .csv or .parquet"),
+        ("p.json", "[]", "no submission"),
+        ("p.csv", "id,label,score\nx,zumba,1\n", "has no column youtube_id"),
+        ("p.csv", "youtube_id,abseiling\nabcdefghijk,1\n", "has 1 columns of scores; 400 has 400 classes"),
+        ("p.parquet", "no parquet", "no Parquet file"),
+    ],
+)
+def test_files_that_are_no_predictions(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_predictions(path, "400")
+
+
+def test_a_split_without_labels_scores_nothing(tmp_path):
+    write_annotations(tmp_path / "test.csv", clips_of("test"), "test", labels=False)
+    with pytest.raises(ValueError, match="without a label"):
+        evaluate(submission(tmp_path / "p.json", {}), "700", split="test", annotations=str(tmp_path))
+
+
+def test_real_annotations(shared, tmp_path):
+    """A model that always says the class of the most clips is right as often as that class occurs."""
+    path = shared / "annotations" / "cvdf_k400_val.csv"
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    results = {row["youtube_id"]: ranked(0) for row in rows}
+    found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=str(path))
+    assert found.clips == len({row["youtube_id"] for row in rows})
+    assert found.top1 == found.top5 == sum(row["label"] == NAMES[0] for row in rows) / len(rows)
+    assert found.class_mean == pytest.approx(1 / 400)
+
+
+def test_the_command(truth, tmp_path):
+    clips, annotations = truth
+    path = submission(tmp_path / "p.json", {one.youtube_id: ranked(NAMES.index(one.label)) for one in clips[:10]})
+    given = ["evaluate", str(path), "400", "--annotations", annotations]
+    given += ["--report", str(tmp_path / "r.json"), "--confusion", str(tmp_path / "c.csv")]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    assert "top-1      100.00%" in result.output
+    assert json.loads((tmp_path / "r.json").read_text())["mean_error"] == 0
+    with open(tmp_path / "c.csv", newline="") as file:
+        table = list(csv.reader(file))
+    assert table[0] == ["label", *NAMES]
+    assert sum(int(value) for row in table[1:] for value in row[1:]) == 10
+    path = submission(tmp_path / "p.json", {})
+    assert CliRunner().invoke(app, ["evaluate", str(path), "400", "--annotations", annotations]).exit_code == 1

@@ -1,0 +1,200 @@
+"""The windows of all clips as a map-style dataset, with the arguments of torchvision.datasets.Kinetics."""
+
+import json
+import os
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+import kinetics
+from kinetics_tools.media import ClipError, VideoReader, View, probe, read_audio
+from kinetics_tools.samplers import EveryClip
+from kinetics_tools.sampling import as_torch, has_torch
+
+OutputFormat = Literal["TCHW", "THWC"]
+_CACHE = ".kinetics-clips.json"
+_CACHE_VERSION = 1
+
+
+class KineticsClips:
+    """Every window of `frames_per_clip` frames of every clip: `(video, audio, label)`.
+
+    `video` is uint8 with the axes `output_format`, `audio` float32 (channels, samples) of the same seconds, `label` the
+    index of the class in this project's order, -1 without (see `kinetics.to_torchvision`). They are torch tensors
+    where torch is installed, else, or with `tensors=False`, NumPy arrays. Windows are counted and frames resampled as
+    torchvision's VideoClips does it, see `EveryClip`; they are numbered clip after clip. Clips shorter than a window
+    have none, with a warning that counts them.
+
+    To start, nothing is decoded. A dataset whose rows have `num_frames` and `fps`, as prepared ones do, is not even
+    opened; of other clips the headers are read once, and of files the result is kept beside them for the next time.
+
+    Arguments:
+        root_or_dataset: a map-style dataset with a `video` column and `label`, or the directory of the clips: as
+            `load_dataset("kinetics", ..., data_dir=...)` takes it, or as `kinetics prepare` wrote it.
+        frames_per_clip: T.
+        num_classes: of a directory, which release its clips are of.
+        split: of a directory: "train", "val" or "validation", "test".
+        frame_rate: to resample to; None keeps that of each clip.
+        step_between_clips: frames from the start of one window to that of the next, after resampling.
+        transform: a function of `video`.
+        num_workers: threads that read headers.
+        audio: False does not read sound: `audio` is empty.
+        size: (height, width) to scale to while decoding, which is faster than to do so after it.
+        output_format: "TCHW" or "THWC".
+        tensors: None gives tensors where torch is installed.
+    """
+
+    def __init__(
+        self,
+        root_or_dataset: Any,
+        frames_per_clip: int,
+        num_classes: str = "400",
+        split: str = "train",
+        frame_rate: float | None = None,
+        step_between_clips: int = 1,
+        transform: Callable[[Any], Any] | None = None,
+        *,
+        num_workers: int = 1,
+        audio: bool = True,
+        size: tuple[int, int] | None = None,
+        output_format: OutputFormat = "TCHW",
+        tensors: bool | None = None,
+    ) -> None:
+        if output_format not in get_args(OutputFormat):
+            raise ValueError(f"output_format={output_format!r}: must be one of {', '.join(get_args(OutputFormat))}")
+        self.windows = EveryClip(frames_per_clip, step_between_clips, frame_rate)
+        self.transform, self.audio, self.size, self.output_format = transform, audio, size, output_format
+        self.tensors = has_torch() if tensors is None else tensors
+        if isinstance(root_or_dataset, str | os.PathLike):
+            self._source: Any = _of_directory(Path(root_or_dataset), num_classes, split)
+        else:
+            self._source = _Rows(root_or_dataset)
+        self.classes: list[str] = self._source.classes
+        lengths = self._source.lengths(num_workers)
+        counts = [self.windows.count(frames, fps) if frames else 0 for frames, fps in lengths]
+        if not all(counts):
+            warnings.warn(f"{counts.count(0):,} of {len(counts):,} clips have no {self.windows}", stacklevel=2)
+        self._stops = list(accumulate(counts))
+
+    def __len__(self) -> int:
+        return self._stops[-1] if self._stops else 0
+
+    @property
+    def num_videos(self) -> int:
+        return len(self._stops)
+
+    def get_clip_location(self, index: int) -> tuple[int, int]:
+        """Of a window, the number of its clip and its own number in that clip."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"window {index} of {len(self)}")
+        clip = bisect_right(self._stops, index)
+        return clip, index - (self._stops[clip - 1] if clip else 0)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any, int]:
+        clip, window = self.get_clip_location(index + len(self) if index < 0 else index)
+        video, label = self._source.clip(clip)
+        with VideoReader(video) as reader:
+            indices = self.windows.clip(window, reader.num_frames, reader.fps)
+            if len(indices) < self.windows.frames_per_clip:
+                raise ClipError(f"{reader.name}: has only {reader.num_frames} frames, other than was recorded")
+            frames: Any = reader.decode(indices, view=View(size=self.size), layout=self.output_format)
+            start, end = reader.span(indices)
+        sound: Any = np.zeros((1, 0), np.float32)
+        if self.audio:
+            sound = read_audio(video, start_seconds=start, end_seconds=end).samples
+        if self.tensors:
+            frames, sound = as_torch(frames), as_torch(sound)
+        return (self.transform(frames) if self.transform else frames), sound, label
+
+
+class _Rows:
+    """The rows of a map-style dataset."""
+
+    def __init__(self, dataset: Any) -> None:
+        from datasets import Video
+
+        self.dataset = dataset.cast_column("video", Video(decode=False))
+        self.classes = list(getattr(dataset.features.get("label"), "names", []))
+        self._labels = dataset.with_format(None)["label"] if "label" in dataset.column_names else None
+
+    def lengths(self, num_workers: int) -> list[tuple[int, float]]:
+        if {"num_frames", "fps"} <= set(self.dataset.column_names):
+            table = self.dataset.select_columns(["num_frames", "fps"])
+            return list(zip(table["num_frames"], table["fps"], strict=True))
+        with ThreadPoolExecutor(num_workers) as threads:
+            rows = range(len(self.dataset))
+            return list(threads.map(lambda row: _length(self.dataset[row]["video"]), rows))
+
+    def clip(self, number: int) -> tuple[Any, int]:
+        return self.dataset[number]["video"], -1 if self._labels is None else self._labels[number]
+
+
+class _Files:
+    """Clips in files, whose lengths are kept in a file in their directory."""
+
+    def __init__(self, root: Path, paths: Sequence[str], labels: Sequence[int], classes: Sequence[str]) -> None:
+        self.root, self.paths, self.labels, self.classes = root, paths, labels, list(classes)
+
+    def lengths(self, num_workers: int) -> list[tuple[int, float]]:
+        known = self._known()
+        stats = [os.stat(path) for path in self.paths]
+        keys = [
+            f"{os.path.relpath(path, self.root)}:{stat.st_size}:{stat.st_mtime_ns}"
+            for path, stat in zip(self.paths, stats, strict=True)
+        ]
+        new = [number for number, key in enumerate(keys) if key not in known]
+        with ThreadPoolExecutor(num_workers) as threads:
+            for number, length in zip(new, threads.map(lambda number: _length(self.paths[number]), new), strict=True):
+                known[keys[number]] = length
+        if new:
+            self._keep(known)
+        return [(int(known[key][0]), float(known[key][1])) for key in keys]
+
+    def clip(self, number: int) -> tuple[Any, int]:
+        return self.paths[number], self.labels[number]
+
+    def _known(self) -> dict[str, tuple[int, float]]:
+        try:
+            content = json.loads((self.root / _CACHE).read_text())
+            return dict(content["clips"]) if content["version"] == _CACHE_VERSION else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _keep(self, known: dict[str, tuple[int, float]]) -> None:
+        temporary = self.root / f"{_CACHE}.{os.getpid()}.tmp"
+        try:
+            temporary.write_text(json.dumps({"version": _CACHE_VERSION, "clips": known}))
+            os.replace(temporary, self.root / _CACHE)
+        except OSError as error:  # as on a medium that cannot be written to
+            warnings.warn(f"the clips' lengths are not kept for the next time: {error}", stacklevel=2)
+            temporary.unlink(missing_ok=True)
+
+
+def _of_directory(root: Path, release: str, split: str) -> Any:
+    from datasets import load_dataset
+
+    split = {"val": "validation"}.get(split, split)
+    builder = kinetics.Kinetics(config_name=release, data_dir=os.fspath(root), splits=[split], decode=False)
+    builder.config.check()
+    if any((root / release).glob(f"{split}-*.parquet")):
+        return _Rows(load_dataset(os.fspath(root), release, split=split))
+    table = builder.local_clips(split)
+    assert table is not None, "no classes were asked for"
+    table = table.filter(table["path"].is_valid())
+    return _Files(root, table["path"].to_pylist(), table["label"].to_pylist(), kinetics.LABELS[release])
+
+
+def _length(video: Any) -> tuple[int, float]:
+    """Frames and frames a second; no frames of what cannot be read."""
+    try:
+        info = probe(video)
+    except (ClipError, OSError) as error:
+        warnings.warn(f"{error} (it has no windows)", stacklevel=2)
+        return 0, 1.0
+    return info.num_frames, info.fps

@@ -1,0 +1,299 @@
+"""Scores of predictions against the annotations: top-1 and top-5, their mean error, and each class alone.
+
+    >>> from kinetics_tools.evaluate import evaluate
+    >>> evaluate("predictions.json", "700").top1
+    0.6541
+
+A clip is right at k if its class is among its k best scores, or if one of them is where a video has several clips and
+the predictions are for videos. What has no prediction is wrong: that is the rule of the ActivityNet challenge
+(github.com/activitynet/ActivityNet, Evaluation/eval_kinetics.py), which ranked by the mean of the two errors.
+"""
+
+import csv
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+import kinetics
+
+__all__ = ["Evaluation", "evaluate", "read_predictions", "write_confusion"]
+
+_ID_LENGTH = 11
+_TOP = 5
+_SHOWN = 10
+_KEY_COLUMNS = ("youtube_id", "time_start", "time_end", "label", "score", "scores")
+
+# (key, scores by label index): the key is a clip's name, or a video's id.
+_Prediction = tuple[str, Mapping[int, float] | Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What predictions are worth. Shares are in [0, 1].
+
+    Attributes:
+        clips: number of annotated clips, or videos where the predictions are for videos.
+        top1, top5: share of them with the true class among the best one or five.
+        class_mean: mean over the classes of their top-1.
+        per_class: label -> (clips, top-1, top-5), of the classes that occur.
+        confusion: (C, C) int64: clips of the class of the row that got the class of the column; those without a
+            prediction are in no column. Rows and columns are in label order.
+        missing: names of what has no prediction; it counts as wrong.
+        unknown: names of predictions for what is not annotated; they do not count.
+        bad: "name: reason" of predictions that cannot be read; what they are for is missing.
+    """
+
+    release: str
+    split: str
+    clips: int
+    top1: float
+    top5: float
+    class_mean: float
+    per_class: dict[str, tuple[int, float, float]]
+    confusion: npt.NDArray[np.int64] = field(repr=False)
+    missing: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
+
+    @property
+    def mean_error(self) -> float:
+        """Mean of the top-1 and the top-5 error, which the challenge ranked by."""
+        return 1 - (self.top1 + self.top5) / 2
+
+    @property
+    def is_complete(self) -> bool:
+        return not (self.missing or self.bad)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        lines = [
+            f"kinetics {self.release} {self.split}: {self.clips:,} clips, {len(self.missing):,} without a prediction",
+            f"top-1      {self.top1:7.2%}",
+            f"top-5      {self.top5:7.2%}",
+            f"mean error {self.mean_error:7.2%}",
+            f"class mean {self.class_mean:7.2%}  (top-1, over {len(self.per_class):,} classes)",
+        ]
+        ranked = sorted(self.per_class.items(), key=lambda item: (item[1][1], item[0]))
+        lines += [f"worst: {label}: top-1 {top1:.2%} of {count:,}" for label, (count, top1, _) in ranked[:3]]
+        for what, names in (("no prediction", self.missing), ("not annotated", self.unknown), ("bad", self.bad)):
+            lines += [f"{what}: {name}" for name in names[:_SHOWN]]
+            if len(names) > _SHOWN:
+                lines.append(f"{what}: {len(names) - _SHOWN:,} more")
+        return lines
+
+    def as_dict(self) -> dict[str, Any]:
+        """Of JSON's types, without the confusion."""
+        per_class = {
+            label: {"clips": count, "top1": top1, "top5": top5} for label, (count, top1, top5) in self.per_class.items()
+        }
+        return {
+            "release": self.release,
+            "split": self.split,
+            "clips": self.clips,
+            "top1": self.top1,
+            "top5": self.top5,
+            "mean_error": self.mean_error,
+            "class_mean": self.class_mean,
+            "per_class": per_class,
+            "missing": list(self.missing),
+            "unknown": list(self.unknown),
+            "bad": list(self.bad),
+        }
+
+
+def evaluate(
+    predictions: str | os.PathLike[str],
+    release: str,
+    *,
+    split: str = "validation",
+    annotations: str | None = None,
+    mirror: str | None = None,
+) -> Evaluation:
+    """Holds a file of predictions, see `read_predictions`, against the annotations of a split.
+
+    `annotations` and `mirror` are as in `KineticsConfig`; without the former, the published ones are fetched.
+    Raises ValueError for a file that has no form we know, and where the split has no labels.
+    """
+    kinetics.KineticsConfig(name=release, splits=[split], annotations=annotations, mirror=mirror).check()
+    truth = kinetics.read_split(
+        kinetics.annotation_file(release, split, annotations=annotations, mirror=mirror), release, split
+    )
+    labels = truth["label"].to_pylist()
+    if not labels or min(labels) < 0:
+        raise ValueError(f"the {split} split has clips without a label, so nothing can be held against them")
+    found, bad = read_predictions(predictions, release)
+    names = kinetics.clip_names(truth).to_pylist()
+    # Predictions for clips are named so; others are for videos, of which a clip's name begins with the id.
+    of_videos = all(len(key) == _ID_LENGTH for key in found)
+    classes: defaultdict[str, list[int]] = defaultdict(list)
+    for name, label in zip(names, labels, strict=True):
+        classes[name[:_ID_LENGTH] if of_videos else name].append(label)
+    return _scored(release, split, classes, found, bad)
+
+
+def write_confusion(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
+    """Writes the confusion as CSV, a row and a column for each class."""
+    names = kinetics.LABELS[evaluation.release]
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["label", *names])
+        writer.writerows([name, *row] for name, row in zip(names, evaluation.confusion.tolist(), strict=True))
+
+
+def _scored(
+    release: str,
+    split: str,
+    classes: Mapping[str, list[int]],
+    found: Mapping[str, list[int]],
+    bad: list[str],
+) -> Evaluation:
+    names = kinetics.LABELS[release]
+    confusion = np.zeros((len(names), len(names)), np.int64)
+    tallies: defaultdict[int, list[tuple[bool, bool]]] = defaultdict(list)
+    for key, labels in classes.items():
+        best = found.get(key, [])
+        hits = (not set(labels).isdisjoint(best[:1]), not set(labels).isdisjoint(best[:_TOP]))
+        # Of several true classes, the one that was found; else the first.
+        label = next((label for label in labels if label in best[:1]), labels[0])
+        tallies[label].append(hits)
+        if best:
+            confusion[label, best[0]] += 1
+    per_class = {}
+    for label in sorted(tallies):
+        shares = np.mean(tallies[label], axis=0)
+        per_class[names[label]] = (len(tallies[label]), float(shares[0]), float(shares[1]))
+    total = np.mean([hits for of_class in tallies.values() for hits in of_class], axis=0)
+    return Evaluation(
+        release=release,
+        split=split,
+        clips=len(classes),
+        top1=float(total[0]),
+        top5=float(total[1]),
+        class_mean=float(np.mean([top1 for _, top1, _ in per_class.values()])),
+        per_class=per_class,
+        confusion=confusion,
+        missing=tuple(sorted(classes.keys() - found.keys())),
+        unknown=tuple(sorted(found.keys() - classes.keys())),
+        bad=tuple(bad),
+    )
+
+
+def read_predictions(path: str | os.PathLike[str], release: str) -> tuple[dict[str, list[int]], list[str]]:
+    """The five best classes, the best first, by clip or video; and "name: reason" of what cannot be read.
+
+    Forms of the file, by its suffix:
+        .json: a submission to the ActivityNet challenge, {"results": {video id: [{"label", "score"}, ...]}}.
+        .csv: a line for each score, with the columns youtube_id, label, score; or for each clip, with youtube_id and a
+            column for each class, called by its label or its index.
+        .parquet: as CSV, or with a column `scores`, a list of as many numbers as there are classes.
+    CSV and Parquet may have time_start and time_end, too; then they are for clips, else for videos. Labels may be
+    written as folders are. Of equal scores the class of the lower index comes first. Raises ValueError for other files.
+    """
+    reader = {".json": _from_json, ".csv": _from_csv, ".parquet": _from_parquet}.get(Path(path).suffix.lower())
+    if reader is None:
+        raise ValueError(f"{os.fspath(path)}: predictions are .json, .csv or .parquet")
+    best: dict[str, list[int]] = {}
+    bad: list[str] = []
+    for key, scores in reader(Path(path), release, bad):
+        if isinstance(scores, Mapping):
+            order = sorted(scores, key=lambda label: (-scores[label], label))
+        else:
+            order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable").tolist()
+        values = scores.values() if isinstance(scores, Mapping) else scores
+        if not np.isfinite(np.fromiter(values, dtype=np.float64)).all():
+            bad.append(f"{key}: a score is no number")
+        elif key in best:
+            bad.append(f"{key}: predicted twice")
+            del best[key]
+        elif order:
+            best[key] = order[:_TOP]
+    return best, bad
+
+
+def _label(name: Any, release: str) -> int:
+    return kinetics.find_label(str(name), release)
+
+
+def _from_json(path: Path, release: str, bad: list[str]) -> Iterator[_Prediction]:
+    with open(path, encoding="utf-8") as file:
+        content = json.load(file)
+    results = content.get("results") if isinstance(content, dict) else None
+    if not isinstance(results, dict):
+        raise ValueError(
+            f'{path}: no submission: it should be {{"results": {{video id: [{{"label", "score"}}, ...]}}}}'
+        )
+    for key, entries in results.items():
+        try:
+            yield key, {_label(entry["label"], release): float(entry["score"]) for entry in entries}
+        except (ValueError, TypeError, KeyError) as error:
+            bad.append(f"{key}: {error}")
+
+
+def _from_csv(path: Path, release: str, bad: list[str]) -> Iterator[_Prediction]:
+    with open(path, newline="", encoding="utf-8") as file:
+        yield from _from_rows(path, csv.DictReader(file), release, bad)
+
+
+def _from_parquet(path: Path, release: str, bad: list[str]) -> Iterator[_Prediction]:
+    def rows() -> Iterator[dict[str, Any]]:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+
+    try:
+        yield from _from_rows(path, rows(), release, bad)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{path}: no Parquet file ({error})") from None
+
+
+def _from_rows(path: Path, rows: Iterator[dict[str, Any]], release: str, bad: list[str]) -> Iterator[_Prediction]:
+    long: defaultdict[str, dict[int, float]] = defaultdict(dict)
+    columns: dict[str, int] | None = None
+    for number, row in enumerate(rows, start=1):
+        if "youtube_id" not in row:
+            raise ValueError(f"{path}: has no column youtube_id; its columns are {', '.join(map(str, row))[:200]}")
+        key = f"row {number}"
+        try:
+            key = _key(row)
+            if "scores" in row:
+                if len(row["scores"]) != len(kinetics.LABELS[release]):
+                    raise ValueError(f"{len(row['scores'])} scores of {len(kinetics.LABELS[release])} classes")
+                yield key, row["scores"]
+            elif "score" in row:
+                long[key][_label(row["label"], release)] = float(row["score"])
+            else:
+                if columns is None:
+                    columns = _class_columns(path, row, release)
+                yield key, {label: float(row[name]) for name, label in columns.items()}
+        except (TypeError, KeyError) as error:
+            bad.append(f"{key}: {error!r}")
+        except ValueError as error:
+            if columns is None and "score" not in row and "scores" not in row:
+                raise
+            bad.append(f"{key}: {error}")
+    yield from long.items()
+
+
+def _class_columns(path: Path, row: dict[str, Any], release: str) -> dict[str, int]:
+    names = [name for name in row if name not in (*_KEY_COLUMNS, "split")]
+    count = len(kinetics.LABELS[release])
+    columns = {name: int(name) if name.isdigit() else _label(name, release) for name in names}
+    if sorted(columns.values()) != list(range(count)):
+        raise ValueError(f"{path}: has {len(names)} columns of scores; {release} has {count} classes, one column each")
+    return columns
+
+
+def _key(row: Mapping[str, Any]) -> str:
+    youtube_id, start, end = (row.get(name) for name in ("youtube_id", "time_start", "time_end"))
+    if start in (None, "") or end in (None, ""):
+        return str(youtube_id)
+    return kinetics.clip_name(str(youtube_id), float(str(start)), float(str(end)))

@@ -1,0 +1,192 @@
+"""The table of frames of an mp4: where each one lies and when it is shown, as FFmpeg's demuxer gives them.
+
+FFmpeg builds the same out of the same boxes and then hands out packets one by one, which takes most of a millisecond
+for a clip. What is unusual (fragments, several edits, an edit that hides frames, several sample descriptions,
+encryption) is left to it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import numpy as np
+import numpy.typing as npt
+
+_Ints = npt.NDArray[np.int64]
+_MAX_FRAMES = 1 << 22
+_CODECS = (b"avc1", b"avc3", b"hvc1", b"hev1")
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """Of the first video track, each array in the order of storage.
+
+    Attributes:
+        offsets, sizes: of the frames in the file, in bytes.
+        times: presentation times in units of 1 / timescale s, as FFmpeg counts them.
+        durations: how long each one is stored to be shown, in these units.
+        keys: positions of key frames, ascending.
+    """
+
+    offsets: _Ints
+    sizes: _Ints
+    times: _Ints
+    durations: _Ints
+    keys: _Ints
+    timescale: int
+
+
+class TabledPackets(Sequence[Any]):
+    """The packets of a plain mp4 in the order of storage, each one made when it is asked for."""
+
+    def __init__(self, table: FrameTable, content: bytes) -> None:
+        self.table, self._content = table, memoryview(content)
+        self._time_base = Fraction(1, table.timescale)
+        columns = (table.offsets, table.sizes, table.times, table.durations)
+        self._rows = list(zip(*(column.tolist() for column in columns), strict=True))
+
+    @classmethod
+    def of(cls, content: bytes, stream: Any) -> "TabledPackets | None":
+        """Those of `stream`, the first video stream of the file with this content; None where it is no plain mp4."""
+        table = frame_table(content) if content[4:8] == b"ftyp" else None
+        if table is None or stream.frames != len(table.sizes) or stream.time_base != Fraction(1, table.timescale):
+            return None
+        return cls(table, content)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, position: Any) -> Any:
+        offset, size, time, duration = self._rows[position]
+        data: Any = self._content[offset : offset + size]
+        packet: Any = av.Packet(data)
+        packet.pts, packet.duration, packet.time_base = time, duration, self._time_base
+        return packet
+
+
+def frame_table(content: bytes) -> FrameTable | None:
+    """The table of a plain mp4; None for all else, also for what is damaged."""
+    try:
+        moov = _movie(content)
+        table = None if moov is None else _table(moov)
+    except (ValueError, IndexError, KeyError, ArithmeticError):
+        return None
+    if table is None or not len(table.sizes) or table.offsets.min() < 0:
+        return None
+    return table if (table.offsets + table.sizes).max() <= len(content) else None
+
+
+def _movie(content: bytes) -> bytes | None:
+    """What the only moov box holds."""
+    position, moov = 0, None
+    while position + 8 <= len(content):
+        length, kind, skip = _number(content, position), content[position + 4 : position + 8], 8
+        if length == 1:
+            length, skip = _number(content, position + 8, 8), 16
+        elif length == 0:
+            length = len(content) - position
+        if length < skip or kind == b"moof" or (kind == b"moov" and moov is not None):
+            return None
+        if kind == b"moov":
+            moov = content[position + skip : position + length]
+        position += length
+    return moov
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    position = 0
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        if length < 8 or position + length > len(data):
+            raise ValueError("a box that does not fit")
+        yield data[position + 4 : position + 8], data[position + 8 : position + length]
+        position += length
+
+
+def _table(moov: bytes) -> FrameTable | None:
+    movie_timescale = 0
+    for kind, content in _boxes(moov):
+        if kind == b"mvhd":
+            movie_timescale = _number(content, 20 if content[0] else 12)
+        elif kind == b"mvex":
+            return None
+        elif kind == b"trak":
+            track = dict(_boxes(content))
+            media = dict(_boxes(track[b"mdia"]))
+            if media[b"hdlr"][8:12] == b"vide":
+                edits = dict(_boxes(track[b"edts"])).get(b"elst") if b"edts" in track else None
+                header = media[b"mdhd"]
+                timescale = _number(header, 20 if header[0] else 12)
+                samples = dict(_boxes(dict(_boxes(media[b"minf"]))[b"stbl"]))
+                return _samples(samples, edits, timescale, movie_timescale)
+    return None
+
+
+def _samples(boxes: dict[bytes, bytes], edits: bytes | None, timescale: int, movie_timescale: int) -> FrameTable | None:
+    if _number(boxes[b"stsd"], 4) != 1 or boxes[b"stsd"][12:16] not in _CODECS:
+        return None
+    same, count = _number(boxes[b"stsz"], 4), _number(boxes[b"stsz"], 8)
+    if count > _MAX_FRAMES:
+        return None
+    sizes = np.full(count, same, np.int64) if same else _numbers(boxes[b"stsz"], 12, count)
+    durations = _repeated(boxes[b"stts"], count)
+    times = np.cumsum(durations) - durations
+    if b"ctts" in boxes:
+        times = times + _repeated(boxes[b"ctts"], count).astype(np.int32)
+    if edits is not None:
+        start = _only_edit(edits, times, timescale, movie_timescale)
+        if start is None:
+            return None
+        times = times - start
+    keys = np.arange(count)
+    if b"stss" in boxes:
+        keys = _numbers(boxes[b"stss"], 8, _number(boxes[b"stss"], 4)) - 1
+        if (np.diff(keys) <= 0).any() or (len(keys) and not 0 <= keys[0] <= keys[-1] < count):
+            return None
+    return FrameTable(_offsets(boxes, sizes), sizes, times, durations, keys, timescale)
+
+
+def _only_edit(edits: bytes, times: _Ints, timescale: int, movie_timescale: int) -> int | None:
+    """The time at which the presentation begins; None unless one edit shows all frames at their own speed."""
+    if _number(edits, 4) != 1:
+        return None
+    wide = edits[0] == 1
+    length = _number(edits, 8, 8 if wide else 4)
+    start = int.from_bytes(edits[16:24] if wide else edits[12:16], "big", signed=True)
+    rate = _number(edits, 24 if wide else 16)
+    end = start + length * timescale / movie_timescale
+    return start if rate == 1 << 16 and start == times.min() and times.max() < end else None
+
+
+def _offsets(boxes: dict[bytes, bytes], sizes: _Ints) -> _Ints:
+    """Frames lie one after the other in chunks; runs of chunks hold the same number of frames."""
+    wide = b"stco" not in boxes
+    table = boxes[b"co64" if wide else b"stco"]
+    chunks = _numbers(table, 8, _number(table, 4), 8 if wide else 4)
+    runs = _numbers(boxes[b"stsc"], 8, 3 * _number(boxes[b"stsc"], 4)).reshape(-1, 3)
+    lengths = np.diff(np.append(runs[:, 0], len(chunks) + 1))
+    per_chunk = np.repeat(runs[:, 1], lengths)
+    if len(per_chunk) != len(chunks) or per_chunk.sum() != len(sizes):
+        raise ValueError("chunks that hold other frames than there are")
+    before = np.cumsum(sizes) - sizes
+    firsts = before[np.cumsum(per_chunk) - per_chunk]
+    return np.repeat(chunks - firsts, per_chunk) + before
+
+
+def _repeated(table: bytes, count: int) -> _Ints:
+    """The values of a table of (count, value)."""
+    pairs = _numbers(table, 8, 2 * _number(table, 4)).reshape(-1, 2)
+    if pairs[:, 0].sum() != count:
+        raise ValueError("a table that is longer or shorter than there are frames")
+    return np.repeat(pairs[:, 1], pairs[:, 0])
+
+
+def _number(data: bytes, position: int, width: int = 4) -> int:
+    return int.from_bytes(data[position : position + width], "big")
+
+
+def _numbers(data: bytes, position: int, count: int, width: int = 4) -> _Ints:
+    numbers: Any = np.frombuffer(data, f">u{width}", count, position)
+    return numbers.astype(np.int64)

@@ -1,0 +1,214 @@
+"""Frames of the clips of a dataset, sampled as video models sample them, as arrays."""
+
+import sys
+import warnings
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from kinetics_tools.framing import (
+    CenterCrop,
+    Framing,
+    RandomCrop,
+    RandomResizedCrop,
+    Scale,
+    ShortSide,
+    ThreeCrops,
+)
+from kinetics_tools.media import ClipError, Layout, VideoReader
+from kinetics_tools.samplers import GRID, EveryClip, RandomClip, Sampler, Seconds, Segments, UniformClips
+
+__all__ = [
+    "GRID",
+    "CenterCrop",
+    "EveryClip",
+    "Frames",
+    "FramesDataset",
+    "Framing",
+    "RandomClip",
+    "RandomCrop",
+    "RandomResizedCrop",
+    "Sampler",
+    "Scale",
+    "Seconds",
+    "Segments",
+    "ShortSide",
+    "ThreeCrops",
+    "UniformClips",
+    "as_torch",
+    "collate",
+    "has_torch",
+]
+
+OnError = Literal["skip", "raise"]
+_FAILURES_IN_A_ROW = 32
+_KEY_BYTES = 4096
+
+
+class Frames:
+    """Replaces the `video` column of a dataset by `frames`: uint8 RGB arrays.
+
+        frames = Frames(RandomClip(16, 4, align="grid"), RandomResizedCrop(224, flip=0.5))
+        stream = frames.apply(load_dataset("user/kinetics", "700", split="train", streaming=True))
+
+    `apply` takes a streaming or a map-style dataset. The object itself is a function of an example, or of a batch of
+    examples as `map(batched=True)` and `with_transform` give it, whose `video` column should be cast to
+    `Video(decode=False)`: else `datasets` opens every clip for nothing.
+
+    Where a clip lies in time and space depends on `seed`, on the epoch (see `set_epoch`) and on the clip's file name
+    (without one, its last bytes), and on nothing else: not on rank, worker, their number, or the order of clips.
+
+    Arguments:
+        sampler: which frames; see `RandomClip` and the others.
+        framing: which part of the pictures; a number is `CenterCrop` of that size. With several views, as of
+            `ThreeCrops`, the array has one more axis in front: (views, ...).
+        layout: the axes of a clip. A sampler of N clips puts N in front of them.
+        on_error: what becomes of a clip that cannot be read or has no window for the sampler: "skip" warns, names it,
+            and the next clip takes its place; "raise" raises ClipError. After 32 such clips in a row it raises anyway.
+        column: where the clips are.
+    """
+
+    def __init__(
+        self,
+        sampler: Sampler,
+        framing: Framing | int = 224,
+        *,
+        layout: Layout = "THWC",
+        seed: int = 0,
+        on_error: OnError = "skip",
+        column: str = "video",
+    ) -> None:
+        for name, value, choices in (("layout", layout, get_args(Layout)), ("on_error", on_error, get_args(OnError))):
+            if value not in choices:
+                raise ValueError(f"{name}={value!r}: must be one of {', '.join(choices)}")
+        self.sampler = sampler
+        self.framing: Framing = CenterCrop(framing) if isinstance(framing, int) else framing
+        self.layout, self.seed, self.on_error, self.column = layout, seed, on_error, column
+        self._epoch = _shared_zero()
+        self._failures = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draws other frames from now on, where torch was imported before in workers that run already, too."""
+        self._epoch[...] = epoch
+
+    def decode(self, video: Any) -> npt.NDArray[np.uint8]:
+        """The frames of one clip."""
+        rng = np.random.default_rng([self.seed, int(self._epoch), _key(video)])
+        with VideoReader(video) as reader:
+            indices = self.sampler(reader.num_frames, reader.fps, rng)
+            if not indices.size:
+                raise ClipError(f"{reader.name}: its {reader.num_frames} frames are too few for {self.sampler}")
+            views = reader.decode_views(
+                indices, views=lambda height, width: self.framing(height, width, rng), layout=self.layout
+            )
+        return views[0] if len(views) == 1 else np.stack(views)
+
+    def __call__(self, examples: Mapping[str, Any]) -> dict[str, Any]:
+        """An example with its frames, or a batch: without the clips that failed. A failed example raises."""
+        videos = examples[self.column]
+        if not isinstance(videos, list):
+            others = {name: value for name, value in examples.items() if name != self.column}
+            return {**others, "frames": self.decode(videos)}
+        decoded = [self._tried(video) for video in videos]
+        kept = [row for row, frames in enumerate(decoded) if frames is not None]
+        batch = {name: [values[row] for row in kept] for name, values in examples.items() if name != self.column}
+        return {**batch, "frames": [decoded[row] for row in kept]}
+
+    def apply(self, dataset: Any) -> Any:
+        """The dataset with frames: a streaming one again, or for a map-style one a `FramesDataset`."""
+        from datasets import IterableDataset, Video
+
+        if dataset.features is None or isinstance(dataset.features.get(self.column), Video):
+            dataset = dataset.cast_column(self.column, Video(decode=False))
+        if isinstance(dataset, IterableDataset):
+            # Row by row, so that the state of a stream is that of the clips which were given out.
+            return dataset.map(self, batched=True, batch_size=1, remove_columns=[self.column])
+        return FramesDataset(dataset, self)
+
+    def _tried(self, video: Any) -> npt.NDArray[np.uint8] | None:
+        try:
+            frames = self.decode(video)
+        except (ClipError, OSError) as error:
+            self._failures += 1
+            if self.on_error == "raise" or self._failures >= _FAILURES_IN_A_ROW:
+                raise
+            warnings.warn(f"{error} (the next clip takes its place)", stacklevel=2)
+            return None
+        self._failures = 0
+        return frames
+
+
+class FramesDataset:
+    """A map-style dataset, as torch's `DataLoader` takes it, whose rows have `frames` in the place of a clip."""
+
+    def __init__(self, dataset: Any, frames: Frames) -> None:
+        self.dataset, self.frames = dataset, frames
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The row with this index; for a clip that failed, under on_error="skip", the first good row after it."""
+        length = len(self)
+        if not -length <= index < length:
+            raise IndexError(f"row {index} of {length}")
+        for row in range(index % length, index % length + length):
+            batch = self.frames(self.dataset[row % length : row % length + 1])
+            if batch["frames"]:
+                return {name: values[0] for name, values in batch.items()}
+        raise ClipError(f"none of the {length} clips can be read; see the warnings")
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self[index] for index in range(len(self)))
+
+
+def collate(examples: Sequence[Mapping[str, Any]], *, torch: bool | None = None) -> dict[str, Any]:
+    """A batch of examples, by column: arrays and numbers are stacked, all else becomes a list.
+
+    They are torch tensors where torch is installed, or as `torch` says: True without it raises ImportError.
+    """
+    as_tensors = has_torch() if torch is None else torch
+    batch: dict[str, Any] = {}
+    for name in examples[0]:
+        values = [example[name] for example in examples]
+        if all(isinstance(value, np.ndarray | np.generic | int | float) for value in values):
+            batch[name] = as_torch(np.stack(values)) if as_tensors else np.stack(values)
+        else:
+            batch[name] = values
+    return batch
+
+
+def has_torch() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec("torch") is not None
+
+
+def as_torch(array: npt.NDArray[Any]) -> Any:
+    """A tensor on the memory of an array."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError("torch is not installed: pip install 'kinetics-dataset[torch]'") from error
+    return torch.from_numpy(array)
+
+
+def _key(video: Any) -> int:
+    """A number that names a clip: of its path, or of the bytes at its end."""
+    video = getattr(video, "_hf_encoded", video)
+    if isinstance(video, Mapping):
+        video = video.get("path") or video.get("bytes") or b""
+    content = video[-_KEY_BYTES:] if isinstance(video, bytes) else str(video).encode()
+    return zlib.crc32(content)
+
+
+def _shared_zero() -> Any:
+    """A number that loader processes share with their parent, where torch can make one."""
+    if "torch" in sys.modules:
+        import torch
+
+        return torch.zeros((), dtype=torch.int64).share_memory_()
+    return np.zeros((), np.int64)
