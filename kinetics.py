@@ -157,13 +157,13 @@ _STORED_VERSION = datasets.Version("1.0.0")
 
 _HOMEPAGE = "https://deepmind.com/research/open-source/kinetics"
 _LICENSE = "Annotations: CC BY 4.0. The videos belong to those who uploaded them."
-_PAPERS = {
+PAPERS = {
     "400": "https://arxiv.org/abs/1705.06950",
     "600": "https://arxiv.org/abs/1808.01340",
     "700": "https://arxiv.org/abs/1907.06987",
     "700-2020": "https://arxiv.org/abs/2010.10864",
 }
-_CITATIONS = {
+CITATIONS = {
     "400": """@article{kay2017kinetics,
   title={The Kinetics Human Action Video Dataset},
   author={Kay, Will and Carreira, Jo{\\~a}o and Simonyan, Karen and Zhang, Brian and Hillier, Chloe and
@@ -1430,7 +1430,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
             features=features_of(release),
             homepage=_HOMEPAGE,
             license=_LICENSE,
-            citation=_CITATIONS[release],
+            citation=CITATIONS[release],
             splits=splits,
         )
 

@@ -1,15 +1,20 @@
-"""dataset_infos.json against kinetics.py, and what `datasets` makes of it."""
+"""dataset_infos.json and the card of prepared clips, and what `datasets` and the Hub make of them."""
 
+import inspect
 import json
 from pathlib import Path
 
 import datasets
 import pytest
+from datasets.info import DatasetInfosDict
+from datasets.utils.metadata import MetadataConfigs
+from huggingface_hub import DatasetCard, DatasetCardData
 from typer.testing import CliRunner
 
 import kinetics
-from kinetics_tools.card import write_infos
+from kinetics_tools.card import card_patterns, is_ours, make_card, make_placeholder, write_infos
 from kinetics_tools.cli import app
+from kinetics_tools.shard_file import prepared_features
 
 COMMITTED = Path(kinetics.__file__).parent / "dataset_infos.json"
 
@@ -52,3 +57,161 @@ def test_counts_are_those_of_the_published_annotations(shared, tmp_path):
         assert infos[release]["splits"][split]["num_examples"] == rows
     # What nobody confirms is left out, not guessed.
     assert "num_examples" not in infos["700"]["splits"]["train"]
+
+
+# ---- The card of prepared clips
+
+
+def entry(release: str, split: str, *, shards: int = 8, done: int | None = None, **values: object) -> dict[str, object]:
+    """What prepare.json says of a split."""
+    options = {"profile": "train", "short_side": 256, "max_fps": 30, "crf": 23, "preset": "veryfast", "audio": "copy"}
+    found = {
+        "fingerprint": "1f3a9c02",
+        "files": f"{release}/{split}-*-of-{shards:05d}-1f3a9c02.parquet",
+        "shards": shards,
+        "shards_done": shards if done is None else done,
+        "clips": 1200,
+        "rows": 1000,
+        "dropped": {"absent": 193, "unreadable": 7},
+        "unusable": [],
+        "bytes_in": 10**9,
+        "bytes_out": 7 * 10**8,
+        "seconds": 9_900.0,
+        "options": options,
+        "made_with": {"kinetics-dataset": "0.1.0", "av": "14.0.0"},
+    }
+    return {**found, **values}
+
+
+def sizes_of(*entries: dict[str, object]) -> dict[str, int]:
+    return {
+        str(one["files"]).replace("*", f"{shard:05d}"): 1000
+        for one in entries
+        for shard in range(int(str(one["shards_done"])))
+    }
+
+
+@pytest.fixture
+def summaries() -> dict[str, dict[str, dict[str, dict[str, object]]]]:
+    of_700 = {"train": entry("700", "train", shards=64), "validation": entry("700", "validation")}
+    return {"700": {"splits": of_700}, "400": {"splits": {"validation": entry("400", "validation", dropped={})}}}
+
+
+def card_of(summaries: dict[str, dict[str, dict[str, dict[str, object]]]], **options: str) -> str:
+    entries = [one for summary in summaries.values() for one in summary["splits"].values()]
+    return make_card(summaries, sizes_of(*entries), **{"repo_id": "ann/kinetics", **options})
+
+
+def test_the_header_is_what_the_hub_and_datasets_read(summaries) -> None:
+    card = DatasetCard(card_of(summaries))
+    data = card.data.to_dict()
+    assert (data["license"], data["task_categories"]) == ("cc-by-4.0", ["video-classification"])
+    assert data["size_categories"] == ["1K<n<10K"]
+    assert {"video", "kinetics-400", "kinetics-700"} <= set(data["tags"])
+    configs = MetadataConfigs.from_dataset_card_data(card.data)
+    assert list(configs) == ["400", "700"]
+    assert configs.get_default_config_name() == "700"
+    assert configs["700"]["data_files"][1] == {
+        "split": "validation",
+        "path": "700/validation-*-of-00008-1f3a9c02.parquet",
+    }
+    infos = DatasetInfosDict.from_dataset_card_data(card.data)
+    assert infos["700"].features == prepared_features("700")
+    assert infos["700"].splits["train"].num_examples == 1000
+    assert infos["700"].download_size == 72 * 1000
+    # The Hub knows these names, and no others, in a header.
+    known = set(inspect.signature(DatasetCardData.__init__).parameters) | {"configs", "dataset_info", "tags"}
+    assert data.keys() <= known
+
+
+@pytest.mark.parametrize(("rows", "category"), [(1, "n<1K"), (1_000, "1K<n<10K"), (99_999, "10K<n<100K"),
+                                                (650_000, "100K<n<1M"), (2_000_000, "1M<n<10M")])  # fmt: skip
+def test_the_size_category(rows: int, category: str) -> None:
+    card = make_card({"400": {"splits": {"train": entry("400", "train", rows=rows)}}}, {})
+    assert DatasetCard(card).data.size_categories == [category]
+
+
+def test_the_text_says_what_a_researcher_asks(summaries) -> None:
+    summaries["700"]["splits"]["train"]["options"] = {"profile": "source"}
+    text = DatasetCard(card_of(summaries)).text
+    for expected in (
+        'load_dataset("ann/kinetics", "700", split="train", streaming=True)',
+        "get_frames_at(",
+        "| 700 | train | 1,000 | 1,200 | 193 | 7 | 2.8 | 700 MB | 64 |",
+        "*absent*: not at hand",
+        "Releases share videos.",
+        "400 validation, 700 validation:",
+        "700 train:",
+        "| `crf` | 23 |",
+        "With kinetics-dataset 0.1.0, av 14.0.0.",
+        "<details><summary>The 400 labels of Kinetics-400</summary>",
+        "699. zumba",
+        "belong to those who uploaded them",
+        "Ask for its removal in a discussion of this repository",
+        "recognise\nor track persons",
+        "@article{kay2017kinetics",
+        "@article{carreira2019kinetics700",
+    ):
+        assert expected in text, expected
+    assert "carreira2018kinetics600" not in text
+    assert "Incomplete" not in text
+
+
+def test_a_split_that_is_incomplete_is_named_file_by_file(summaries) -> None:
+    summaries["400"]["splits"]["validation"] = entry("400", "validation", done=2)
+    card = card_of(summaries)
+    assert "**Incomplete:** 400 validation has 2 of its 8 files so far." in card
+    assert card_patterns(card)[:2] == [f"400/validation-{shard:05d}-of-00008-1f3a9c02.parquet" for shard in (0, 1)]
+
+
+def test_what_a_user_wrote_stays(summaries) -> None:
+    card = card_of(summaries)
+    assert card_of(summaries, previous=card) == card
+    mine = "<!-- begin: yours -->\n## Mine\n\nNot `---`.\n<!-- end: yours -->\n\n"
+    changed = card.replace("## Releases", f"{mine}## Releases").replace("lines stays", "lines has stayed", 1)
+    changed = changed.replace("license: cc-by-4.0", "extra_gated_prompt: 'Why? é'\nlicense: mit").replace(
+        "- video\n", "- video\n- sports\n", 1
+    )
+    changed = changed.replace("configs:\n", "configs:\n- config_name: mine\n  data_files: mine/*.csv\n")
+    del summaries["400"]
+    again = card_of(summaries, previous=changed)
+    data = DatasetCard(again).data.to_dict()
+    assert (data["extra_gated_prompt"], data["license"]) == ("Why? é", "cc-by-4.0")
+    assert {"sports", "kinetics-700"} <= set(data["tags"])
+    assert [one["config_name"] for one in data["configs"]] == ["700", "mine"]
+    assert again.index("## Clips") < again.index(mine.strip()) < again.index("## Releases")
+    assert "lines has stayed" in again
+    assert again.count("begin: yours") == 2
+    assert card_of(summaries, previous=again) == again
+
+
+def test_own_sections_whose_place_is_gone_come_last(summaries) -> None:
+    previous = "# Old\n\n## Gone\n\n<!-- begin: yours -->\nkept\n<!-- end: yours -->\n"
+    assert card_of(summaries, previous=previous).endswith("<!-- begin: yours -->\nkept\n<!-- end: yours -->\n")
+
+
+@pytest.mark.parametrize("previous", ["", "# No header", "---\nbroken: [\n---\n", "---\n- a list\n---\n", "---\n"])
+def test_any_previous_card_is_taken(summaries, previous: str) -> None:
+    assert DatasetCard(card_of(summaries, previous=previous)).data.pretty_name == "Kinetics"
+    assert not is_ours(previous)
+
+
+def test_the_header_is_written_as_the_hub_writes_it(summaries) -> None:
+    card = card_of(summaries)
+    assert f"---\n{DatasetCard(card).data.to_yaml()}\n---\n" == card[: card.index("\n---\n") + 5]
+
+
+def test_the_placeholder_names_nothing_that_is_there() -> None:
+    card = make_placeholder("---\nlicense: mit\n---\n")
+    assert card_patterns(card) == ["being-uploaded/*.parquet"]
+    assert is_ours(card)
+    assert DatasetCard(card).data.license == "mit"
+
+
+def test_without_video_it_says_so() -> None:
+    one = entry("700", "validation", content="annotations", files="700/annotations/validation-1f3a9c02.parquet")
+    card = DatasetCard(make_card({"700": {"splits": {"validation": one}}}, {}, repo_id="ann/kinetics"))
+    assert "**it holds no video.**" in card.text
+    assert "get_frames_at" not in card.text
+    features = DatasetInfosDict.from_dataset_card_data(card.data)["700"].features
+    assert list(features) == ["label", "youtube_id", "time_start", "time_end", "available", "reason"]

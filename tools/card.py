@@ -1,24 +1,42 @@
 """The facts about the dataset that the Hub and `datasets` read: dataset_infos.json, and the card of prepared shards."""
 
+import functools
 import json
 import os
+import re
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import datasets
+import yaml  # type: ignore[import-untyped]
 from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
 import kinetics
+from kinetics_tools.card_text import OWN_BEGIN, OWN_END, card_text, is_partial
 from kinetics_tools.shard_file import prepared_features
 from kinetics_tools.store import Store
 from kinetics_tools.summary import read_summary
 
-__all__ = ["CARD_NAME", "dataset_infos", "write_card", "write_infos"]
+__all__ = [
+    "CARD_NAME",
+    "annotation_features",
+    "card_patterns",
+    "dataset_infos",
+    "has_text",
+    "is_ours",
+    "make_card",
+    "make_placeholder",
+    "write_card",
+    "write_infos",
+]
 
 CARD_NAME = "README.md"
+_PLACEHOLDER = "being-uploaded"
+_EMPTY_SECTION = "<!-- What you write between these lines stays when the card is made again. -->\n"
 
 
 def dataset_infos() -> dict[str, dict[str, Any]]:
@@ -66,46 +84,200 @@ def write_infos(path: str | os.PathLike[str] = "dataset_infos.json") -> Path:
 
 def write_card(store: Store) -> None:
     """Writes README.md for the prepared splits in `store` that are complete; none where no split is."""
-    releases = {release: splits for release in kinetics.RELEASES if (splits := _complete_splits(store, release))}
-    if not releases:
+    summaries = {}
+    for release in kinetics.RELEASES:
+        splits = read_summary(store, release)["splits"]
+        if complete := {name: split for name, split in splits.items() if not is_partial(split)}:
+            summaries[release] = {"splits": complete}
+    if not summaries:
         return
-    data = DatasetCardData(license="cc-by-4.0", task_categories=["video-classification"], pretty_name="Kinetics")
-    infos = {release: _info(store, release, splits) for release, splits in releases.items()}
-    DatasetInfosDict(infos).to_dataset_card_data(data)
+    sizes = {f"{release}/{name}": size for release in summaries for name, size in store.sizes(release).items()}
+    try:
+        previous = store.read(CARD_NAME).decode()
+    except FileNotFoundError:
+        previous = ""
+    store.write(CARD_NAME, make_card(summaries, sizes, previous=previous).encode())
+
+
+def make_card(
+    summaries: Mapping[str, Mapping[str, Any]],
+    sizes: Mapping[str, int],
+    *,
+    repo_id: str | None = None,
+    previous: str = "",
+) -> str:
+    """The card that names the splits in `summaries`, all of it.
+
+    `summaries` has of each release what its prepare.json says; `sizes` is file -> bytes. `repo_id` is that of the
+    repository, None for a folder. Of the `previous` card stay a user's own sections, which stand between
+    `<!-- begin: yours -->` and `<!-- end: yours -->`, what its header has beside ours, and configs that are no release.
+    """
+    releases = {name: summaries[name]["splits"] for name in kinetics.RELEASES if summaries.get(name, {}).get("splits")}
+    rows = [split["rows"] for splits in releases.values() for split in splits.values()]
+    data = DatasetCardData(
+        license="cc-by-4.0",
+        task_categories=["video-classification"],
+        pretty_name="Kinetics",
+        size_categories=[_size_category(sum(rows))],
+        source_datasets=["original"],
+        tags=["video", "action-recognition", "kinetics", *(f"kinetics-{name}" for name in releases)],
+    )
+    DatasetInfosDict({name: _info(name, splits, sizes) for name, splits in releases.items()}).to_dataset_card_data(data)
     configs: dict[str, Any] = {
-        release: {"data_files": [{"split": name, "path": split["files"]} for name, split in splits.items()]}
-        for release, splits in releases.items()
+        name: {"data_files": [{"split": split, "path": _files(entry, sizes)} for split, entry in splits.items()]}
+        for name, splits in releases.items()
     }
-    if len(releases) > 1:
-        configs[max(releases, key=kinetics.RELEASES.index)]["default"] = True
+    configs[max(releases, key=kinetics.RELEASES.index)]["default"] = True
     MetadataConfigs(configs).to_dataset_card_data(data)
-    store.write(CARD_NAME, f"---\n{data.to_yaml()}\n---\n\n{_text(releases)}".encode())
+    _keep_header(data, _header(previous))
+    return f"---\n{_yaml(data)}\n---\n\n{_with_own_sections(card_text(releases, repo_id=repo_id), previous)}"
 
 
-def _complete_splits(store: Store, release: str) -> dict[str, Any]:
-    splits = read_summary(store, release)["splits"]
-    return {name: split for name, split in splits.items() if split["shards_done"] == split["shards"]}
+def make_placeholder(previous: str = "") -> str:
+    """The card of a repository whose first files are on their way: it names a file that never comes.
+
+    Without one, `datasets` would go by the names of the files and load those that have arrived.
+    """
+    data = DatasetCardData(pretty_name="Kinetics")
+    MetadataConfigs({_PLACEHOLDER: {"data_files": f"{_PLACEHOLDER}/*.parquet"}}).to_dataset_card_data(data)
+    _keep_header(data, _header(previous))
+    text = "# Kinetics\n\nThis data set is being uploaded. Its description comes with the last file.\n"
+    return f"---\n{_yaml(data)}\n---\n\n{_with_own_sections(text, previous)}"
 
 
-def _info(store: Store, release: str, splits: dict[str, Any]) -> datasets.DatasetInfo:
-    sizes = store.sizes(release)
-    files = [split["files"].rpartition("/")[2] for split in splits.values()]
+def card_patterns(card: str) -> list[str] | None:
+    """The patterns of the data files that a card names; None where it leaves them to be found by `datasets`."""
+    configs = _header(card).get("configs")
+    if not configs:
+        return None
+    patterns: list[str] = []
+    for config in configs:
+        files = config.get("data_files", [])
+        entries = [files] if isinstance(files, str | dict) else files
+        for entry in entries:
+            path = entry.get("path", []) if isinstance(entry, dict) else entry
+            patterns += [path] if isinstance(path, str) else path
+    return patterns
+
+
+def is_ours(card: str) -> bool:
+    """Whether `make_card` or `make_placeholder` made it."""
+    return OWN_BEGIN in card
+
+
+def has_text(card: str) -> bool:
+    """Whether anything stands behind the header of a card."""
+    return bool(_split_header(card)[1].strip())
+
+
+def annotation_features(release: str) -> datasets.Features:
+    """The columns of what is published without video."""
+    keys = {name: feature for name, feature in kinetics.features_of(release).items() if name != "video"}
+    return datasets.Features({**keys, "available": datasets.Value("bool"), "reason": datasets.Value("string")})
+
+
+def _info(release: str, splits: Mapping[str, Any], sizes: Mapping[str, int]) -> datasets.DatasetInfo:
+    patterns = [split["files"] for split in splits.values()]
+    is_video = all(split.get("content") != "annotations" for split in splits.values())
     return datasets.DatasetInfo(
-        features=prepared_features(release),
+        features=prepared_features(release) if is_video else annotation_features(release),
         splits=datasets.SplitDict(
             {
                 name: datasets.SplitInfo(name, num_bytes=split["bytes_out"], num_examples=split["rows"])
                 for name, split in splits.items()
             }
         ),
-        download_size=sum(size for name, size in sizes.items() if any(fnmatchcase(name, file) for file in files)),
+        download_size=sum(size for path, size in sizes.items() if any(fnmatchcase(path, one) for one in patterns)),
         dataset_size=sum(split["bytes_out"] for split in splits.values()),
     )
 
 
-def _text(releases: dict[str, Any]) -> str:
-    lines = ["# Kinetics", "", "Clips of human actions, prepared for training.", ""]
-    lines += ["| release | split | clips | annotated |", "|---|---|---|---|"]
-    for release, splits in releases.items():
-        lines += [f"| {release} | {name} | {split['rows']:,} | {split['clips']:,} |" for name, split in splits.items()]
-    return "\n".join(lines) + "\n"
+def _files(split: Mapping[str, Any], sizes: Mapping[str, int]) -> str | list[str]:
+    """The pattern of a split that is whole; of any other its files one by one, so that what is to come is not seen."""
+    pattern: str = split["files"]
+    return sorted(name for name in sizes if fnmatchcase(name, pattern)) if is_partial(split) else pattern
+
+
+def _size_category(rows: int) -> str:
+    """Of the Hub's, such as "10K<n<100K"."""
+    edges = ("1K", "10K", "100K", "1M", "10M")
+    for edge, (low, high) in zip((10**3, 10**4, 10**5, 10**6), zip(("", *edges), edges, strict=False), strict=False):
+        if rows < edge:
+            return f"{low}<n<{high}" if low else f"n<{high}"
+    return "1M<n<10M"
+
+
+def _split_header(card: str) -> tuple[str, str]:
+    """The YAML between the two first lines of dashes, and what follows them."""
+    lines = card.split("\n")
+    dashes = [number for number, line in enumerate(lines) if line.rstrip() == "---"][:2]
+    if len(dashes) < 2 or dashes[0] != 0:
+        return "", card
+    return "\n".join(lines[1 : dashes[1]]), "\n".join(lines[dashes[1] + 1 :])
+
+
+@functools.lru_cache(4)
+def _header(card: str) -> dict[str, Any]:
+    """What the header of a card says; nothing where it is no YAML."""
+    try:
+        values = yaml.load(_split_header(card)[0], getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.YAMLError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def _values(data: Any) -> dict[str, Any]:
+    values: dict[str, Any] = data.to_dict()
+    return values
+
+
+def _yaml(data: DatasetCardData) -> str:
+    """As `to_yaml` gives it, ten times faster: the names of the labels make a thousand lines and more."""
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text: str = yaml.dump(_values(data), Dumper=dumper, sort_keys=False, allow_unicode=True, line_break="\n")
+    return text.strip()
+
+
+def _keep_header(data: DatasetCardData, previous: Mapping[str, Any]) -> None:
+    """Takes into `data` what the header of the previous card has beside it."""
+    known = {name for name, value in _values(data).items() if value is not None}
+    for name, value in previous.items():
+        if name == "tags":
+            data["tags"] = list(dict.fromkeys([*data.get("tags", []), *value]))
+        elif name in ("configs", "dataset_info"):
+            others = [one for one in (value if isinstance(value, list) else [value]) if _is_foreign(one)]
+            mine = data.get(name) or []
+            if others:
+                data[name] = [*(mine if isinstance(mine, list) else [mine]), *others]
+        elif name not in known:
+            data[name] = value
+
+
+def _is_foreign(config: Mapping[str, Any]) -> bool:
+    return config.get("config_name") not in (*kinetics.RELEASES, _PLACEHOLDER, None)
+
+
+def _last_heading(text: str) -> str:
+    return next((line for line in reversed(text.split("\n")) if line.startswith("## ")), "")
+
+
+def _with_own_sections(text: str, previous: str) -> str:
+    """`text` with a user's own sections of the previous card, each behind the section that it stood behind there."""
+    blocks: dict[str, list[str]] = {}
+    heading, (first, *rest) = "", _split_header(previous)[1].split(f"{OWN_BEGIN}\n")
+    for part in rest:
+        heading = _last_heading(first) or heading
+        own, _, first = part.partition(OWN_END)
+        blocks.setdefault(heading, []).append(own)
+    blocks.setdefault("", [_EMPTY_SECTION])
+    parts = []
+    sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    headings = [section.partition("\n")[0] if section.startswith("## ") else "" for section in sections]
+    blocks[headings[-1]] = [
+        *blocks.get(headings[-1], []),
+        *(own for heading, owns in blocks.items() if heading not in headings for own in owns),
+    ]
+    for heading, section in zip(headings, sections, strict=True):
+        parts.append(section.rstrip("\n"))
+        parts += [f"{OWN_BEGIN}\n{own}{OWN_END}" for own in blocks.get(heading, [])]
+    return "\n\n".join(parts) + "\n"

@@ -27,7 +27,13 @@ class _Group(TyperGroup):
             raise typer.Exit(130) from None
 
 
-app = typer.Typer(cls=_Group, no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_show_locals=False,  # one may be a token
+)
 
 
 def _print_version(wanted: bool) -> None:
@@ -250,6 +256,87 @@ def prepare(
 
 
 @app.command(
+    epilog="Examples: [bold]kinetics push kinetics user/kinetics --private --dry-run[/bold]; "
+    "to a folder: [bold]kinetics push kinetics s3://bucket/kinetics[/bold]",
+)
+def push(
+    out: Annotated[Path, typer.Argument(help="Folder that `kinetics prepare` wrote.")],
+    target: Annotated[str, typer.Argument(help="Repository, USER/NAME, or the URL of a folder.", metavar="REPO_ID")],
+    split: _Splits = None,
+    release: Annotated[
+        list[str] | None, typer.Option(help="Of 400, 600, 700, 700-2020; separated by commas (default: all).")
+    ] = None,
+    private: Annotated[
+        bool | None, typer.Option("--private/--public", help="Who sees the repository (default: as it is).")
+    ] = None,
+    gated: Annotated[str | None, typer.Option(help="auto, manual or no: whether readers must ask first.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch to push to (default: main).")] = None,
+    create_pr: Annotated[bool, typer.Option("--create-pr", help="Open a pull request instead.")] = False,
+    commit_message: Annotated[str | None, typer.Option(help="Of the commit that readers see.")] = None,
+    token: Annotated[str | None, typer.Option(help="That may write there (default: HF_TOKEN or `hf auth login`).")] = (
+        None
+    ),
+    workers: Annotated[int, typer.Option(help="How many files at once.")] = 5,
+    delete_local: Annotated[bool, typer.Option("--delete-local", help="Remove the files here when all is there.")] = (
+        False
+    ),
+    verify: Annotated[bool, typer.Option("--verify", help="Read samples back and compare.")] = False,
+    allow_partial: Annotated[bool, typer.Option("--allow-partial", help="Also splits that lack files.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Also into a repository that holds something else.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+    annotations_only: Annotated[
+        bool, typer.Option("--annotations-only", help="Keys, labels, segments and availability, without any video.")
+    ] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Prepare on the way: make files in OUT, send and remove them. One release.")
+    ] = False,
+    data_dir: Annotated[str | None, typer.Option(help="stream: folder of the clips, or a URL of one.")] = None,
+    max_disk: Annotated[str, typer.Option(help="stream: how much of OUT may be taken.")] = "20GB",
+    classes: Annotated[list[str] | None, typer.Option(help="stream: as for prepare.")] = None,
+    annotations: Annotated[
+        str | None, typer.Option(help="stream, annotations-only: folder, file or URL of the annotations.")
+    ] = None,
+    profile: Annotated[str, typer.Option(help="stream: as for prepare.")] = "train",
+    short_side: Annotated[int | None, typer.Option(help="stream: as for prepare.")] = None,
+    max_fps: Annotated[float | None, typer.Option(help="stream: as for prepare.")] = None,
+    crf: Annotated[float | None, typer.Option(help="stream: as for prepare.")] = None,
+    preset: Annotated[str | None, typer.Option(help="stream: as for prepare.")] = None,
+    audio: Annotated[str | None, typer.Option(help="stream: as for prepare.")] = None,
+    clips_per_shard: Annotated[int, typer.Option(help="stream: as for prepare.")] = 512,
+    seed: Annotated[int, typer.Option(help="stream: as for prepare.")] = 0,
+) -> None:
+    """Publish prepared clips, all of them or nothing for whoever reads. The same command goes on where it stopped."""
+    from kinetics_tools.push import push
+    from kinetics_tools.stream import stream_of
+
+    encoding = {"short_side": short_side, "max_fps": max_fps, "crf": crf, "preset": preset, "audio": audio}
+    asked: dict[str, Any] = {"data_dir": data_dir, "classes": _items(classes), "annotations": annotations}
+    asked |= {"profile": profile, "encoding": encoding, "clips_per_shard": clips_per_shard, "seed": seed}
+    report = push(
+        out,
+        target,
+        releases=None if stream else _items(release),
+        splits=None if stream else _items(split),
+        private=private,
+        gated=gated,
+        revision=revision,
+        create_pr=create_pr,
+        commit_message=commit_message,
+        token=token,
+        workers=workers,
+        delete_local=delete_local,
+        verify=verify,
+        allow_partial=allow_partial,
+        force=force,
+        dry_run=dry_run,
+        annotations_only=annotations_only,
+        annotations=annotations,
+        stream=stream_of(_items(release), _items(split), max_disk=max_disk, **asked) if stream else None,
+    )
+    typer.echo("\n".join(report.lines()))
+
+
+@app.command(
     epilog="Example: [bold]kinetics evaluate submission.json 700 --annotations k700/annotations --report r.json[/bold]"
 )
 def evaluate(
@@ -272,14 +359,22 @@ def evaluate(
     raise typer.Exit(0 if found.is_complete else 1)
 
 
-@app.command(epilog="Example: [bold]kinetics infos[/bold]")
+@app.command(
+    epilog="Examples: [bold]kinetics infos[/bold]; [bold]kinetics infos infos.json --repo user/kinetics[/bold]"
+)
 def infos(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("dataset_infos.json"),
+    repo: Annotated[str | None, typer.Option(help="Of what a repository holds, USER/NAME, with its counts.")] = None,
+    token: Annotated[str | None, typer.Option(help="repo: where it is private.")] = None,
 ) -> None:
-    """Export what kinetics.py declares: features, classes and splits of every release."""
+    """Export what kinetics.py declares: features, classes and splits of every release; or what a repository holds."""
     from kinetics_tools.card import write_infos
+    from kinetics_tools.published import write_published_infos
 
-    write_infos(path)
+    if repo is None:
+        write_infos(path)
+    else:
+        write_published_infos(repo, path, token=token)
     typer.echo(f"Wrote {path}")
 
 

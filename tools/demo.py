@@ -162,7 +162,7 @@ def make_sample(
     # Empty, the marker says that what is here is ours and not complete.
     out.mkdir(parents=True, exist_ok=True)
     marker.write_text("")
-    for name in (_POOL, *kinetics.RELEASES, "prepared", "elsewhere"):
+    for name in (_POOL, *kinetics.RELEASES, "prepared", "published"):
         if (out / name).exists():
             shutil.rmtree(out / name)
     pool = out / _POOL
@@ -397,9 +397,13 @@ from kinetics_tools.prepare import prepare
 report = prepare("700", f"{out}/700", f"{out}/prepared", splits=["validation"])
 print(*report.lines(), sep="\\n")""",
     """\
-# Copied anywhere, they load with plain datasets: here in a fresh Python that knows nothing of us.
-import shutil, subprocess, sys
-copy = shutil.copytree(f"{out}/prepared", f"{out}/elsewhere/kinetics", dirs_exist_ok=True)
+# Published: as a rule to the Hub, "user/kinetics", here into a folder, which gets the same files.
+from kinetics_tools.push import push
+sent = push(f"{out}/prepared", f"file://{Path(out).resolve()}/published/kinetics")
+print(*sent.lines(), sep="\\n")""",
+    """\
+# There they load with plain datasets: here in a fresh Python that knows nothing of us.
+import subprocess, sys
 code = """
     + """'''
 import sys
@@ -409,7 +413,7 @@ for clip in clips.cast_column("video", Video(decode=False)).take(3):
     print(clip["youtube_id"], clip["label"], f"{clip['duration']:g} s", len(clip["video"]["bytes"]), "bytes")
 print("kinetics" in sys.modules)
 '''
-done = subprocess.run([sys.executable, "-c", code], cwd=f"{out}/elsewhere", stdout=subprocess.PIPE, text=True)
+done = subprocess.run([sys.executable, "-c", code], cwd=f"{out}/published", stdout=subprocess.PIPE, text=True)
 print(done.stdout)""",
 )
 

@@ -35,7 +35,7 @@ from kinetics_tools.shards import CLIPS_PER_SHARD, ShardPlan, parse_name
 from kinetics_tools.store import Store
 from kinetics_tools.summary import SUMMARY_NAME, Estimate, Report, SplitReport, write_summary
 
-__all__ = ["PROFILES", "Job", "parse_shards", "prepare", "prepare_shard"]
+__all__ = ["PROFILES", "Job", "parse_shards", "plan_shards", "prepare", "prepare_shard"]
 
 PROFILES = ("train", "source")
 _LIMIT_SECONDS = 300.0  # for one clip, which takes about two
@@ -80,14 +80,18 @@ def prepare(
     Raises ValueError for arguments that make no sense, or where `out` holds shards made with other options;
     FileNotFoundError where `data_dir` has no clips.
     """
-    if profile not in PROFILES:
-        raise ValueError(f"unknown profile {profile!r} (valid: {', '.join(PROFILES)})")
-    if profile == "source" and encoding is not None:
-        raise ValueError("an encoding with profile='source', which keeps the clips' bytes; leave one of them out")
-    chosen = None if profile == "source" else encoding or Encoding()
-    options = {"profile": profile, **(asdict(chosen) if chosen else {}), **FORMAT}
     store = Store(out)
-    plans = _plans(release, data_dir, splits, classes, annotations, clips_per_shard, seed, options)
+    plans, chosen, options = plan_shards(
+        release,
+        data_dir,
+        splits=splits,
+        classes=classes,
+        annotations=annotations,
+        profile=profile,
+        encoding=encoding,
+        clips_per_shard=clips_per_shard,
+        seed=seed,
+    )
     if shards is not None and len(plans) != 1:
         raise ValueError(f"shards of which split? This is {', '.join(plan.split for plan in plans)}; choose one")
     begin, end = shards or (0, None)
@@ -146,19 +150,31 @@ def parse_shards(text: str) -> tuple[int, int]:
     return int(begin), int(end)
 
 
-def _plans(
+def plan_shards(
     release: str,
     data_dir: str | os.PathLike[str],
-    splits: Sequence[str] | None,
-    classes: Sequence[str] | None,
-    annotations: str | None,
-    clips_per_shard: int,
-    seed: int,
-    options: dict[str, Any],
-) -> list[ShardPlan]:
+    *,
+    splits: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    annotations: str | None = None,
+    profile: str = "train",
+    encoding: Encoding | None = None,
+    clips_per_shard: int = CLIPS_PER_SHARD,
+    seed: int = 0,
+) -> tuple[list[ShardPlan], Encoding | None, dict[str, Any]]:
+    """The plan of each split, the encoding for `Job.of`, and the options that decide the bytes, for prepare.json.
+
+    The arguments are those of `prepare`, which raises the same.
+    """
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r} (valid: {', '.join(PROFILES)})")
+    if profile == "source" and encoding is not None:
+        raise ValueError("an encoding with profile='source', which keeps the clips' bytes; leave one of them out")
+    chosen = None if profile == "source" else encoding or Encoding()
+    options = {"profile": profile, **(asdict(chosen) if chosen else {}), **FORMAT}
     tables = clip_tables(release, data_dir, splits=splits, classes=classes, annotations=annotations)
     fixed: dict[str, Any] = {"release": release, "seed": seed, "clips_per_shard": clips_per_shard, "options": options}
-    return [ShardPlan.of(clips, split=split, **fixed) for split, clips in tables]
+    return [ShardPlan.of(clips, split=split, **fixed) for split, clips in tables], chosen, options
 
 
 def _finished(store: Store, plan: ShardPlan) -> dict[int, ShardReport]:

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 import kinetics
 from kinetics_tools.intake import Dropped
 
-__all__ = ["FORMAT", "ShardReport", "ShardWriter", "prepared_features", "read_report"]
+__all__ = ["FOOTER_KEY", "FORMAT", "ShardReport", "ShardWriter", "prepared_features", "read_report"]
 
 # A reader of streams holds a row group of them for each worker, so they are smaller than the 100 MB of `datasets`.
 _ROW_GROUP_BYTES = 32 << 20
 _CHUNKS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
-_KEY = "kinetics"
+FOOTER_KEY = "kinetics"
 
 # What decides the bytes of a file but for its clips and options; old pyarrow knows no chunks by content.
 _CAN_CHUNK = int(pa.__version__.split(".")[0]) >= 21
@@ -102,7 +102,7 @@ class ShardWriter:
 
     def report(self, report: ShardReport) -> None:
         """Puts the report into the footer; call it last."""
-        metadata = {_KEY: json.dumps(asdict(report))}
+        metadata = {FOOTER_KEY: json.dumps(asdict(report))}
         if _CAN_CHUNK:
             metadata["content_defined_chunking"] = json.dumps(_CHUNKS)  # where `datasets` looks for it
         self._writer.add_key_value_metadata(metadata)
@@ -133,7 +133,7 @@ def read_report(file: BinaryIO) -> ShardReport | None:
     """The report of a finished file; None of one that is cut off, or that we did not write."""
     try:
         metadata = pq.read_metadata(file).metadata or {}
-        values = json.loads(metadata[_KEY.encode()])
+        values = json.loads(metadata[FOOTER_KEY.encode()])
         return ShardReport(**{**values, "dropped": tuple(Dropped(**one) for one in values["dropped"])})
     except (pa.ArrowInvalid, KeyError, ValueError, TypeError):
         return None

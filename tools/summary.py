@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Protocol
 
 from rich.box import SIMPLE
 from rich.table import Table
@@ -14,14 +14,26 @@ from rich.table import Table
 from kinetics_tools.intake import Dropped
 from kinetics_tools.progress import size_text
 from kinetics_tools.shard_file import ShardReport
-from kinetics_tools.shards import ShardPlan
 from kinetics_tools.store import Store
 
-__all__ = ["SUMMARY_NAME", "Estimate", "Report", "SplitReport", "read_summary", "write_summary"]
+__all__ = ["SUMMARY_NAME", "Estimate", "Report", "SplitReport", "made_with", "read_summary", "write_summary"]
 
 SUMMARY_NAME = "prepare.json"
 _SHOWN = 10  # clips that are named on the screen
 _MADE_WITH = ("kinetics-dataset", "av", "pyarrow", "datasets")
+
+
+class _Shards(Protocol):
+    """What is to be known of a split's shards: a `ShardPlan`, or the part of one that is published."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def pattern(self) -> str: ...
+
+    @property
+    def count(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class SplitReport:
     seconds: float
 
     @classmethod
-    def of(cls, plan: ShardPlan, finished: Mapping[int, ShardReport]) -> "SplitReport":
+    def of(cls, plan: _Shards, finished: Mapping[int, ShardReport]) -> "SplitReport":
         reports = [finished[shard] for shard in sorted(finished)]
         dropped = Counter(one.reason for report in reports for one in report.dropped)
         return cls(
@@ -166,12 +178,16 @@ def read_summary(store: Store, release: str) -> dict[str, Any]:
     return found
 
 
+def made_with() -> dict[str, str]:
+    """The versions of what decides the bytes of shards."""
+    return {name: version(name) for name in _MADE_WITH}
+
+
 def write_summary(store: Store, report: Report) -> None:
     """Writes what `report` says of its splits into prepare.json, and leaves the others' as they are."""
     summary = read_summary(store, report.release)
-    made_with = {name: version(name) for name in _MADE_WITH}
     for name, split in report.splits.items():
-        summary["splits"][name] = {**asdict(split), "options": report.options, "made_with": made_with}
+        summary["splits"][name] = {**asdict(split), "options": report.options, "made_with": made_with()}
     summary["splits"] = {
         name: summary["splits"][name] for name in ("train", "validation", "test") if name in summary["splits"]
     }

@@ -1,0 +1,172 @@
+"""Batches of frames for training, out of prepared shards that are streamed, by torch's DataLoader.
+
+Two workers on two cores against one loop in this process on one core: batches of 8 clips, random 16 frames 4 apart on
+the grid, a random crop of 224x224. Then how long the first batch takes from `load_dataset` on, and how much memory the
+whole family of processes has after 5,000 clips, against after 1,000.
+
+The clips are real ones, prepared, or made where there are none; 640 rows of them in 16 files, again and again. It
+needs torch.
+
+    python benchmarks/loader.py
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from itertools import cycle, islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from prepare import contents
+
+from _common import CORES, Result, alternate, annotation_rows, clip_file, fresh, ratio, report, workspace
+
+RELEASE = "700-2020"
+FILES, ROWS = 16, 40  # rows of a file
+BATCH = 8
+ROUNDS = 3
+CLIPS = 5_000
+
+
+def write_shards(folder: Path, clips: list[bytes]) -> list[str]:
+    """Files as `kinetics prepare` writes them, of these clips in turn."""
+    import datasets
+
+    from kinetics_tools.media import encode, probe
+    from kinetics_tools.shard_file import ShardWriter, prepared_features
+
+    names = prepared_features(RELEASE)["label"].names
+    encoded = [encode(clip) for clip in clips]
+    infos = [probe(clip) for clip in encoded]
+    rows = zip(annotation_rows(FILES * ROWS), cycle(zip(encoded, infos, strict=True)), strict=False)
+    paths = []
+    datasets.disable_progress_bars()
+    for number in range(FILES):
+        paths.append(str(folder / f"{number:02d}.parquet"))
+        with open(paths[-1], "wb") as file, ShardWriter(file, prepared_features(RELEASE)) as writer:
+            for row, (content, info) in islice(rows, ROWS):
+                writer.add(
+                    {
+                        "video": {"bytes": content, "path": clip_file(row)},
+                        "label": names.index(row[0]),
+                        "youtube_id": row[1],
+                        "time_start": row[2],
+                        "time_end": row[3],
+                        "duration": info.duration_seconds,
+                        "fps": info.fps,
+                        "num_frames": info.num_frames,
+                        "width": info.width,
+                        "height": info.height,
+                        "has_audio": info.has_audio,
+                    }
+                )
+    return paths
+
+
+def stream(paths: list[str]) -> Any:
+    """The clips with their frames, as a user's script has them."""
+    import datasets
+
+    from kinetics_tools.sampling import Frames, RandomClip, RandomResizedCrop
+
+    data = datasets.load_dataset("parquet", data_files=paths, split="train", streaming=True)
+    frames = Frames(RandomClip(16, 4, align="grid"), RandomResizedCrop(224, flip=0.5), layout="CTHW")
+    return frames.apply(data)
+
+
+def batches(paths: list[str], workers: int) -> Iterator[Any]:
+    import torch
+
+    from kinetics_tools.sampling import collate
+
+    torch.set_num_threads(1)
+    data = stream(paths)
+    if workers:
+        yield from torch.utils.data.DataLoader(data, batch_size=BATCH, num_workers=workers, collate_fn=collate)
+        return
+    rows = []
+    for row in data:
+        rows.append(row)
+        if len(rows) == BATCH:
+            yield collate(rows)
+            rows = []
+
+
+def clips_a_second(paths: list[str], workers: int, cores: list[int]) -> tuple[float, float]:
+    """From the first batch on, and the seconds to the first batch, after the imports."""
+    os.sched_setaffinity(0, cores)
+    import datasets  # noqa: F401
+    import torch  # noqa: F401
+
+    import kinetics_tools.sampling  # noqa: F401
+
+    start = time.perf_counter()
+    given = batches(paths, workers)
+    next(given)
+    first = time.perf_counter()
+    last, count = first, 0
+    for batch in given:
+        last, count = time.perf_counter(), count + len(batch["label"])
+    return count / (last - first), first - start
+
+
+def memory(paths: list[str], cores: list[int]) -> tuple[float, float]:
+    """MB of this process and its workers after 1,000 clips and at the end, in as many passes as it takes."""
+    os.sched_setaffinity(0, cores)
+    early, seen = 0.0, 0
+    while True:
+        for batch in batches(paths, 2):
+            seen += len(batch["label"])
+            if not early and seen >= 1_000:
+                early = resident()
+            if seen >= CLIPS:
+                return early, resident()
+
+
+def resident() -> float:
+    """MB that this process and its children have for themselves."""
+    pids = [str(os.getpid())]
+    for task in Path("/proc/self/task").glob("*/children"):
+        pids += task.read_text().split()
+    total = 0.0
+    for pid in pids:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(("Private_", "Pss_Shmem"))) / 1e3
+    return total
+
+
+def main() -> None:
+    with workspace() as directory:
+        paths = write_shards(directory, contents(directory))
+        rates = alternate(
+            {
+                "loop": lambda: fresh(clips_a_second, paths, 0, CORES[:1]),
+                "loader": lambda: fresh(clips_a_second, paths, 2, CORES[:2]),
+            },
+            rounds=ROUNDS,
+        )
+        early, late = fresh(memory, paths, CORES[:2])
+    loop, loader = ([rate for rate, _ in rates[side]] for side in ("loop", "loader"))
+    first = median([seconds for _, seconds in rates["loader"]])
+    report(
+        f"loader: {FILES * ROWS} prepared clips in {FILES} files, batches of {BATCH}",
+        [
+            Result(
+                "two workers",
+                f"{median(loader):,.0f} clips/s",
+                f"{median(loop):,.0f} clips/s one loop",
+                ratio(loader, loop),
+                "at least",
+                1.8,
+            ),
+            Result("first batch of two workers", f"{first:.2f} s", "3.00 s limit", first / 3, "at most", 1),
+            Result(
+                f"memory, {CLIPS:,} clips", f"{late:,.0f} MB", f"{early:,.0f} MB 1,000", late / early, "at most", 1.05
+            ),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

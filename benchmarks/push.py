@@ -1,0 +1,207 @@
+"""Publishing and reading what was published, with a local Hub on the other core.
+
+Push of 1 GB of shards against `HfApi.upload_folder` of the same files, each into a new repository; the same push once
+more; streaming the pushed split with plain `datasets` against pyarrow reading the same files from disk, both giving
+rows as Python values, and against webdataset reading the same clips from tar out of the same Hub.
+
+    python benchmarks/push.py
+"""
+
+import contextlib
+import importlib.util
+import io
+import os
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from _common import CORES, Result, alternate, fresh, ratio, report, workspace
+from hub import ANN, HubProcess, environment
+
+SHARDS, CLIPS, CLIP_BYTES = 16, 1_440, 700_000
+ROUNDS = 3
+REPO = "ann/kinetics"
+
+
+@contextlib.contextmanager
+def serving(root: Path) -> Iterator[HubProcess]:
+    """A Hub that runs on another core than the client, where there is one."""
+    root.mkdir()
+    os.sched_setaffinity(0, CORES[-1:])
+    try:
+        stack = contextlib.ExitStack()
+        hub = stack.enter_context(HubProcess(root))
+    finally:
+        os.sched_setaffinity(0, CORES[:1])
+    with stack:
+        yield hub
+
+
+def push_seconds(out: Path, repo_id: str, again: bool) -> float:
+    from rich.console import Console
+
+    from kinetics_tools.push import push
+
+    if not again:
+        (out / ".digests.json").unlink(missing_ok=True)
+    start = time.perf_counter()
+    done = push(out, repo_id, console=Console(quiet=True))
+    took = time.perf_counter() - start
+    assert done.files_sent == (0 if again else SHARDS), done
+    return took
+
+
+def upload_seconds(out: Path, repo_id: str) -> float:
+    from huggingface_hub import HfApi
+
+    api = HfApi()
+    start = time.perf_counter()
+    api.create_repo(repo_id, repo_type="dataset")
+    api.upload_folder(folder_path=out, repo_id=repo_id, repo_type="dataset", ignore_patterns=[".*"])
+    return time.perf_counter() - start
+
+
+def forget(repo_id: str) -> None:
+    from huggingface_hub import HfApi
+
+    HfApi().delete_repo(repo_id, repo_type="dataset")
+
+
+def stream(repo_id: str) -> tuple[float, float]:
+    """Seconds to the first example, and bytes of video a second over all."""
+    import datasets
+
+    start = time.perf_counter()
+    rows = datasets.load_dataset(repo_id, "700", split="train", streaming=True)
+    rows = iter(rows.cast_column("video", datasets.Video(decode=False)))
+    size = len(next(rows)["video"]["bytes"])
+    first = time.perf_counter() - start
+    size += sum(len(row["video"]["bytes"]) for row in rows)
+    assert size == CLIPS * CLIP_BYTES
+    return first, size / (time.perf_counter() - start)
+
+
+def read(out: Path) -> float:
+    """Bytes of video a second, by pyarrow."""
+    import pyarrow.parquet as pq
+
+    start, size = time.perf_counter(), 0
+    for path in sorted(out.rglob("*.parquet")):
+        for batch in pq.ParquetFile(path).iter_batches(batch_size=32):
+            size += sum(len(row["video"]["bytes"]) for row in batch.to_pylist())
+    assert size == CLIPS * CLIP_BYTES
+    return size / (time.perf_counter() - start)
+
+
+def read_tars(url: str, names: list[str]) -> float:
+    """Bytes of video a second, by webdataset."""
+    import webdataset
+
+    start, size = time.perf_counter(), 0
+    urls = [f"pipe:curl -s -L -f {url}/datasets/ann/tars/resolve/main/{name}" for name in names]
+    for sample in webdataset.WebDataset(urls, shardshuffle=False):
+        size += len(sample["mp4"])
+    assert size == CLIPS * CLIP_BYTES
+    return size / (time.perf_counter() - start)
+
+
+def make(folder: Path) -> Path:
+    from prepared import write_prepared
+
+    write_prepared(folder, "700", "train", shards=SHARDS, clips=CLIPS, clip_bytes=CLIP_BYTES)
+    return folder
+
+
+def make_tars(out: Path, folder: Path) -> list[str]:
+    import json
+
+    import pyarrow.parquet as pq
+
+    folder.mkdir()
+    names = []
+    for path in sorted(out.rglob("*.parquet")):
+        names.append(f"{path.stem}.tar")
+        with tarfile.open(folder / names[-1], "w") as tar:
+            for row in pq.read_table(path).to_pylist():
+                video = row.pop("video")
+                stem = video["path"].removesuffix(".mp4")
+                for name, content in ((f"{stem}.mp4", video["bytes"]), (f"{stem}.json", json.dumps(row).encode())):
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+    return names
+
+
+def main() -> None:
+    with workspace() as directory, serving(directory / "hub") as hub:
+        variables = environment(hub.url, directory, token=ANN)
+        env = {name: variables[name] for name in variables if name == "NO_PROXY" or name.startswith("HF_")}
+        del env["HF_HOME"]  # each process has its own
+        out = Path(fresh(make, directory / "out"))
+        total = sum(path.stat().st_size for path in out.rglob("*.parquet"))
+
+        def timed(side: Any, *arguments: Any) -> float:
+            took = float(fresh(side, out, REPO, *arguments, env=env))
+            if not arguments:
+                fresh(forget, REPO, env=env)
+            return took
+
+        def pushed() -> tuple[float, float, int]:
+            first = timed(push_seconds, False)
+            before = hub.bytes_received("/_blobs/*")
+            again = timed(push_seconds, True)
+            sent = hub.bytes_received("/_blobs/*") - before
+            fresh(forget, REPO, env=env)
+            return first, again, sent
+
+        seconds: Any = alternate({"push": pushed, "upload": lambda: timed(upload_seconds)}, rounds=ROUNDS)
+        pushes = [first for first, _, _ in seconds["push"]]
+        again = [one for _, one, _ in seconds["push"]]
+        sent = sum(one for _, _, one in seconds["push"])
+        fresh(push_seconds, out, REPO, False, env=env)
+        sides: dict[str, Any] = {
+            "stream": lambda: fresh(stream, REPO, env=env),
+            "read": lambda: (0.0, fresh(read, out)),
+        }
+        has_webdataset = importlib.util.find_spec("webdataset") is not None
+        if has_webdataset:
+            names = fresh(make_tars, out, directory / "tars")
+            fresh(upload_seconds, directory / "tars", "ann/tars", env=env)
+            sides["tars"] = lambda: (0.0, fresh(read_tars, hub.url, names))
+        rates: Any = alternate(sides, rounds=ROUNDS)
+
+    def rate(side: str) -> list[float]:
+        return [one for _, one in rates[side]]
+
+    def speed(values: list[float]) -> str:
+        return f"{median(values) / 1e6:,.0f} MB/s"
+
+    uploads, streamed, disk = seconds["upload"], rate("stream"), rate("read")
+    first = [one for one, _ in rates["stream"]]
+    mine = speed([total / one for one in pushes])
+    other = f"{speed([total / one for one in uploads])} upload_folder"
+    once = f"{median(pushes):.2f} s the first time"
+    results = [
+        Result(f"push of {total / 1e9:.2f} GB", mine, other, ratio(uploads, pushes), "at least", 0.8),
+        Result("the same once more", f"{median(again):.2f} s", once, ratio(again, pushes), "at most", 0.05),
+        Result("content bytes of that", f"{sent:,}", "0", float(sent), "at most", 0),
+        Result(
+            "streaming", speed(streamed), f"{speed(disk)} pyarrow from disk", ratio(streamed, disk), "at least", 0.6
+        ),
+        Result("first example", f"{median(first):.2f} s", "1 s", median(first), "at most", 1),
+    ]
+    if has_webdataset:
+        tars = rate("tars")
+        results.append(
+            Result("streaming", speed(streamed), f"{speed(tars)} webdataset", ratio(streamed, tars), "at least", 0.9)
+        )
+    else:
+        print("webdataset is not installed: pip install webdataset")
+    report(f"push: {SHARDS} files of {total / 1e9:.2f} GB, {CLIPS:,} clips", results)
+
+
+if __name__ == "__main__":
+    main()
