@@ -2,7 +2,7 @@
 
 The `source` profile with two workers against `cat DIR/* > file` and `sync` of both; the `train` profile with two
 workers on two cores against one on one, and with Ray's two; the peak memory of the process that encodes, on clips of
-1080p, and of the process that writes, with 10 and with 1,000 clips a shard.
+1080p, and of the process that writes, with 100 and with 1,000 clips a shard.
 
 The clips are real ones repeated under other names, or made where there are none.
 
@@ -151,7 +151,7 @@ def main() -> None:
             sides["ray"] = lambda: float(fresh(seconds_of, few, out(), CORES[:2], {**encode, "engine": "ray"}))
         seconds = alternate(sides, rounds=ROUNDS)
         os.sched_setaffinity(0, CORES[:1])
-        small_shards = fresh(peaks_of, copies, out(), 10, "source")
+        small_shards = fresh(peaks_of, copies, out(), 100, "source")
         large_shards = fresh(peaks_of, copies, out(), 1000, "source")
         encoder = fresh(peaks_of, large, out(), 1000, "train")
 
@@ -196,7 +196,7 @@ def main() -> None:
         Result(
             "peak memory, 1,000 clips a shard",
             f"{large_shards[0]:,.0f} MB",
-            f"{small_shards[0]:,.0f} MB 10 a shard",
+            f"{small_shards[0]:,.0f} MB 100 a shard",
             large_shards[0] / small_shards[0],
             "at most",
             1.1,
