@@ -286,6 +286,12 @@ def test_other_options_or_clips_are_not_mixed_in(tree, tmp_path):
     assert run(tree, tmp_path, shards=(0, 2)).made == 1
 
 
+def test_a_number_is_the_same_however_it_is_written(tree, tmp_path):
+    """A command line gives 23 as 23.0, and the files of both are of one preparation."""
+    run(tree, tmp_path, encoding=Encoding(preset="ultrafast", crf=23.0, max_fps=30.0), shards=(0, 1))
+    assert run(tree, tmp_path, encoding=Encoding(preset="ultrafast", crf=23, max_fps=30), shards=(0, 1)).made == 0
+
+
 def test_several_releases_and_splits_share_a_folder(tree, clips, tmp_path):
     out, other = tmp_path / "out", write_tree(tmp_path / "k400", clips={"train": clips[7:20], "test": clips[20:]})
     for split in ("train", "test"):

@@ -88,6 +88,9 @@ class Encoding:
             value = getattr(self, name)
             if value not in choices:
                 raise ValueError(f"{name}={value!r}: must be one of {', '.join(choices)}")
+        for name in ("max_fps", "crf"):  # 23.0 is 23, also to who writes down what was asked for
+            if getattr(self, name) == int(getattr(self, name)):
+                object.__setattr__(self, name, int(getattr(self, name)))
 
 
 def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
