@@ -74,9 +74,24 @@ _Annotations = Annotated[
 ]
 
 
+_Profile = Annotated[str, typer.Option(help="train: encoded for fast sampling; source: the clips' own bytes.")]
+_ShortSide = Annotated[int | None, typer.Option(help="train: pixels at most of the short side (default: 256).")]
+_MaxFps = Annotated[float | None, typer.Option(help="train: frames a second at most (default: 30).")]
+_Crf = Annotated[float | None, typer.Option(help="train: quality, lower is better (default: 23).")]
+_Preset = Annotated[str | None, typer.Option(help="train: preset of x264, faster or smaller (default: veryfast).")]
+_Audio = Annotated[str | None, typer.Option(help="train: copy, aac or none (default: copy).")]
+_ClipsPerShard = Annotated[int, typer.Option(help="Clips in a file at most.")]
+_Order = Annotated[int, typer.Option(help="Of the order of clips.")]
+
+
 def _items(values: list[str] | None) -> list[str] | None:
     """Of an option that is given several times, or once with commas, or both."""
     return [item.strip() for value in values for item in value.split(",")] if values else None
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    """Those that were given: of the others the library knows the defaults."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 @app.command(
@@ -123,9 +138,7 @@ def download(
     from kinetics_tools.download import download
     from kinetics_tools.youtube import YouTubeOptions
 
-    youtube: dict[str, Any] = {"formats": formats, "cookies": cookies, "proxy": proxy}
-    youtube |= {"sleep_seconds": sleep, "url_template": url_template}
-    youtube = {name: value for name, value in youtube.items() if value is not None}
+    youtube = _given(formats=formats, cookies=cookies, proxy=proxy, sleep_seconds=sleep, url_template=url_template)
     report = download(
         release,
         out,
@@ -207,18 +220,14 @@ def prepare(
         str | None,
         typer.Option(help="Folder, file or URL of the annotations (default: those in DATA_DIR, else the published)."),
     ] = None,
-    profile: Annotated[str, typer.Option(help="train: encoded for fast sampling; source: the clips' own bytes.")] = (
-        "train"
-    ),
-    short_side: Annotated[
-        int | None, typer.Option(help="train: pixels at most of the short side (default: 256).")
-    ] = None,
-    max_fps: Annotated[int | None, typer.Option(help="train: frames a second at most (default: 30).")] = None,
-    crf: Annotated[int | None, typer.Option(help="train: quality, lower is better (default: 23).")] = None,
-    preset: Annotated[str | None, typer.Option(help="train: preset of x264, faster or smaller.")] = None,
-    audio: Annotated[str | None, typer.Option(help="train: copy, aac or none (default: copy).")] = None,
-    clips_per_shard: Annotated[int, typer.Option(help="Clips in a file at most.")] = 512,
-    seed: Annotated[int, typer.Option(help="Of the order of clips.")] = 0,
+    profile: _Profile = "train",
+    short_side: _ShortSide = None,
+    max_fps: _MaxFps = None,
+    crf: _Crf = None,
+    preset: _Preset = None,
+    audio: _Audio = None,
+    clips_per_shard: _ClipsPerShard = 512,
+    seed: _Order = 0,
     workers: Annotated[int | None, typer.Option(help="How many files at once; one a core without.")] = None,
     engine: Annotated[str, typer.Option(help="local or ray.")] = "local",
     address: Annotated[str | None, typer.Option(help="ray: of the cluster.")] = None,
@@ -229,9 +238,7 @@ def prepare(
     from kinetics_tools.media import Encoding
     from kinetics_tools.prepare import parse_shards, prepare
 
-    options: dict[str, Any] = {"short_side": short_side, "max_fps": max_fps, "crf": crf}
-    options |= {"preset": preset, "audio": audio}
-    options = {name: value for name, value in options.items() if value is not None}
+    options = _given(short_side=short_side, max_fps=max_fps, crf=crf, preset=preset, audio=audio)
     report = prepare(
         release,
         data_dir,
@@ -292,24 +299,27 @@ def push(
     ] = False,
     data_dir: Annotated[str | None, typer.Option(help="stream: folder of the clips, or a URL of one.")] = None,
     max_disk: Annotated[str, typer.Option(help="stream: how much of OUT may be taken.")] = "20GB",
-    classes: Annotated[list[str] | None, typer.Option(help="stream: as for prepare.")] = None,
+    classes: _Classes = None,
     annotations: Annotated[
         str | None, typer.Option(help="stream, annotations-only: folder, file or URL of the annotations.")
     ] = None,
-    profile: Annotated[str, typer.Option(help="stream: as for prepare.")] = "train",
-    short_side: Annotated[int | None, typer.Option(help="stream: as for prepare.")] = None,
-    max_fps: Annotated[float | None, typer.Option(help="stream: as for prepare.")] = None,
-    crf: Annotated[float | None, typer.Option(help="stream: as for prepare.")] = None,
-    preset: Annotated[str | None, typer.Option(help="stream: as for prepare.")] = None,
-    audio: Annotated[str | None, typer.Option(help="stream: as for prepare.")] = None,
-    clips_per_shard: Annotated[int, typer.Option(help="stream: as for prepare.")] = 512,
-    seed: Annotated[int, typer.Option(help="stream: as for prepare.")] = 0,
+    profile: _Profile = "train",
+    short_side: _ShortSide = None,
+    max_fps: _MaxFps = None,
+    crf: _Crf = None,
+    preset: _Preset = None,
+    audio: _Audio = None,
+    clips_per_shard: _ClipsPerShard = 512,
+    seed: _Order = 0,
 ) -> None:
-    """Publish prepared clips, all of them or nothing for whoever reads. The same command goes on where it stopped."""
+    """Publish prepared clips, all of them or nothing for whoever reads. The same command goes on where it stopped.
+
+    The options from --data-dir on are of --stream, and mean there what they mean to `kinetics prepare`.
+    """
     from kinetics_tools.push import push
     from kinetics_tools.stream import stream_of
 
-    encoding = {"short_side": short_side, "max_fps": max_fps, "crf": crf, "preset": preset, "audio": audio}
+    encoding = _given(short_side=short_side, max_fps=max_fps, crf=crf, preset=preset, audio=audio)
     asked: dict[str, Any] = {"data_dir": data_dir, "classes": _items(classes), "annotations": annotations}
     asked |= {"profile": profile, "encoding": encoding, "clips_per_shard": clips_per_shard, "seed": seed}
     report = push(
@@ -369,12 +379,12 @@ def infos(
 ) -> None:
     """Export what kinetics.py declares: features, classes and splits of every release; or what a repository holds."""
     from kinetics_tools.card import write_infos
-    from kinetics_tools.published import write_published_infos
+    from kinetics_tools.published import published_infos
 
     if repo is None:
         write_infos(path)
     else:
-        write_published_infos(repo, path, token=token)
+        write_infos(path, published_infos(repo, token=token))
     typer.echo(f"Wrote {path}")
 
 

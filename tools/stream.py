@@ -118,15 +118,14 @@ def stream_of(
     encoding: dict[str, Any],
     **options: Any,
 ) -> Stream:
-    """Of what a command line gives; `max_disk` is such as "20GB", and of `encoding` what is not None was asked for."""
+    """Of what a command line gives; `max_disk` is such as "20GB", and `encoding` has what was asked for of one."""
     if data_dir is None or releases is None or len(releases) != 1:
         raise ValueError("a stream needs one release and the folder of its clips: --release 700 --data-dir k700")
-    asked = {name: value for name, value in encoding.items() if value is not None}
     return Stream(
         releases[0],
         data_dir,
         splits=splits,
-        encoding=Encoding(**asked) if asked else None,
+        encoding=Encoding(**encoding) if encoding else None,
         max_disk_bytes=parse_bytes(max_disk),
         **options,
     )
