@@ -33,8 +33,9 @@ def write_shards(folder: Path, clips: list[bytes]) -> list[str]:
     """Files as `kinetics prepare` writes them, of these clips in turn."""
     import datasets
 
+    from kinetics_tools.intake import Taken
     from kinetics_tools.media import encode, probe
-    from kinetics_tools.shard_file import ShardWriter, prepared_features
+    from kinetics_tools.shard_file import ShardWriter, clip_row, prepared_features
 
     names = prepared_features(RELEASE)["label"].names
     encoded = [encode(clip) for clip in clips]
@@ -46,21 +47,9 @@ def write_shards(folder: Path, clips: list[bytes]) -> list[str]:
         paths.append(str(folder / f"{number:02d}.parquet"))
         with open(paths[-1], "wb") as file, ShardWriter(file, prepared_features(RELEASE)) as writer:
             for row, (content, info) in islice(rows, ROWS):
-                writer.add(
-                    {
-                        "video": {"bytes": content, "path": clip_file(row)},
-                        "label": names.index(row[0]),
-                        "youtube_id": row[1],
-                        "time_start": row[2],
-                        "time_end": row[3],
-                        "duration": info.duration_seconds,
-                        "fps": info.fps,
-                        "num_frames": info.num_frames,
-                        "width": info.width,
-                        "height": info.height,
-                        "has_audio": info.has_audio,
-                    }
-                )
+                keys = dict(zip(("label", "youtube_id", "time_start", "time_end"), row, strict=True))
+                keys["label"] = names.index(row[0])
+                writer.add(clip_row(keys, Taken(content, clip_file(row), len(content), info), content))
     return paths
 
 

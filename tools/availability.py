@@ -16,7 +16,7 @@ from kinetics_tools.overlap import find_annotation_file
 from kinetics_tools.publication import Part
 from kinetics_tools.shard_file import FOOTER_KEY, ShardReport, read_report
 from kinetics_tools.store import Store
-from kinetics_tools.summary import SUMMARY_NAME, SplitReport
+from kinetics_tools.summary import SUMMARY_NAME, SplitReport, parse_summary, put_split, summary_bytes
 
 __all__ = ["write_availability"]
 
@@ -49,10 +49,10 @@ def write_availability(store: Store, parts: Iterable[Part], target: Store, *, an
         metadata = {**table.schema.metadata, FOOTER_KEY.encode(): json.dumps(asdict(report)).encode()}
         pq.write_table(table.replace_schema_metadata(metadata), file)
         target.write(mine.pattern.replace("*", "00000"), file.getvalue())
-        summary = summaries.setdefault(part.release, {"release": part.release, "splits": {}})
-        summary["splits"][part.split] = {**asdict(SplitReport.of(mine, {0: report})), **mine.about}
+        summary = summaries.setdefault(part.release, parse_summary(part.release, ""))
+        put_split(summary, part.split, {**asdict(SplitReport.of(mine, {0: report})), **mine.about})
     for release, summary in summaries.items():
-        target.write(f"{release}/{SUMMARY_NAME}", json.dumps(summary, indent=2).encode())
+        target.write(f"{release}/{SUMMARY_NAME}", summary_bytes(summary))
 
 
 def _table(store: Store, part: Part, annotations: str | None) -> tuple[pa.Table, ShardReport]:

@@ -4,7 +4,7 @@ import functools
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ __all__ = [
     "card_patterns",
     "dataset_infos",
     "has_text",
+    "is_named",
     "is_ours",
     "make_card",
     "make_placeholder",
@@ -70,11 +71,12 @@ def _split(name: str, num_examples: int) -> dict[str, Any]:
     return {"name": name, "num_examples": num_examples} if num_examples else {"name": name}
 
 
-def write_infos(path: str | os.PathLike[str] = "dataset_infos.json") -> Path:
-    """Writes `dataset_infos()` to `path` and returns it. The file is replaced whole, or not at all."""
+def write_infos(path: str | os.PathLike[str] = "dataset_infos.json", infos: Mapping[str, Any] | None = None) -> Path:
+    """Writes `infos`, or `dataset_infos()`, to `path`, which it returns. The file is replaced whole or not at all."""
     path = Path(path)
     partial = path.with_name(path.name + ".incomplete")
-    partial.write_text(json.dumps(dataset_infos(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    infos = dataset_infos() if infos is None else infos
+    partial.write_text(json.dumps(infos, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(partial, path)
     return path
 
@@ -160,6 +162,11 @@ def card_patterns(card: str) -> list[str] | None:
     return patterns
 
 
+def is_named(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a file is one of the data files that the patterns of a card name."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
 def is_ours(card: str) -> bool:
     """Whether `make_card` or `make_placeholder` made it."""
     return OWN_BEGIN in card
@@ -187,7 +194,7 @@ def _info(release: str, splits: Mapping[str, Any], sizes: Mapping[str, int]) -> 
                 for name, split in splits.items()
             }
         ),
-        download_size=sum(size for path, size in sizes.items() if any(fnmatchcase(path, one) for one in patterns)),
+        download_size=sum(size for path, size in sizes.items() if is_named(path, patterns)),
         dataset_size=sum(split["bytes_out"] for split in splits.values()),
     )
 
@@ -195,7 +202,7 @@ def _info(release: str, splits: Mapping[str, Any], sizes: Mapping[str, int]) -> 
 def _files(split: Mapping[str, Any], sizes: Mapping[str, int]) -> str | list[str]:
     """The pattern of a split that is whole; of any other its files one by one, so that what is to come is not seen."""
     pattern: str = split["files"]
-    return sorted(name for name in sizes if fnmatchcase(name, pattern)) if is_partial(split) else pattern
+    return sorted(name for name in sizes if is_named(name, [pattern])) if is_partial(split) else pattern
 
 
 def _size_category(rows: int) -> str:

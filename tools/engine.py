@@ -78,9 +78,7 @@ def run(
     count = available_cores() if workers is None else workers
     if count < 1:
         raise ValueError(f"workers is {count}; it must be 1 or more")
-    pool = _Pool(function, iter(items), batch_size, limit_seconds, in_flight=2 * count)
-    for _ in range(count):
-        pool.start_thread()
+    pool = _Pool(function, iter(items), batch_size, limit_seconds, count)
     try:
         while count:
             done = pool.results.get()
@@ -202,31 +200,25 @@ class _Pool(Generic[Key, Item, Result]):
         items: Iterator[tuple[Key, Item]],
         batch_size: int,
         limit_seconds: float,
-        in_flight: int,
+        workers: int,
     ):
-        self.results: queue.Queue[Any] = queue.Queue(in_flight)
+        self.results: queue.Queue[Any] = queue.Queue(2 * workers)
         self._start = (function, limit_seconds)
         self._items = items
         self._batch_size = batch_size
         self._taking = threading.Lock()
         self._stopped = False
         self._processes: set[_Process] = set()
-        self._threads: list[threading.Thread] = []
-
-    def start_thread(self) -> None:
-        self._threads.append(threading.Thread(target=self._drive, daemon=True))
-        self._threads[-1].start()
+        self._threads = Workers(self._drive, workers)
 
     def stop(self) -> None:
         self._stopped = True
         # A thread may just be starting a process; it looks at `_stopped` then.
         for process in list(self._processes):
             process.kill()
-        for thread in self._threads:
-            while thread.is_alive():
-                with contextlib.suppress(queue.Empty):  # for one that waits until there is room for its result
-                    self.results.get_nowait()
-                thread.join(0.01)
+        while not self._threads.wait(0.01):
+            with contextlib.suppress(queue.Empty):  # for one that waits until there is room for its result
+                self.results.get_nowait()
 
     def _take(self) -> list[tuple[Key, Item]]:
         with self._taking:

@@ -17,7 +17,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -30,7 +30,7 @@ from kinetics_tools.engine import Crash, available_cores, run, spread
 from kinetics_tools.intake import Dropped, Taken, read_clip, take
 from kinetics_tools.media import Encoding
 from kinetics_tools.progress import Progress
-from kinetics_tools.shard_file import FORMAT, ShardReport, ShardWriter, prepared_features, read_report
+from kinetics_tools.shard_file import FORMAT, ShardReport, ShardWriter, clip_row, prepared_features, read_report
 from kinetics_tools.shards import CLIPS_PER_SHARD, ShardPlan, parse_name
 from kinetics_tools.store import Store
 from kinetics_tools.summary import SUMMARY_NAME, Estimate, Report, SplitReport, write_summary
@@ -177,10 +177,14 @@ def plan_shards(
     return [ShardPlan.of(clips, split=split, **fixed) for split, clips in tables], chosen, options
 
 
-def _finished(store: Store, plan: ShardPlan) -> dict[int, ShardReport]:
-    """The shards of a plan that are there and whole. Raises ValueError where shards of another plan are, too."""
-    names = store.sizes(plan.release)
-    found = [(name, parsed) for name in names if (parsed := parse_name(name)) and parsed[0] == plan.split]
+def _finished(store: Store, plan: ShardPlan, known: Mapping[int, ShardReport] | None = None) -> dict[int, ShardReport]:
+    """The shards of a plan that are there and whole, of which `known` need no look inside.
+
+    Raises ValueError where shards of another plan are, too.
+    """
+    found = [
+        (name, parsed) for name in store.sizes(plan.release) if (parsed := parse_name(name)) and parsed[0] == plan.split
+    ]
     others = sorted(name for name, (_, _, count, digits) in found if (count, digits) != (plan.count, plan.fingerprint))
     if others:
         raise ValueError(
@@ -188,15 +192,19 @@ def _finished(store: Store, plan: ShardPlan) -> dict[int, ShardReport]:
             f"options ({others[0]}; now it is {plan.fingerprint}); name another folder, or remove them"
         )
 
-    def report(name: str) -> ShardReport | None:
+    def report(name: str, shard: int) -> ShardReport | None:
+        if known is not None and shard in known:
+            return known[shard]
         with store.open(f"{plan.release}/{name}") as file:
             return read_report(file)
 
+    names, shards = [name for name, _ in found], [parsed[1] for _, parsed in found]
+
     with ThreadPoolExecutor(16) as pool:
-        reports = pool.map(report, [name for name, _ in found])
+        reports = pool.map(report, names, shards)
         return {
-            parsed[1]: one
-            for (_, parsed), one in zip(found, reports, strict=True)
+            shard: one
+            for shard, one in zip(shards, reports, strict=True)
             if one is not None and one.fingerprint == plan.fingerprint
         }
 
@@ -261,7 +269,7 @@ def prepare_shard(job: Job, *, on_clip: Callable[[str, int], Any] | None = None)
                 tell(bad.reason)
                 continue
             content = read_clip(row["path"]) if taken.content is None else taken.content
-            writer.add(_row(row, taken, content))
+            writer.add(clip_row(row, taken, content))
             rows += 1
             bytes_in += taken.bytes_in
             bytes_out += len(content)
@@ -279,20 +287,6 @@ def prepare_shard(job: Job, *, on_clip: Callable[[str, int], Any] | None = None)
         writer.report(report)
     store.clean(job.name)
     return report
-
-
-def _row(row: dict[str, Any], taken: Taken, content: bytes) -> dict[str, Any]:
-    info = taken.info
-    return {
-        "video": {"bytes": content, "path": taken.file_name},
-        **{name: row[name] for name in ("label", "youtube_id", "time_start", "time_end")},
-        "duration": info.duration_seconds,
-        "fps": info.fps,
-        "num_frames": info.num_frames,
-        "width": info.width,
-        "height": info.height,
-        "has_audio": info.has_audio,
-    }
 
 
 # ---- The run ------------------------------------------------------------------------------------------------
@@ -381,7 +375,7 @@ def _describe(
             continue
         for name in names:
             store.clean(name)
-        later = {plan.split: _finished(store, plan) for plan in plans}
+        later = {plan.split: _finished(store, plan, finished[plan.split]) for plan in plans}
         if all(later[split].keys() == finished[split].keys() for split in later):
             return
         finished.update(later)

@@ -1,10 +1,8 @@
 """Which prepared splits of a folder are to be published, and what the place that they go to then holds."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from fnmatch import fnmatchcase
 from typing import Any
 
 import datasets
@@ -15,6 +13,7 @@ from kinetics_tools.card import (
     annotation_features,
     card_patterns,
     has_text,
+    is_named,
     is_ours,
     make_card,
     make_placeholder,
@@ -24,7 +23,15 @@ from kinetics_tools.digests import Digests
 from kinetics_tools.shard_file import ShardReport, prepared_features, read_report
 from kinetics_tools.shards import ShardPlan, parse_name
 from kinetics_tools.store import Store
-from kinetics_tools.summary import SUMMARY_NAME, SplitReport, made_with, read_summary
+from kinetics_tools.summary import (
+    SUMMARY_NAME,
+    SplitReport,
+    made_with,
+    parse_summary,
+    put_split,
+    read_summary,
+    summary_bytes,
+)
 
 __all__ = ["Change", "Part", "Publication", "check_unmixed", "find_parts"]
 
@@ -169,7 +176,7 @@ class Publication:
                 "--force to put the clips beside it and replace its card"
             )
         for part in self.parts:
-            held = json.loads(self._read(state, f"{part.release}/{SUMMARY_NAME}") or '{"splits": {}}')["splits"]
+            held = self._summary(state, part.release)["splits"]
             has_video = part.split in held and "content" not in held[part.split]
             if has_video and "content" in part.about and not self._force:
                 raise PushError(
@@ -208,8 +215,8 @@ class Publication:
             patterns = []
             add[CARD_NAME] = make_placeholder(card).encode()
         # Where no card says which files count, `datasets` takes all that look like data.
-        seen = (lambda name: True) if patterns is None or self.in_one else _matcher(patterns)
-        hidden = [name for name in lacking if not seen(name)]
+        are_all_seen = patterns is None or self.in_one
+        hidden = [] if are_all_seen else [name for name in lacking if not is_named(name, patterns or ())]
         if len(hidden) > _FILES_A_COMMIT or (hidden and not last):
             return Change(add | dict.fromkeys(hidden[:_FILES_A_COMMIT]), (), switches=False)
         if not last:
@@ -248,23 +255,21 @@ class Publication:
 
     def _description(self, state: State, lacking: Sequence[str], delete: Sequence[str], card: str) -> dict[str, bytes]:
         """prepare.json of each release, and the card of all, as they are to be."""
-        summaries: dict[str, dict[str, Any]] = {}
-        for release in kinetics.RELEASES:
-            content = self._read(state, f"{release}/{SUMMARY_NAME}")
-            summaries[release] = json.loads(content) if content else {"release": release, "splits": {}}
+        summaries = {release: self._summary(state, release) for release in kinetics.RELEASES}
         for part in self.parts:
             report = SplitReport.of(part, self.reports(state, part))
-            splits = summaries[part.release]["splits"]
-            splits[part.split] = {**asdict(report), **part.about}
-            summaries[part.release]["splits"] = {name: splits[name] for name in kinetics.SPLITS if name in splits}
+            put_split(summaries[part.release], part.split, {**asdict(report), **part.about})
         sizes = {name: file.size for name, file in state.files.items() if name not in delete}
         sizes |= {name: self.digests.size(name) for name in lacking}
         found = {
-            f"{release}/{SUMMARY_NAME}": (json.dumps(summaries[release], indent=2) + "\n").encode()
+            f"{release}/{SUMMARY_NAME}": summary_bytes(summaries[release])
             for release in dict.fromkeys(part.release for part in self.parts)
         }
         text = make_card(summaries, sizes, repo_id=self._destination.repo_id, previous=card)
         return {**found, CARD_NAME: text.encode()}
+
+    def _summary(self, state: State, release: str) -> dict[str, Any]:
+        return parse_summary(release, self._read(state, f"{release}/{SUMMARY_NAME}"))
 
     def _read(self, state: State, name: str) -> str:
         if name not in state.files:
@@ -288,7 +293,3 @@ class Publication:
 def _is_ours(name: str) -> bool:
     release, _, rest = name.partition("/")
     return release in kinetics.RELEASES and (rest == SUMMARY_NAME or parse_name(rest) == parse_name(name) is not None)
-
-
-def _matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
-    return lambda name: any(fnmatchcase(name, pattern) for pattern in patterns)

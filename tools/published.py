@@ -1,8 +1,5 @@
 """What a repository on the Hub declares about the clips that it holds, in the form of dataset_infos.json."""
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 from datasets.info import DatasetInfosDict
@@ -12,7 +9,7 @@ import kinetics
 from kinetics_tools.card import CARD_NAME, dataset_infos
 from kinetics_tools.destination import PushError, Repository, patiently
 
-__all__ = ["published_infos", "write_published_infos"]
+__all__ = ["published_infos"]
 
 
 def published_infos(repo_id: str, *, revision: str | None = None, token: str | None = None) -> dict[str, Any]:
@@ -35,13 +32,3 @@ def published_infos(repo_id: str, *, revision: str | None = None, token: str | N
     if not found:
         raise PushError(f"{repository.url} is not there, or its card names none of {', '.join(kinetics.RELEASES)}")
     return found
-
-
-def write_published_infos(repo_id: str, path: str | os.PathLike[str], **options: Any) -> Path:
-    """Writes `published_infos` to `path` and returns it. The file is replaced whole, or not at all."""
-    path = Path(path)
-    text = json.dumps(published_infos(repo_id, **options), indent=2, ensure_ascii=False) + "\n"
-    partial = path.with_name(path.name + ".incomplete")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
-    return path

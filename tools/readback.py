@@ -3,13 +3,12 @@
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from fnmatch import fnmatchcase
 from typing import Any
 
 import datasets
 import pyarrow.parquet as pq
 
-from kinetics_tools.card import CARD_NAME, card_patterns
+from kinetics_tools.card import CARD_NAME, card_patterns, is_named
 from kinetics_tools.destination import Destination, Folder, PushError, Repository, State, patiently
 from kinetics_tools.publication import Part, Publication
 
@@ -29,7 +28,7 @@ def read_back(publication: Publication, destination: Destination) -> int:
     """
     state = patiently(destination.look)
     patterns = card_patterns(destination.read(CARD_NAME, state).decode()) or []
-    named = [name for name in state.files if any(fnmatchcase(name, pattern) for pattern in patterns)]
+    named = [name for name in state.files if is_named(name, patterns)]
     compared = 0
     for part in publication.parts:
         reports = publication.reports(state, part)

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import kinetics
-from kinetics_tools.intake import Dropped
+from kinetics_tools.intake import Dropped, Taken
 
-__all__ = ["FOOTER_KEY", "FORMAT", "ShardReport", "ShardWriter", "prepared_features", "read_report"]
+__all__ = ["FOOTER_KEY", "FORMAT", "ShardReport", "ShardWriter", "clip_row", "prepared_features", "read_report"]
 
 # A reader of streams holds a row group of them for each worker, so they are smaller than the 100 MB of `datasets`.
 _ROW_GROUP_BYTES = 32 << 20
@@ -41,6 +41,21 @@ def prepared_features(release: str) -> datasets.Features:
         "has_audio": datasets.Value("bool"),
     }
     return datasets.Features({**kinetics.features_of(release), **measured})
+
+
+def clip_row(keys: Mapping[str, Any], taken: Taken, content: bytes) -> dict[str, Any]:
+    """A row of `prepared_features`: a clip's label, id and segment, `content`, and what was measured of it."""
+    info = taken.info
+    return {
+        "video": {"bytes": content, "path": taken.file_name},
+        **{name: keys[name] for name in ("label", "youtube_id", "time_start", "time_end")},
+        "duration": info.duration_seconds,
+        "fps": info.fps,
+        "num_frames": info.num_frames,
+        "width": info.width,
+        "height": info.height,
+        "has_audio": info.has_audio,
+    }
 
 
 @dataclass(frozen=True, slots=True)

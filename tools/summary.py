@@ -11,12 +11,24 @@ from typing import Any, Protocol
 from rich.box import SIMPLE
 from rich.table import Table
 
+import kinetics
 from kinetics_tools.intake import Dropped
 from kinetics_tools.progress import size_text
 from kinetics_tools.shard_file import ShardReport
 from kinetics_tools.store import Store
 
-__all__ = ["SUMMARY_NAME", "Estimate", "Report", "SplitReport", "made_with", "read_summary", "write_summary"]
+__all__ = [
+    "SUMMARY_NAME",
+    "Estimate",
+    "Report",
+    "SplitReport",
+    "made_with",
+    "parse_summary",
+    "put_split",
+    "read_summary",
+    "summary_bytes",
+    "write_summary",
+]
 
 SUMMARY_NAME = "prepare.json"
 _SHOWN = 10  # clips that are named on the screen
@@ -169,13 +181,29 @@ class Report:
         return lines
 
 
-def read_summary(store: Store, release: str) -> dict[str, Any]:
-    """What prepare.json says of a release; without any splits where there is none."""
-    try:
-        found: dict[str, Any] = json.loads(store.read(f"{release}/{SUMMARY_NAME}"))
-    except FileNotFoundError:
-        return {"release": release, "splits": {}}
+def parse_summary(release: str, content: str | bytes) -> dict[str, Any]:
+    """What a prepare.json holds; without any splits where it is empty."""
+    found: dict[str, Any] = json.loads(content) if content else {"release": release, "splits": {}}
     return found
+
+
+def put_split(summary: dict[str, Any], split: str, entry: dict[str, Any]) -> None:
+    """Puts what there is to say of a split into a summary, whose splits stay in their order."""
+    splits = {**summary["splits"], split: entry}
+    summary["splits"] = {name: splits[name] for name in kinetics.SPLITS if name in splits}
+
+
+def summary_bytes(summary: dict[str, Any]) -> bytes:
+    """A prepare.json with it."""
+    return (json.dumps(summary, indent=2) + "\n").encode()
+
+
+def read_summary(store: Store, release: str) -> dict[str, Any]:
+    """What the prepare.json of a release says; without any splits where there is none."""
+    try:
+        return parse_summary(release, store.read(f"{release}/{SUMMARY_NAME}"))
+    except FileNotFoundError:
+        return parse_summary(release, b"")
 
 
 def made_with() -> dict[str, str]:
@@ -187,8 +215,5 @@ def write_summary(store: Store, report: Report) -> None:
     """Writes what `report` says of its splits into prepare.json, and leaves the others' as they are."""
     summary = read_summary(store, report.release)
     for name, split in report.splits.items():
-        summary["splits"][name] = {**asdict(split), "options": report.options, "made_with": made_with()}
-    summary["splits"] = {
-        name: summary["splits"][name] for name in ("train", "validation", "test") if name in summary["splits"]
-    }
-    store.write(f"{report.release}/{SUMMARY_NAME}", (json.dumps(summary, indent=2) + "\n").encode())
+        put_split(summary, name, {**asdict(split), "options": report.options, "made_with": made_with()})
+    store.write(f"{report.release}/{SUMMARY_NAME}", summary_bytes(summary))
