@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTEST_ARGS ?= --numprocesses logical --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test soak check oldest clean
 

@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -21,6 +22,9 @@ for _name in [name for name in os.environ if name.startswith("HF_")]:
     del os.environ[_name]
 os.environ.update(HF_HOME=_HOME, HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
 os.environ.pop("KINETICS_MIRROR", None)
+
+# Started in the background of a shell, a process ignores Ctrl-C, and so do those that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test may depend on how fast the machine is.
 hypothesis.settings.register_profile("kinetics", deadline=None)
@@ -70,6 +74,17 @@ def torch() -> ModuleType:
     import torch
 
     return torch
+
+
+@pytest.fixture
+def torchdata(torch: ModuleType) -> ModuleType:
+    """torchdata with its loader whose state can be kept."""
+    problem = _import_problem("torchdata.stateful_dataloader")
+    if problem:
+        _lacking(problem)
+    import torchdata
+
+    return torchdata
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import random
 import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 from test_push import REPO, files, ids, killed_pushes, waits
 
+from clients import program
 from hub import ANN, Hub, environment
 from mirror import Fault
 from prepared import write_prepared
@@ -68,7 +68,7 @@ def test_100_kills(tmp_path: Path, xet: bool) -> None:
 
         HfApi(endpoint=hub.url, token=ANN).create_repo(REPO, repo_type="dataset")
         env = environment(hub.url, home, token=ANN, xet=xet)
-        poll = subprocess.Popen([sys.executable, "-c", POLL, home / "answer", REPO, stop], env=env, cwd=home)
+        poll = subprocess.Popen(program(POLL, home / "answer", REPO, stop), env=env, cwd=home)
         killed = killed_pushes(hub, old, tmp_path / "home", kills=KILLS // 2, seed=rng.randrange(99), xet=xet)
         killed += killed_pushes(hub, new, tmp_path / "home", kills=KILLS // 2, seed=rng.randrange(99), xet=xet)
         hub.clear()

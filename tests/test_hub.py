@@ -30,6 +30,7 @@ from huggingface_hub.utils import (
     RevisionNotFoundError,
 )
 
+from clients import run_program
 from hub import (
     ANN,
     ANN_FINE,
@@ -145,8 +146,7 @@ def run(
     code = f"import json, sys\nfrom pathlib import Path\n{code}\nPath(sys.argv[1]).write_text(json.dumps(answer))"
     answer = home / "answer.json"
     home.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", code, str(answer), *map(str, arguments)]
-    subprocess.run(command, env=environment(hub.url, home, token=token, **options), check=True, timeout=120)
+    run_program(code, answer, *arguments, env=environment(hub.url, home, token=token, **options), timeout=120)
     return json.loads(answer.read_text())
 
 
@@ -856,7 +856,7 @@ def test_datasets_loads_a_private_repository_whole_and_streaming(tmp_path: Path,
             "test": [[row, 20_000 + row] for row in range(100, 110)],
         }
         assert run(LOAD, tmp_path / "reader", hub, xet=xet) == {"False": expected, "True": expected}
-        with pytest.raises(subprocess.CalledProcessError):
+        with pytest.raises(RuntimeError, match=f"DatasetNotFoundError: .*{REPO}"):
             run(LOAD, tmp_path / "stranger", hub, token=None, xet=xet)
         assert {request.status for request in hub.requests if not request.authorized} <= {200, 206, 401, 404}
         assert not any(request.authorized for request in hub.matching("/_blobs/*"))

@@ -2,14 +2,13 @@
 
 import pickle
 import shutil
-import subprocess
-import sys
 
 import datasets
 import pytest
 from datasets import concatenate_datasets, get_dataset_config_names, get_dataset_split_names, load_dataset_builder
 
 import kinetics
+from clients import run_program
 from hub import ANN, Hub, environment
 from kinetics import LABELS, RELEASES
 from trees import CLIPS, FEW_LAYOUTS, clips_of, load, ordered_rows, rows, rows_of, write_tree
@@ -268,10 +267,8 @@ def test_push_to_hub_embeds_the_bytes_of_a_tree(data_dir, tmp_path):
     with Hub(tmp_path / "hub") as hub:
         env = environment(hub.url, tmp_path / "home", token=ANN)
         for code in (PUSH, READ):
-            command = [sys.executable, "-c", code, data_dir]
-            done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
-            assert done.returncode == 0, done.stderr
+            printed = run_program(code, data_dir, env=env, cwd=tmp_path, timeout=120)
             shutil.rmtree(data_dir, ignore_errors=True)
     names = LABELS["700"]
     expected = sorted((clip.file_name, clip.content.decode(), names.index(clip.label)) for clip in TRAIN)
-    assert done.stdout.splitlines() == [str(expected)] * 2
+    assert printed.splitlines() == [str(expected)] * 2

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import functools
 import io
+import itertools
 import json
 import os
 import signal
@@ -24,6 +25,7 @@ import yaml
 from typer.testing import CliRunner
 
 import kinetics
+from clients import run_program
 from kinetics_tools import prepare as module
 from kinetics_tools.cli import app
 from kinetics_tools.intake import Dropped, take
@@ -199,11 +201,10 @@ def test_plain_datasets_loads_and_streams_it(prepared, tmp_path):
     (tmp_path / "kinetics").symlink_to(prepared)
     code = ALONE.format(here=str(Path(kinetics.__file__).parent))
     env = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
-    command = [sys.executable, "-c", code, "kinetics", str(prepared)]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
+    printed = run_program(code, "kinetics", prepared, cwd=tmp_path, env=env)
     expected = [[name, row["label"]] for name, row in rows_of(prepared).items()]
     assert len(expected) == 26
-    assert json.loads(done.stdout.splitlines()[-1]) == dict.fromkeys(
+    assert json.loads(printed.splitlines()[-1]) == dict.fromkeys(
         ("True True", "True False", "False True", "False False"), expected
     )
 
@@ -220,32 +221,55 @@ def test_torchcodec_decodes_every_row(prepared, torchcodec):
         assert row["video"].metadata.num_frames == row["num_frames"] == len(row["video"][:])
 
 
-def test_a_shuffled_stream_resumes_exactly_on_nodes_and_workers(prepared, torch):
-    from datasets.distributed import split_dataset_by_node
+# One file at a time: where `datasets` would read ten at once, it has that option.
+ONE_FILE = {"max_buffer_input_shards": 1} if datasets.__version__ >= "5" else {}
 
-    def stream(epoch, node=None):
-        ds = datasets.load_dataset(str(prepared), "700", split="validation", streaming=True)
-        ds = ds.cast_column("video", datasets.Video(decode=False)).select_columns(["youtube_id"])
-        ds = ds.shuffle(seed=3, buffer_size=1)
-        ds.set_epoch(epoch)
-        return ds if node is None else split_dataset_by_node(ds, rank=node, world_size=2)
 
-    whole = [row["youtube_id"] for row in stream(1)]
-    assert sorted(whole) != whole
-    assert sorted(whole) == sorted(row["youtube_id"] for row in stream(0))
-    assert whole != [row["youtube_id"] for row in stream(0)]
+def shuffled(prepared, epoch, **options):
+    ds = datasets.load_dataset(str(prepared), "700", split="validation", streaming=True)
+    ds = ds.cast_column("video", datasets.Video(decode=False)).select_columns(["youtube_id"])
+    ds = ds.shuffle(seed=3, buffer_size=1, **options)
+    ds.set_epoch(epoch)
+    return ds
+
+
+def ids_of(examples):
+    return [row["youtube_id"] for row in examples]
+
+
+@pytest.mark.parametrize("options", [{}, ONE_FILE] if ONE_FILE else [{}])
+def test_a_shuffled_stream_resumes_exactly(prepared, options, monkeypatch):
+    # `datasets` sleeps so long at the end of each stream, for threads of older Arrow.
+    monkeypatch.setattr(datasets.config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0, raising=False)
+    stream = functools.partial(shuffled, prepared, **options)
+    whole = ids_of(stream(1))
+    assert whole != ids_of(stream(0))
+    assert sorted(whole) == sorted(ids_of(stream(0))) != whole
     for position in (1, 7, 13, 25):
         ds, again = stream(1), stream(1)
-        iterator = iter(ds)
-        for _ in range(position):
-            next(iterator)
+        ids_of(itertools.islice(ds, position))
         again.load_state_dict(ds.state_dict())
-        assert [row["youtube_id"] for row in again] == whole[position:]
+        assert ids_of(again) == whole[position:]
+
+
+def test_a_shuffled_stream_resumes_exactly_on_nodes_with_workers(prepared, torchdata):
+    from datasets.distributed import split_dataset_by_node
+
+    def loader(node):
+        ds = split_dataset_by_node(shuffled(prepared, 1, **ONE_FILE), rank=node, world_size=3)
+        return torchdata.stateful_dataloader.StatefulDataLoader(ds, batch_size=None, num_workers=2)
+
     seen = Counter()
-    for node in range(2):
-        loader = torch.utils.data.DataLoader(stream(1, node), batch_size=None, num_workers=2)
-        seen.update(row["youtube_id"] for row in loader)
-    assert seen == Counter(whole)
+    for node in range(3):
+        whole = ids_of(loader(node))
+        for position in (1, len(whole) // 2, len(whole) - 1):
+            stopped = loader(node)
+            assert ids_of(itertools.islice(stopped, position)) == whole[:position]
+            again = loader(node)
+            again.load_state_dict(stopped.state_dict())
+            assert ids_of(again) == whole[position:]
+        seen.update(whole)
+    assert seen == Counter(ids_of(shuffled(prepared, 1, **ONE_FILE)))
 
 
 # ---- One way or another

@@ -21,6 +21,7 @@ import pytest
 from huggingface_hub import HfApi
 from rich.console import Console
 
+from clients import run_program
 from hub import ANN, ANN_FINE, ANN_READS, BOB, Hub, HubProcess, environment
 from kinetics import LABELS
 from kinetics_tools.published import published_infos
@@ -139,9 +140,8 @@ open(sys.argv[1], "w").write(json.dumps(answer))
 
 def readers_see(hub: Hub, home: Path, revisions: list[str], repo_id: str = REPO, **options: Any) -> dict[str, Any]:
     home.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", READ, str(home / "answer"), repo_id, *revisions]
     env = environment(hub.url, home, token=ANN, **options)
-    subprocess.run(command, env=env, check=True, timeout=300, capture_output=True, cwd=home)
+    run_program(READ, home / "answer", repo_id, *revisions, env=env, timeout=300, cwd=home)
     return dict(json.loads((home / "answer").read_text()))
 
 
@@ -656,15 +656,21 @@ def test_exceptions_hold_no_token(hub: Hub, out: Path) -> None:
 
 
 def killed_pushes(hub: Hub | HubProcess, out: Path, home: Path, *, kills: int, seed: int, xet: bool = False) -> int:
-    """Pushes that get SIGKILL at random moments, and then one that does not; how many were killed before their end."""
+    """Pushes that get SIGKILL at random moments, and then one that does not; how many were killed before their end.
+
+    A moment is a number of bytes that the hub has received, so that it comes on slow machines, too.
+    """
     rng, killed = random.Random(seed), 0
+    step = size(out) / kills
     home.mkdir(exist_ok=True)
     env = environment(hub.url, home, token=ANN, xet=xet)
     for _ in range(kills):
         with subprocess.Popen(
             command(out, REPO), env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
         ) as process:
-            time.sleep(rng.uniform(0.8, 3.2))
+            moment = hub.bytes_received() + rng.uniform(0, step)
+            while process.poll() is None and hub.bytes_received() < moment:
+                time.sleep(0.01)
             killed += process.poll() is None
             process.kill()
             errors = process.stderr.read().decode() if process.stderr else ""
@@ -731,7 +737,7 @@ def test_datasets_alone_reads_shares_and_resumes_it(hub: Hub, out: Path, tmp_pat
     home = tmp_path / "home"
     home.mkdir()
     env = environment(hub.url, home, token=ANN)
-    subprocess.run([sys.executable, "-c", SHARE, home / "answer", REPO], env=env, check=True, timeout=300, cwd=home)
+    run_program(SHARE, home / "answer", REPO, env=env, timeout=300, cwd=home)
     answer = json.loads((home / "answer").read_text())
     expected = ids(out)
     assert answer["stream"] == answer["whole"] == [[one, 500] for one in expected]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from clients import run_program
 from kinetics_tools.demo import make_sample
 
 README = Path(__file__).parent.parent / "README.md"
@@ -30,12 +31,9 @@ def test_snippets_run_as_printed(tmp_path):
     for line in commands:
         done = subprocess.run(line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert done.returncode in ((0, 1) if " verify " in line else (0,)), done.stderr  # not all of it is complete
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
+    printed = run_program(script, cwd=tmp_path, env=environment, timeout=300)
     assert (tmp_path / "validation.parquet").exists()
-    assert "passing American football (in game)" in done.stdout
+    assert "passing American football (in game)" in printed
 
 
 @pytest.mark.parametrize("command", ["make demo", "make test"])
