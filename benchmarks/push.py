@@ -19,7 +19,8 @@ from statistics import median
 from typing import Any
 
 from _common import CORES, Result, alternate, fresh, ratio, report, workspace
-from hub import ANN, HubProcess, environment
+from hub_process import HubProcess, environment
+from hub_token import ANN
 
 SHARDS, CLIPS, CLIP_BYTES = 16, 1_440, 700_000
 ROUNDS = 3

@@ -11,7 +11,9 @@ import pytest
 from test_push import REPO, files, ids, killed_pushes, waits
 
 from clients import program
-from hub import ANN, Hub, environment
+from hub import Hub
+from hub_process import environment
+from hub_token import ANN
 from mirror import Fault
 from prepared import write_prepared
 

@@ -31,18 +31,10 @@ from huggingface_hub.utils import (
 )
 
 from clients import run_program
-from hub import (
-    ANN,
-    ANN_FINE,
-    ANN_READS,
-    BOB,
-    GITATTRIBUTES,
-    TOKENS,
-    Hub,
-    HubProcess,
-    Repository,
-    environment,
-)
+from hub import Hub
+from hub_process import HubProcess, environment
+from hub_repository import GITATTRIBUTES, Repository
+from hub_token import ANN, ANN_FINE, ANN_READS, BOB, TOKENS
 from mirror import Fault
 
 # What has no setting for private repositories does not retry alike either, and knows no Xet.

@@ -9,7 +9,9 @@ from datasets import concatenate_datasets, get_dataset_config_names, get_dataset
 
 import kinetics
 from clients import run_program
-from hub import ANN, Hub, environment
+from hub import Hub
+from hub_process import environment
+from hub_token import ANN
 from kinetics import LABELS, RELEASES
 from trees import CLIPS, FEW_LAYOUTS, clips_of, load, ordered_rows, rows, rows_of, write_tree
 

@@ -22,7 +22,9 @@ from huggingface_hub import HfApi
 from rich.console import Console
 
 from clients import run_program
-from hub import ANN, ANN_FINE, ANN_READS, BOB, Hub, HubProcess, environment
+from hub import Hub
+from hub_process import HubProcess, environment
+from hub_token import ANN, ANN_FINE, ANN_READS, BOB
 from kinetics import LABELS
 from kinetics_tools.published import published_infos
 from kinetics_tools.push import PushError, push
