@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import random
+import struct
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import av
 import numpy as np
 import pytest
 
-from kinetics_tools.media import ClipError, Encoding, VideoReader, View, decode, encode, read_audio, write_clip
+from kinetics_tools.media import ClipError, Encoding, VideoReader, View, decode, encode, read_audio, stored, write_clip
 from kinetics_tools.media.table import frame_table
 from kinetics_tools.samplers import EveryClip, RandomClip, Seconds, Segments, UniformClips
 
@@ -65,13 +66,17 @@ def pictures(count, *, height=HEIGHT, width=WIDTH, seed=0):
     return [np.roll(texture, (3 * time, 5 * time), (0, 1))[:height, :width] for time in range(count)]
 
 
-def encoded(count=50, *, format="mp4", codec="libx264", pixels="yuv420p", size=(HEIGHT, WIDTH), times=None, **options):
+def encoded(
+    count=50, *, format="mp4", codec="libx264", pixels="yuv420p", size=(HEIGHT, WIDTH), times=None, seed=0, **options
+):
     """The bytes of a clip, 25 frames a second, whose frames are shown at `times` in 25ths of a second."""
     file = io.BytesIO()
     with av.open(file, "w", format=format, container_options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, 25, options={"threads": "1", **options})
         (stream.height, stream.width), stream.pix_fmt = size, pixels
-        for time, image in zip(times or range(count), pictures(count, height=size[0], width=size[1]), strict=True):
+        for time, image in zip(
+            times or range(count), pictures(count, height=size[0], width=size[1], seed=seed), strict=True
+        ):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.pts, frame.time_base = time, Fraction(1, 25)
             container.mux(stream.encode(frame))
@@ -310,6 +315,25 @@ def test_colours_mean_what_the_clip_says():
                 np.testing.assert_allclose(middles, bars[0, 8::16], atol=8)
 
 
+def test_colours_that_only_the_file_states(clip):
+    file = io.BytesIO()
+    with av.open(io.BytesIO(clip)) as source, av.open(file, "w", format="mp4") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace, context.color_range = 1, 1, 1, 2
+        for packet in source.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                target.mux(packet)
+    content = file.getvalue()
+    if frame_table(content).decoding.colours is None:
+        pytest.skip("this PyAV writes no colours of a copied stream")
+    assert frame_table(content).decoding.colours == (1, 1, 1, 2)
+    expected = plain(content)
+    assert np.abs(expected.astype(int) - plain(clip)).max() > 10
+    np.testing.assert_array_equal(decode(content, range(50)), expected)
+
+
 # ---- Sources ------------------------------------------------------------------------------------------------
 
 
@@ -497,6 +521,78 @@ def test_the_tables_of_real_clips(shared):
     for path in sorted((shared / "clips").glob("*.mp4")):
         assert tabled(path.read_bytes()) == demuxed(path.read_bytes())
     assert frame_table((shared / "clips" / "flipping_pancake_426x240.mkv").read_bytes()) is None
+
+
+# Of the display matrix in tkhd: a, b, c, d, and what a player makes of the stored pictures with it.
+TURNS = {
+    "clockwise": ((0, 1, -1, 0), lambda frames: np.rot90(frames, -1, (1, 2))),
+    "half": ((-1, 0, 0, -1), lambda frames: np.rot90(frames, 2, (1, 2))),
+    "anticlockwise": ((0, -1, 1, 0), lambda frames: np.rot90(frames, 1, (1, 2))),
+    "mirrored": ((-1, 0, 0, 1), lambda frames: frames[:, :, ::-1]),
+}
+
+
+def turned(content, matrix):
+    a, b, c, d = (number << 16 for number in matrix)
+    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+    header = content.index(b"tkhd")
+    return content[:header] + content[header:].replace(upright, struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30), 1)
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_turned_clips_are_upright(clip, turn):
+    matrix, upright = TURNS[turn]
+    content, expected = turned(clip, matrix), upright(plain(clip))
+    assert frame_table(content).decoding is None
+    np.testing.assert_array_equal(decode(content, range(50)), expected)
+    top, left, height, width = 4, 6, 30, 40
+    cropped = expected[[7, 3], top : top + height, left : left + width]
+    np.testing.assert_array_equal(decode(content, [7, 3], crop=(top, left, height, width)), cropped)
+    np.testing.assert_array_equal(decode(content, [7, 3], flip=True), expected[[7, 3], :, ::-1])
+    size = expected.shape[1] // 2, expected.shape[2] // 2
+    halves = expected[[7, 3]].reshape(2, size[0], 2, size[1], 2, 3).mean((2, 4))
+    assert psnr(decode(content, [7, 3], size=size), halves) > 30
+
+
+def test_a_decoder_that_rested_gives_the_frames_of_the_next_clip(clip, monkeypatch):
+    other = encoded(40, seed=1, bf="2", g="12")
+    assert frame_table(other).decoding == frame_table(clip).decoding is not None
+    damaged = bytearray(clip)
+    damaged[clip.index(b"mdat") + 900 : clip.index(b"mdat") + 1000 : 7] = bytes(15)
+    opened = []
+    create = av.CodecContext.create
+    monkeypatch.setattr(stored.av.CodecContext, "create", lambda *args: opened.append(args) or create(*args))
+    stored._resting.decoders.clear()
+    for content in (clip, other, clip):
+        count = len(plain(content))
+        for indices in ([count - 1], [9, 2, 30], range(count)):
+            np.testing.assert_array_equal(decode(content, indices), plain(content)[list(indices)])
+    assert len(opened) == 1
+    with contextlib.suppress(ClipError):
+        decode(bytes(damaged), range(50))
+    np.testing.assert_array_equal(decode(other, range(40)), plain(other))
+
+
+def with_parameters_in_packets(content):
+    """The clip with a parameter set before each of its key frames, as transport streams have it."""
+    file = io.BytesIO()
+    with av.open(io.BytesIO(content)) as source, av.open(file, "w", format="mp4") as target:
+        parameters = source.streams.video[0].codec_context.extradata
+        unit = parameters[6 : 8 + int.from_bytes(parameters[6:8], "big")]
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.size:
+                copy = av.Packet(bytes(2) + unit + bytes(packet) if packet.is_keyframe else bytes(packet))
+                copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
+                copy.time_base, copy.is_keyframe, copy.stream = packet.time_base, packet.is_keyframe, stream
+                target.mux(copy)
+    return file.getvalue()
+
+
+def test_clips_that_bring_other_parameters_get_a_decoder_of_their_own(clip):
+    content = with_parameters_in_packets(clip)
+    assert frame_table(content).decoding is None
+    np.testing.assert_array_equal(decode(content, [49, 0, 20]), plain(clip)[[49, 0, 20]])
 
 
 def test_unusual_files_are_left_to_ffmpeg(clip):

@@ -16,24 +16,15 @@ from itertools import pairwise
 from typing import Any, cast, get_args
 
 import av
-import av.container
-import av.error
-import av.stream
 import numpy as np
 import numpy.typing as npt
 
 from kinetics_tools.media.pictures import Pixels
-from kinetics_tools.media.segment import TRUNCATED_SECONDS
-from kinetics_tools.media.source import ClipError, VideoSource, open_container, source_of
-from kinetics_tools.media.table import TabledPackets
+from kinetics_tools.media.source import ClipError, VideoSource, source_of
+from kinetics_tools.media.stored import stored_video
 from kinetics_tools.media.views import Box, Layout, Size, View, Writer, upright_of
 
 Indices = Sequence[int] | Sequence[Sequence[int]] | npt.NDArray[np.integer[Any]]
-# No decoder may run while a file is opened, and of what it holds nothing is guessed: these two kinds of file say it.
-_SELF_DESCRIBING = {"codec_whitelist": "-", "probesize": "32", "fflags": "+nofillin+noparse"}
-# Where H.264 does not say how far its frames are reordered, the decoder takes the most that is allowed instead of
-# losing frames until it knows.
-_STRICT = {"strict": "strict"}
 _UNTYPED, _INTRA = 0, 1  # types of pictures
 _CLIP_BYTES = 1 << 25
 
@@ -81,18 +72,11 @@ class VideoReader:
         source = _in_memory(encoded_video(video))
         self.name = source_of(source)[0]
         with ExitStack() as stack:
-            self._container = stack.enter_context(_opened(source))
-            if not self._container.streams.video:
-                raise ClipError(f"{self.name}: has no video stream; drop it or fetch it again")
-            self._stream = self._container.streams.video[0]
-            for other in self._container.streams:
-                if other.index != self._stream.index and hasattr(other, "discard"):  # PyAV 14 reads what it passes over
-                    other.discard = av.stream.Discard.all
-            self._packets, self._times, shown, self._keys = self._stored(source)
-            self._positions = self._presented(shown)
+            self._video = stack.enter_context(stored_video(source))
+            self._packets, self._times, self._keys = self._video.packets, self._video.times, self._video.keys
+            self._positions = self._presented(self._video.shown)
             if not self._positions:
                 raise ClipError(f"{self.name}: has no frames; drop it or fetch it again")
-            self._open_decoder()
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "VideoReader":
@@ -108,19 +92,18 @@ class VideoReader:
     @property
     def start_seconds(self) -> Fraction:
         """When the first frame is shown, on the clock of the file."""
-        return (self._times[self._positions[0]] or 0) * (self._stream.time_base or Fraction(1))
+        return (self._times[self._positions[0]] or 0) * self._video.time_base
 
     @cached_property
     def times_seconds(self) -> npt.NDArray[np.float64]:
         """(num_frames,): when each frame is shown, counted from the first one."""
-        base = self._stream.time_base or Fraction(1)
         times = np.array([self._times[position] or 0 for position in self._positions], np.float64)
-        return (times - times[0]) * float(base)
+        return (times - times[0]) * float(self._video.time_base)
 
     @cached_property
     def fps(self) -> float:
         """Frames a second: what the file states, if its frames keep to it but for one, else their mean rate."""
-        stated = float(self._stream.average_rate or 0)
+        stated = self._video.stated_fps
         seconds = float(self.times_seconds[-1])
         if self.num_frames == 1 or seconds <= 0:
             return stated or 25.0
@@ -137,7 +120,7 @@ class VideoReader:
         if last + 1 < self.num_frames:
             end = float(self.times_seconds[last + 1])
         elif packet.duration:
-            end = float(self.times_seconds[last] + packet.duration * float(self._stream.time_base or 0))
+            end = float(self.times_seconds[last] + packet.duration * float(self._video.time_base))
         else:
             end = float(self.times_seconds[last]) + 1 / self.fps
         return float(self.times_seconds[flat.min()]), end
@@ -186,31 +169,6 @@ class VideoReader:
                 raise IndexError(f"{self.name}: frame {index} of {self.num_frames}; indices are from 0 up")
         return wanted.astype(np.int64, copy=False)
 
-    def _stored(self, source: VideoSource) -> tuple[Sequence[Any], list[int | None], list[int], list[int]]:
-        """In the order of storage: packets, times, and the positions of frames that are shown and of key frames."""
-        tabled = TabledPackets.of(source["bytes"], self._stream) if isinstance(source, Mapping) else None
-        if tabled is not None:
-            times: list[int | None] = tabled.table.times.tolist()
-            return tabled, times, list(range(len(times))), tabled.table.keys.tolist()
-        packets = [packet for packet in self._container.demux(self._stream) if packet.size]
-        if any(packet.is_corrupt for packet in packets):
-            raise ClipError(f"{self.name}: is cut off or damaged; drop it or fetch it again")
-        shown = [position for position, packet in enumerate(packets) if not packet.is_discard]
-        self._check_end([packets[position] for position in shown])
-        keys = [position for position, packet in enumerate(packets) if packet.is_keyframe]
-        return packets, [packet.pts for packet in packets], shown, keys
-
-    def _check_end(self, packets: Sequence[Any]) -> None:
-        """An mp4 that was cut off still has the index of what is missing."""
-        base, duration = self._stream.time_base or Fraction(1), self._stream.duration
-        ends = [packet.pts + (packet.duration or 0) for packet in packets if packet.pts is not None]
-        if duration is None or not ends:
-            return
-        reached = (max(ends) - (self._stream.start_time or 0)) * base
-        if reached + TRUNCATED_SECONDS < duration * base:
-            where = f"{float(reached):.2f} of {float(duration * base):.2f} s"
-            raise ClipError(f"{self.name}: is cut off at {where}; drop it or fetch it again")
-
     def _presented(self, shown: list[int]) -> list[int]:
         """The positions of frames in the order in which they are shown."""
         times: list[Any] = self._times
@@ -225,16 +183,6 @@ class VideoReader:
             # A careless cut: nothing before the first key frame can be decoded.
             shown = [position for position in shown if position >= first and times[position] >= times[first]]
         return shown
-
-    def _open_decoder(self) -> None:
-        context = self._stream.codec_context
-        if context is None:
-            raise ClipError(f"{self.name}: FFmpeg has no decoder for its codec; drop it or fetch it again")
-        context.thread_count = 1  # the caller has other clips for the other cores
-        if context.name == "h264":
-            context.options = {**context.options, **_STRICT}
-        context.open()
-        self._context = context
 
     def _frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """Index and frame for each of the sorted indices, in any order."""
@@ -267,7 +215,7 @@ class VideoReader:
 
     def _decoded(self, wanted: Sequence[int]) -> Iterator[av.VideoFrame]:
         """Frames, the wanted ones among them; stops early where a run does not begin with a picture of its own."""
-        context, packets, times = self._context, self._packets, cast("list[int]", self._times)
+        context, packets, times = self._video.decoder, self._packets, cast("list[int]", self._times)
         positions = {self._positions[index] for index in wanted}
         is_skipping = None
         for start, stop in self._runs(wanted):
@@ -308,12 +256,13 @@ class VideoReader:
         return runs
 
     def _all_decoded(self) -> Iterator[av.VideoFrame]:
-        self._context.flush_buffers()
-        self._context.skip_frame = "DEFAULT"
+        context = self._video.decoder
+        context.flush_buffers()
+        context.skip_frame = "DEFAULT"
         for packet in self._packets:
-            yield from self._context.decode(packet)
-        yield from self._context.decode(None)
-        self._context.flush_buffers()
+            yield from context.decode(packet)
+        yield from context.decode(None)
+        context.flush_buffers()
 
 
 def encoded_video(video: Any) -> VideoSource:
@@ -347,22 +296,6 @@ def _in_memory(source: VideoSource) -> VideoSource:
             if os.fstat(file.fileno()).st_size <= _CLIP_BYTES:
                 return {"bytes": file.read(), "path": os.fspath(source)}
     return source
-
-
-def _opened(source: VideoSource) -> Any:
-    """A context with the container; without probing where the file itself says all that is needed."""
-    file = source_of(source)[1]
-    if isinstance(file, str):
-        try:
-            with open(file.removeprefix("file:"), "rb", buffering=0) as opened:
-                head = opened.read(12)
-        except OSError:
-            head = b""
-    else:
-        head = file.read(12)
-        file.seek(0)
-    is_known = head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3"
-    return open_container(source, **({"container_options": _SELF_DESCRIBING} if is_known else {}))
 
 
 def _view_of(view: View | Callable[[int, int], View], height: int, width: int) -> View:

@@ -43,12 +43,18 @@ def open_video(
 
 @contextmanager
 def open_container(video: VideoSource, **options: Any) -> Iterator[av.container.InputContainer]:
-    # The one place that turns FFmpeg's errors, also those met later while decoding, into ours.
+    """Errors of FFmpeg become ours, also those met later while decoding."""
     name, file = source_of(video)
+    # Titles may be in any encoding, or none.
+    with clip_errors(name), av.open(file, metadata_errors="replace", **options) as container:
+        yield container
+
+
+@contextmanager
+def clip_errors(name: str) -> Iterator[None]:
+    """The one place that turns FFmpeg's errors into ours."""
     try:
-        # Titles may be in any encoding, or none.
-        with av.open(file, metadata_errors="replace", **options) as container:
-            yield container
+        yield
     except av.error.FileNotFoundError as error:
         raise FileNotFoundError(error.errno, error.strerror, name) from None
     except av.error.FFmpegError as error:

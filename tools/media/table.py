@@ -5,8 +5,9 @@ for a clip. What is unusual (fragments, several edits, an edit that hides frames
 encryption) is left to it.
 """
 
+import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +18,25 @@ import numpy.typing as npt
 _Ints = npt.NDArray[np.int64]
 _MAX_FRAMES = 1 << 22
 _CODECS = (b"avc1", b"avc3", b"hvc1", b"hev1")
+_DESCRIPTION_BYTES = 86  # of a sample entry of video, before the boxes in it
+_INDIFFERENT = {b"pasp", b"btrt"}  # pixels count as square; a bit rate
+_UPRIGHT = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+_LENGTH_BYTES = 4  # of the length before each unit of H.264
+_SLICES, _PARAMETER_SETS = (1, 2, 5), (7, 8)  # types of units
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """With what a decoder of H.264 is opened.
+
+    Attributes:
+        parameters: as the file stores them (avcC).
+        colours: primaries, transfer and matrix of the colours by their numbers in ISO/IEC 23091-2, and 2 for full or 1
+            for limited range; None where the file leaves it to the pictures.
+    """
+
+    parameters: bytes
+    colours: tuple[int, int, int, int] | None
 
 
 @dataclass(frozen=True)
@@ -28,6 +48,8 @@ class FrameTable:
         times: presentation times in units of 1 / timescale s, as FFmpeg counts them.
         durations: how long each one is stored to be shown, in these units.
         keys: positions of key frames, ascending.
+        decoding: what a decoder has to know; None where the file says more of its pictures, such as that they lie on
+            a side, and where packets may bring other parameters.
     """
 
     offsets: _Ints
@@ -36,6 +58,7 @@ class FrameTable:
     durations: _Ints
     keys: _Ints
     timescale: int
+    decoding: "Decoding | None"
 
 
 class TabledPackets(Sequence[Any]):
@@ -46,14 +69,6 @@ class TabledPackets(Sequence[Any]):
         self._time_base = Fraction(1, table.timescale)
         columns = (table.offsets, table.sizes, table.times, table.durations)
         self._rows = list(zip(*(column.tolist() for column in columns), strict=True))
-
-    @classmethod
-    def of(cls, content: bytes, stream: Any) -> "TabledPackets | None":
-        """Those of `stream`, the first video stream of the file with this content; None where it is no plain mp4."""
-        table = frame_table(content) if content[4:8] == b"ftyp" else None
-        if table is None or stream.frames != len(table.sizes) or stream.time_base != Fraction(1, table.timescale):
-            return None
-        return cls(table, content)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -68,6 +83,8 @@ class TabledPackets(Sequence[Any]):
 
 def frame_table(content: bytes) -> FrameTable | None:
     """The table of a plain mp4; None for all else, also for what is damaged."""
+    if content[4:8] != b"ftyp":
+        return None
     try:
         moov = _movie(content)
         table = None if moov is None else _table(moov)
@@ -75,7 +92,25 @@ def frame_table(content: bytes) -> FrameTable | None:
         return None
     if table is None or not len(table.sizes) or table.offsets.min() < 0:
         return None
-    return table if (table.offsets + table.sizes).max() <= len(content) else None
+    if (table.offsets + table.sizes).max() > len(content):
+        return None
+    if table.decoding and any(_has_parameters(content, table, key) for key in table.keys.tolist()):
+        table = replace(table, decoding=None)
+    return table
+
+
+def _has_parameters(content: bytes, table: FrameTable, position: int) -> bool:
+    """Whether parameters stand before the picture of a packet."""
+    start = int(table.offsets[position])
+    end = start + int(table.sizes[position])
+    while start + _LENGTH_BYTES < end:
+        kind = content[start + _LENGTH_BYTES] & 31
+        if kind in _SLICES:
+            return False
+        if kind in _PARAMETER_SETS:
+            return True
+        start += _LENGTH_BYTES + _number(content, start, _LENGTH_BYTES)
+    return False
 
 
 def _movie(content: bytes) -> bytes | None:
@@ -120,7 +155,9 @@ def _table(moov: bytes) -> FrameTable | None:
                 header = media[b"mdhd"]
                 timescale = _number(header, 20 if header[0] else 12)
                 samples = dict(_boxes(dict(_boxes(media[b"minf"]))[b"stbl"]))
-                return _samples(samples, edits, timescale, movie_timescale)
+                table = _samples(samples, edits, timescale, movie_timescale)
+                matrix = track[b"tkhd"][52 if track[b"tkhd"][0] else 40 :][: len(_UPRIGHT)]
+                return table if table is None or matrix == _UPRIGHT else replace(table, decoding=None)
     return None
 
 
@@ -145,7 +182,23 @@ def _samples(boxes: dict[bytes, bytes], edits: bytes | None, timescale: int, mov
         keys = _numbers(boxes[b"stss"], 8, _number(boxes[b"stss"], 4)) - 1
         if (np.diff(keys) <= 0).any() or (len(keys) and not 0 <= keys[0] <= keys[-1] < count):
             return None
-    return FrameTable(_offsets(boxes, sizes), sizes, times, durations, keys, timescale)
+    return FrameTable(_offsets(boxes, sizes), sizes, times, durations, keys, timescale, _decoding(boxes[b"stsd"]))
+
+
+def _decoding(descriptions: bytes) -> Decoding | None:
+    """Of the only description of samples, where it holds nothing else that matters to their pictures."""
+    if descriptions[12:16] != b"avc1":
+        return None
+    details = dict(_boxes(descriptions[8 + _DESCRIPTION_BYTES :]))
+    parameters, colours = details.pop(b"avcC", b""), details.pop(b"colr", b"")
+    if details.keys() - _INDIFFERENT or len(parameters) < 7 or parameters[4] & 3 != _LENGTH_BYTES - 1:
+        return None
+    if not colours:
+        return Decoding(parameters, None)
+    if colours[:4] != b"nclx" or len(colours) != 11:
+        return None
+    primaries, transfer, matrix = struct.unpack(">3H", colours[4:10])
+    return Decoding(parameters, (primaries, transfer, matrix, 2 if colours[10] & 128 else 1))
 
 
 def _only_edit(edits: bytes, times: _Ints, timescale: int, movie_timescale: int) -> int | None:
