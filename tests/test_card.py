@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 from pathlib import Path
 
 import datasets
@@ -155,6 +156,17 @@ def test_the_text_says_what_a_researcher_asks(summaries) -> None:
         assert expected in text, expected
     assert "carreira2018kinetics600" not in text
     assert "Incomplete" not in text
+
+
+def test_the_speed_of_reading_is_told_of_what_was_encoded_for_it(summaries) -> None:
+    text = DatasetCard(card_of(summaries)).text
+    reading = text[text.index("## How fast they read") :]
+    rows = re.findall(r"\| random, .* \| ([\d.]+) ms \| ([\d.]+) ms \| ([\d.]+) ms \|", reading)
+    assert len(rows) == 2
+    assert all(float(ours) < float(other) < float(original) for ours, other, original in rows)
+    assert "frames.apply(clips)" in reading
+    summaries["700"]["splits"]["train"]["options"] = {"profile": "source"}
+    assert "## How fast they read" not in DatasetCard(card_of(summaries)).text
 
 
 def test_a_split_that_is_incomplete_is_named_file_by_file(summaries) -> None:
