@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from kinetics_tools.media import ClipError, contact_sheet, read_frames, write_clip, write_png
+from kinetics_tools.media import contact_sheet, decode, write_clip, write_png
 
 HEIGHT, WIDTH = 48, 64
 # H.264 with 4:2:0 chroma keeps a flat grey to a few levels.
@@ -91,122 +91,11 @@ def test_a_clip_without_frames_is_refused(tmp_path):
     assert not (tmp_path / "empty.mp4").exists()
 
 
-@pytest.mark.parametrize(
-    ("count", "levels"),
-    [
-        (1, [120]),
-        (2, [60, 160]),
-        (5, [40, 80, 120, 160, 200]),
-        (10, [*range(20, 220, 20)]),
-        (20, [level for level in range(20, 220, 20) for _ in range(2)]),
-    ],
-)
-def test_frames_are_the_middles_of_equal_parts(clip, count, levels):
-    frames = read_frames(clip, count=count)
-    assert frames.shape == (count, HEIGHT, WIDTH, 3)
-    assert frames.dtype == np.uint8
-    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), levels, atol=TOLERANCE)
-
-
-def test_every_form_of_a_video_reads_the_same(clip, monkeypatch):
-    expected = read_frames(clip, count=3)
-    content = clip.read_bytes()
-    for video in (
-        str(clip),
-        content,
-        {"bytes": content, "path": None},
-        {"bytes": content, "path": "a name that is no path.mp4"},
-        {"bytes": None, "path": str(clip)},
-    ):
-        np.testing.assert_array_equal(read_frames(video, count=3), expected)
-    # Names that look like an option of a program, or like a protocol.
-    monkeypatch.chdir(clip.parent)
-    for name in ("-clip.mp4", "http:clip.mp4"):
-        clip.with_name(name).write_bytes(content)
-        np.testing.assert_array_equal(read_frames(name, count=3), expected)
-
-
-def test_frames_scale_to_height_and_width(clip):
-    frames = read_frames(clip, count=2, size=(20, 30))
-    assert frames.shape == (2, 20, 30, 3)
-    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), [60, 160], atol=TOLERANCE)
-
-
 def test_colours_keep_their_order(tmp_path):
     red = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     red[..., 0] = 200
     write_clip(tmp_path / "red.mp4", [red] * 3, fps=10)
-    np.testing.assert_allclose(read_frames(tmp_path / "red.mp4", count=1).mean(axis=(0, 1, 2)), [200, 0, 0], atol=8)
-
-
-def remuxed(clip, path, *, shift_frames=0, skip_packets=0, **options):
-    """A copy of the video stream, packets unchanged: shown earlier, without its first packets, or both."""
-    if int(av.__version__.split(".")[0]) < 15:
-        pytest.skip("PyAV before 15 opens an encoder for a stream made from a template, and copies no packets")
-    with av.open(str(clip)) as source, av.open(str(path), "w", options=options) as target:
-        video = source.streams.video[0]
-        copy = target.add_stream_from_template(video)
-        shift = int(shift_frames / video.average_rate / video.time_base)
-        packets = [packet for packet in source.demux(video) if packet.size]
-        for packet in packets[skip_packets:]:
-            packet.stream, packet.pts, packet.dts = copy, packet.pts - shift, packet.dts - shift
-            target.mux(packet)
-    return path
-
-
-def test_frames_that_an_edit_list_hides_are_not_counted(clip, tmp_path):
-    """As in clips that were cut without encoding: what lies before the cut is stored, but not shown."""
-    cut = remuxed(clip, tmp_path / "cut.mp4", shift_frames=4, avoid_negative_ts="disabled")
-    frames = read_frames(cut, count=6)
-    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), [*range(100, 220, 20)], atol=TOLERANCE)
-
-
-def test_packets_without_a_frame_repeat_the_last_one(tmp_path):
-    """A cut between key frames: H.264 shows nothing until the next one."""
-    grey = iter(greys([50] * 250 + [150] * 10))
-    write_clip(tmp_path / "two_key_frames.mp4", grey, fps=25)
-    cut = remuxed(tmp_path / "two_key_frames.mp4", tmp_path / "cut.mp4", skip_packets=240)
-    frames = read_frames(cut, count=20)
-    assert frames.shape == (20, HEIGHT, WIDTH, 3)
-    np.testing.assert_allclose(frames[-1].mean(), 150, atol=TOLERANCE)
-
-
-def test_a_clip_cut_inside_a_packet_is_a_clip_error(clip, tmp_path):
-    content = remuxed(clip, tmp_path / "index_first.mp4", movflags="faststart").read_bytes()
-    start = content.find(b"mdat")
-    assert content.find(b"moov") < start
-    with pytest.raises(ClipError, match="is not a readable clip"):
-        read_frames(content[: start + (len(content) - start) // 2], count=4)
-
-
-@pytest.mark.parametrize("fault", ["empty", "text", "half", "sound alone"])
-def test_what_cannot_be_read_is_a_clip_error_with_its_name(clip, tmp_path, fault):
-    bad = tmp_path / "bad.mp4"
-    content = clip.read_bytes()
-    if fault == "sound alone":
-        with av.open(str(bad), "w") as container:
-            stream = container.add_stream("aac", 44_100, layout="mono")
-            frame = av.AudioFrame.from_ndarray(sine(1)[np.newaxis], format="fltp", layout="mono")
-            frame.sample_rate = 44_100
-            container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-    else:
-        bad.write_bytes({"empty": b"", "text": b"not a clip\n" * 99, "half": content[: len(content) // 2]}[fault])
-    reason = "has no video stream" if fault == "sound alone" else "is not a readable clip"
-    with pytest.raises(ClipError, match=rf"bad\.mp4: {reason}.*drop it or fetch it again"):
-        read_frames(bad, count=1)
-    with pytest.raises(ClipError, match=rf"a clip of {bad.stat().st_size} bytes: {reason}"):
-        read_frames(bad.read_bytes(), count=1)
-
-
-def test_a_path_that_does_not_exist_is_not_a_bad_clip(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"absent\.mp4"):
-        read_frames(tmp_path / "absent.mp4", count=1)
-
-
-def test_no_frames_wanted_is_a_mistake(clip):
-    with pytest.raises(ValueError, match=r"count=0: must be at least 1"):
-        read_frames(clip, count=0)
+    np.testing.assert_allclose(decode(tmp_path / "red.mp4", [0]).mean(axis=(0, 1, 2)), [200, 0, 0], atol=8)
 
 
 def test_contact_sheet_has_a_row_for_each_clip():

@@ -225,9 +225,9 @@ def _reading() -> list[str]:
     return [
         "## How fast they read",
         "",
-        "Every fourth frame decodes without the three before it, and every 32nd on its own, and `kinetics_tools` of the",
-        f"package kinetics-dataset makes use of that. So long took a clip on one core of {_READING_ON}; the others are",
-        "PyAV, torchcodec and decord with one thread:",
+        "Every fourth frame decodes without the three before it, and every 32nd on its own; `kinetics_tools`, of the",
+        "package kinetics-dataset, makes use of that. So long a clip took on one core, where the others are PyAV,",
+        f"torchcodec and decord with one thread ({_READING_ON}):",
         "",
         *_table(heads, rows, numbers=range(1, 4)),
         "",

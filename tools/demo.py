@@ -369,10 +369,12 @@ loaded = load_dataset("kinetics", "700", data_dir=f"{out}/700", split="train").n
 print(f"{annotated} annotated, {on_disk} on disk, {loaded} loaded")""",
     """\
 # Frames: a row for each class, eight times from left to right.
-from kinetics_tools.media import contact_sheet, read_frames, write_png
+from kinetics_tools.media import contact_sheet, write_png
+from kinetics_tools.sampling import Frames, Scale, Segments
 clips = load_dataset("kinetics", "700", data_dir=f"{out}/700", split="validation", decode=False)
 by_class = {clip["label"]: clip["video"] for clip in clips}
-rows = [read_frames(video, count=8, size=(128, 170)) for video in by_class.values()]
+eight = Frames(Segments(8), Scale((128, 170)))
+rows = [eight.decode(video) for video in by_class.values()]
 write_png(f"{out}/contact_sheet.png", contact_sheet(rows))
 [clips.features["label"].int2str(label) for label in by_class]""",
     """\
@@ -380,7 +382,7 @@ write_png(f"{out}/contact_sheet.png", contact_sheet(rows))
 from kinetics_tools.media import ClipError
 for clip in load_dataset("kinetics", "700", data_dir=f"{out}/700", split="train", decode=False):
     try:
-        frames = read_frames(clip["video"], count=1)
+        frames = Frames(Segments(1)).decode(clip["video"])
     except ClipError as error:
         print(error)""",
     """\
@@ -388,8 +390,9 @@ for clip in load_dataset("kinetics", "700", data_dir=f"{out}/700", split="train"
 stream = load_dataset(
     "kinetics", "400", data_dir=f"{out}/400", split="train", streaming=True, decode=False
 )
+sixteen = Frames(Segments(16), layout="CTHW")
 for clip in stream.take(3):
-    frames = read_frames(clip["video"], count=16)
+    frames = sixteen.decode(clip["video"])
     print(clip["youtube_id"], stream.features["label"].int2str(clip["label"]), frames.shape)""",
     """\
 # For training: Parquet files, shuffled, and encoded so that sampling decodes little.

@@ -174,11 +174,21 @@ def collate(examples: Sequence[Mapping[str, Any]], *, torch: bool | None = None)
     batch: dict[str, Any] = {}
     for name in examples[0]:
         values = [example[name] for example in examples]
-        if all(isinstance(value, np.ndarray | np.generic | int | float) for value in values):
+        if as_tensors and all(isinstance(value, np.ndarray) for value in values):
+            batch[name] = _stacked(values)
+        elif all(isinstance(value, np.ndarray | np.generic | int | float) for value in values):
             batch[name] = as_torch(np.stack(values)) if as_tensors else np.stack(values)
         else:
             batch[name] = values
     return batch
+
+
+def _stacked(arrays: Sequence[npt.NDArray[Any]]) -> Any:
+    """A tensor, which a loader's worker makes in the memory that it shares with its parent, without another copy."""
+    tensors = [as_torch(array) for array in arrays]
+    from torch.utils.data import default_collate
+
+    return default_collate(tensors)
 
 
 def has_torch() -> bool:

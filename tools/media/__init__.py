@@ -8,7 +8,7 @@ from kinetics_tools.media.clip import write_clip
 from kinetics_tools.media.encoding import Encoding, encode
 from kinetics_tools.media.frames import VideoReader, decode
 from kinetics_tools.media.info import ClipInfo, check_frames, probe
-from kinetics_tools.media.pictures import Pixels, contact_sheet, read_frames, write_png
+from kinetics_tools.media.pictures import Pixels, contact_sheet, write_png
 from kinetics_tools.media.segment import Cut, EmptySegmentError, cut
 from kinetics_tools.media.sound import Sound, read_audio
 from kinetics_tools.media.source import ClipError, VideoSource
@@ -33,7 +33,6 @@ __all__ = [
     "encode",
     "probe",
     "read_audio",
-    "read_frames",
     "write_clip",
     "write_png",
 ]

@@ -19,7 +19,7 @@ _STRICT = {"err_detect": "explode", "skip_loop_filter": "all"}
 
 @dataclass(frozen=True, slots=True)
 class ClipInfo:
-    """What a clip's file holds: of its first video stream, the one that `read_frames` reads, but for `has_audio`.
+    """What a clip's file holds: of its first video stream, the one that `decode` reads, but for `has_audio`.
 
     Attributes:
         duration_seconds: from when the first frame is shown to when the last one ends; over 0.
