@@ -31,7 +31,7 @@ from kinetics_tools.transfer import RateLimit
 from kinetics_tools.youtube import YouTubeOptions
 from mirror import Fault, Mirror, tar, tar_gz, write_video
 from releases import Release, kill_download, ledger_lines, leftovers, made_clips, small_release, tree_of
-from trees import Clip, load, rows, rows_of, write_annotations
+from trees import FILE_LAYOUTS, Clip, load, rows, rows_of, torchvision_folder, write_annotations, write_clips
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +63,10 @@ def fetched(mirror, pattern="*.t*gz"):
 
 def states(out):
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in out.rglob("*.mp4")}
+
+
+def folder_of(clip, layout):
+    return torchvision_folder(clip.label) if layout == "torchvision folders" else clip.label
 
 
 # ---- What it leaves
@@ -233,6 +237,79 @@ def test_a_file_in_the_place_of_a_clip_is_taken_if_it_is_the_clip_and_replaced_i
     download("700-2020", out, splits=["validation"], mirror=mirror.url)
     assert tree_of(out) == release.tree("validation")
     assert [states(out)[path] == state for path, state in before.items()].count(True) == 1
+
+
+def others_tree(out, clips, layout, folder="train"):
+    """A tree without ledger, and the state of its files."""
+    write_clips(out / folder, clips, layout)
+    return states(out)
+
+
+@pytest.mark.parametrize("folder", ["train", "training"])
+@pytest.mark.parametrize("layout", FILE_LAYOUTS)
+@pytest.mark.parametrize("source", ["archives", "youtube"])
+def test_a_tree_of_others_that_lacks_nothing_is_left_as_it_is(mirror, release, out, layout, folder, source):
+    before = others_tree(out, release.clips("train"), layout, folder)
+    asked = {"splits": ["train"], "source": source, "mirror": mirror.url}
+    dry = download("700-2020", out, dry_run=True, **asked)
+    assert (dry.counts, dry.to_fetch) == ({"train": {"found": 8}}, {"train": 0})
+    report = download("700-2020", out, **asked)
+    assert (report.counts, report.is_complete) == ({"train": {"found": 8}}, True)
+    assert (states(out), fetched(mirror)) == (before, [])
+
+
+@pytest.mark.parametrize("layout", FILE_LAYOUTS)
+def test_a_tree_of_others_gets_what_it_lacks_beside_what_it_has(mirror, release, out, layout):
+    """The last clip of each archive is absent; the folders of their classes are there but for flat trees."""
+    clips = release.clips("train")
+    lacking = [part[-1] for part in release.archives["train"].values()]
+    for clip in clips:
+        (out / "train" / ("" if layout == "flat" else folder_of(clip, layout))).mkdir(parents=True, exist_ok=True)
+    before = others_tree(out, [clip for clip in clips if clip not in lacking], layout)
+    dry = download("700-2020", out, splits=["train"], dry_run=True, mirror=mirror.url)
+    assert (dry.counts, dry.to_fetch) == ({"train": {"found": 6, "pending": 2}}, {"train": 2})
+    for _ in range(2):
+        report = download("700-2020", out, splits=["train"], mirror=mirror.url)
+        assert report.counts == {"train": {"complete": 8}}
+        assert before.items() <= states(out).items()
+        new = {path.relative_to(out / "train").as_posix() for path in states(out).keys() - before.keys()}
+        assert new == {
+            f"{clip.label if layout == 'flat' else folder_of(clip, layout)}/{clip.file_name}" for clip in lacking
+        }
+    assert len(fetched(mirror)) == 2
+    assert rows(load("700-2020", data_dir=str(out), split="train")) == rows_of(clips)
+
+
+def test_a_clip_in_another_form_is_there_and_stays(mirror, release, out):
+    clips = release.clips("validation")
+    (out / "val").mkdir(parents=True)
+    (out / "val" / f"{clips[0].youtube_id}.mp4").write_bytes(b"the id alone is its name")
+    (out / "val" / f"{clips[1].stem}.webm").write_bytes(b"another format")
+    before = states(out)
+    report = download("700-2020", out, splits=["validation"], mirror=mirror.url)
+    assert report.counts == {"validation": {"complete": 6, "found": 2}}
+    assert before.items() <= states(out).items()
+    assert sorted(path.name for path in out.rglob("*") if path.stem == clips[1].stem) == [f"{clips[1].stem}.webm"]
+    assert len([*out.glob("val/**/*.mp4")]) == 7
+    assert len(load("700-2020", data_dir=str(out), split="validation")) == 8
+
+
+def test_a_clip_in_the_folder_of_another_class_is_not_there(mirror, release, out):
+    clip = release.clips("validation")[0]
+    path = out / "val" / "archery" / clip.file_name
+    path.parent.mkdir(parents=True)
+    path.write_bytes(clip.content)
+    report = download("700-2020", out, splits=["validation"], mirror=mirror.url)
+    assert report.counts == {"validation": {"complete": 8}}
+    assert (out / "val" / clip.label / clip.file_name).read_bytes() == path.read_bytes()
+
+
+def test_of_two_folders_of_a_class_the_one_with_its_label_gets_new_clips(mirror, release, out):
+    clip = next(clip for clip in release.clips("validation") if " " in clip.label)
+    for folder in (torchvision_folder(clip.label), clip.label, clip.label.upper()):
+        (out / "val" / folder).mkdir(parents=True)
+    assert download("700-2020", out, splits=["validation"], mirror=mirror.url).is_complete
+    assert tree_of(out) == release.tree("validation")
 
 
 def test_the_command_takes_annotations_and_a_seed(mirror, release, out, tmp_path, monkeypatch):

@@ -14,7 +14,7 @@ import hashlib
 import io
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +80,8 @@ class SplitState:
     """What is known of the wanted clips of a split: from the ledger and the disk at first, then as a run goes on.
 
     `statuses` has those of which anything is known; `owners` the complete ones, with the index of the archive that
-    each came from, -1 if from elsewhere; `strangers` those in whose place lies a file that may be anything.
+    each came from, -1 if from elsewhere; `strangers` those whose file may be anything. Of these are "found" those that
+    the ledger did not have: tools of others put them there, or a run that was killed before it wrote their lines.
     """
 
     def __init__(
@@ -116,20 +117,39 @@ class SplitState:
                     self._checked.add(name)
                 self.bytes_of[entry.source] = self.bytes_of.get(entry.source, 0) + (entry.bytes or 0)
         self.strangers = present.keys() - self.owners.keys()
-        self._sizes = present
-        known = sum(status in ("complete", "missing", "empty") for status in self.statuses.values())
-        self._accounted = known == len(tree)
+        for name in self.strangers:
+            entry = self.entry(name)
+            if present[name] and (entry is None or entry.status not in ("complete", "unchecked")):
+                self.statuses[name] = "found"
+        known = Counter(self.statuses.values())
+        here = known["complete"] + known["found"]
+        self._accounted = here + known["missing"] + known["empty"] == len(tree)
+        # Made by others, and whole. Once we have begun to read archives, what they have decides.
+        self._is_others = (
+            here == len(tree)
+            and all(index < 0 for index in self.owners.values())
+            and not any((tree.split, archive.key) in entries or archive.fetched_bytes for archive in archives)
+        )
 
     def entry(self, name: str) -> Entry | None:
         """What the ledger had about a clip before this run."""
         return self._entries.get((self.tree.split, name))
 
     def pending(self, *, keep: bool) -> list[Archive]:
-        """The archives to read: those that are not complete, or not for these clips, or not kept as they should be."""
+        """The archives to read: those that are not complete, or not for these clips, or not kept as they should be.
+
+        None where no clip is wanted of the split, and none of a tree of others that has them all.
+        """
+        if len(self.tree) == 0:
+            return []
         return [archive for archive in self.archives if not self._is_done(archive, keep=keep)]
 
     def _is_done(self, archive: Archive, *, keep: bool) -> bool:
-        if not self._was_complete(archive.key) or archive.key in self._lost or (keep and not archive.kept.exists()):
+        if keep and not archive.kept.exists():
+            return False
+        if self._is_others:
+            return True
+        if not self._was_complete(archive.key) or archive.key in self._lost:
             return False
         return self._entries[archive.split, archive.key].selection in (None, self._selection) or self._accounted
 
@@ -155,13 +175,6 @@ class SplitState:
         """Wanted clips of which nothing is known, but for those that somebody cut from YouTube and that are gone."""
         entries = ((name, self.entry(name)) for name in self.tree)
         return [n for n, entry in entries if n not in self.statuses and (entry is None or entry.source != "youtube")]
-
-    def take_strangers(self) -> None:
-        """Counts as "found" what lies in the place of a clip, unless the ledger had the clip and it is damaged now."""
-        for name in self.strangers:
-            entry = self.entry(name)
-            if self._sizes[name] and (entry is None or entry.status not in ("complete", "unchecked")):
-                self.statuses[name] = "found"
 
     def counts(self) -> dict[str, int]:
         """Number of wanted clips by status, and as "pending" those of which nothing is known."""
@@ -318,6 +331,8 @@ class ArchiveRun:
         # A run that was killed between renaming and the ledger's line has left it whole.
         if name in state.strangers and _holds(path, data):
             temporary = None
+        elif path.name != f"{name}.mp4":  # of others, who have it in another form
+            return
         else:
             temporary = state.tree.temporary(name, tag=str(archive.index))
             with on_disk(temporary):

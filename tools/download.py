@@ -53,7 +53,7 @@ class Report:
 
     Attributes:
         counts: split -> status -> number of wanted clips. The statuses are those of `ledger.Entry`; "pending"; and
-            "found", files in the place of clips that the ledger does not know, which single videos do not replace.
+            "found", clips that are there and that the ledger does not know, in any folder of their class or in none.
         archives: split -> number of archives that hold its clips; empty where single videos are the source.
         to_fetch: split -> number of archives, or else clips, that were to be fetched before the run.
         needs: what it was to take; of single videos not more than a guess of the room on disk.
@@ -167,9 +167,11 @@ def download(
             that do not go by.
         dry_run: write nothing, and report what would be fetched.
 
-    A clip of the ledger's that lies in its place is not fetched again, wherever it is from; a file in the place of a
-    clip that the ledger does not know is compared with the archive's, and replaced where it differs; single videos
-    leave it as it is. An archive that is corrupt is fetched once more, and named in the report if that did not help.
+    Clips are taken for there as loading takes them: in the folder of their class, however that is written, or in that
+    of the split. New ones go to the folder of their class where there is one. A clip of the ledger's is not fetched
+    again, wherever it is from; nor is a tree that others made and that lacks none. Where archives are read, a clip that
+    the ledger does not know is compared with theirs, and replaced where it differs; single videos leave it as it is.
+    An archive that is corrupt is fetched once more, and named in the report if that did not help.
 
     Raises ValueError for arguments that make no sense, or if `out` holds another release; OSError where there is too
     little room, nothing can be written, or the lists and annotations cannot be fetched; ModuleNotFoundError for
@@ -271,8 +273,6 @@ def _fetch_segments(
 ) -> Report:
     out = plan.out
     states = plan.states(read_ledger(out), clean=not dry_run)
-    for state in states.values():
-        state.take_strangers()
     names = {split: lacking(state, retry_errors=retry_errors) for split, state in states.items()}
     before = Report(
         release=plan.config.name,

@@ -1,6 +1,5 @@
 """What each annotated clip of a split is, and each file that is none of them."""
 
-import functools
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
@@ -11,6 +10,7 @@ import pyarrow as pa
 import kinetics
 from kinetics_tools.inventory import Clip, Inventory
 from kinetics_tools.ledger import Entry
+from kinetics_tools.tree import class_of
 
 __all__ = ["SHORT_SECONDS", "Annotated", "Judge", "printable"]
 
@@ -115,7 +115,7 @@ class Judge:
     def _is_misplaced(self, clip: Clip, label: int) -> bool:
         if label < 0 or not clip.folder:
             return False
-        index = _class_of(clip.folder, self._release)
+        index = class_of(clip.folder, self._release)
         # Archives may have their members in any folder, such as the name of the archive.
         return index != label and not (clip.in_archive and index is None)
 
@@ -138,14 +138,6 @@ class Judge:
 def _names_of_ids(names: Sequence[str]) -> dict[str, str]:
     counts = Counter(name[:11] for name in names)
     return {name[:11]: name for name in names if counts[name[:11]] == 1}
-
-
-@functools.cache
-def _class_of(folder: str, release: str) -> int | None:
-    try:
-        return kinetics.find_label(folder, release)
-    except ValueError:
-        return None
 
 
 def printable(text: str) -> str:

@@ -1,11 +1,13 @@
 """One split of a clip tree: which clips belong to it, where each lies, and how a clip gets there whole.
 
-A clip lies at `<split>/<label>/<clip name>.mp4`, or `<split>/<clip name>.mp4` where the annotations give no label.
+A clip that is not there yet goes to `<split>/<label>/<clip name>.mp4`, or `<split>/<clip name>.mp4` where annotations
+give no label. Folders that are there are used as they are written, and clips that are there stay where they are.
 """
 
 import contextlib
 import csv
 import errno
+import functools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from kinetics import LABELS, clip_name, read_split
+from kinetics import LABELS, clip_name, find_label, is_clip, read_split, split_directories, split_spellings
 
-__all__ = ["DiskError", "SplitTree", "copy_annotations", "on_disk"]
+__all__ = ["DiskError", "SplitTree", "class_of", "copy_annotations", "on_disk"]
 
-# The first is what is made where none is there: the names that torchvision.datasets.Kinetics takes, too.
-_FOLDERS = {"train": ("train",), "validation": ("val", "validate", "validation"), "test": ("test",)}
 _ANNOTATIONS = {
     "train": ("train.csv",),
     "validation": ("validate.csv", "val.csv", "validation.csv"),
@@ -42,6 +42,15 @@ def on_disk(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
+@functools.cache
+def class_of(folder: str, release: str) -> int | None:
+    """Index of the class that a folder is named after, in any public spelling; None where it is none."""
+    try:
+        return find_label(folder, release)
+    except ValueError:
+        return None
+
+
 class SplitTree:
     """The clips of a split under `out`.
 
@@ -53,8 +62,9 @@ class SplitTree:
         self.split = split
         self.table = wanted
         self._release = release
-        folders = [Path(out, name) for name in _FOLDERS[split]]
-        self.directory = next((folder for folder in folders if folder.is_dir()), folders[0])
+        self._directories = split_directories(str(Path(out)), split)
+        # The first spelling is the one that torchvision.datasets.Kinetics takes, too.
+        self.directory = Path((self._directories or [f"{out}/{split_spellings(split)[0]}"])[0])
         self._labels = dict(zip(_names(wanted), wanted["label"].to_pylist(), strict=True))
         self._annotated = frozenset(self._labels) if wanted is annotated else frozenset(_names(annotated))
         by_id: dict[str, str | None] = {}
@@ -62,6 +72,8 @@ class SplitTree:
             by_id[name[:11]] = None if name[:11] in by_id else name
         self._by_id = by_id
         self._made: set[Path] = set()
+        self._folders = {-1: str(self.directory)}  # class -> its folder, where one is there
+        self._elsewhere: dict[str, str] = {}  # clip -> its file, where that is not the place for a new one
 
     def __len__(self) -> int:
         return len(self._labels)
@@ -86,10 +98,12 @@ class SplitTree:
         yield from zip(_names(self.table), *times, strict=True)
 
     def path(self, name: str) -> Path:
-        """Where a wanted clip lies."""
+        """Where a wanted clip lies, or is to lie."""
+        if name in self._elsewhere:
+            return Path(self._elsewhere[name])
         label = self._labels[name]
-        folder = self.directory if label < 0 else self.directory / LABELS[self._release][label]
-        return folder / f"{name}.mp4"
+        folder = self._folders.get(label) or self.directory / LABELS[self._release][label]
+        return Path(folder, f"{name}.mp4")
 
     def temporary(self, name: str, *, tag: str = "") -> Path:
         """Where to write a clip before it is renamed to `path`; its directory is made. `tag` tells writers apart."""
@@ -101,30 +115,46 @@ class SplitTree:
         return path.with_name(f".{path.name}.{tag}.tmp")
 
     def present(self, *, clean: bool) -> dict[str, int]:
-        """Lengths in bytes of the wanted clips that are where they belong.
+        """Lengths in bytes of the wanted clips that are there, in a folder of their class or in none.
 
         With `clean`, also removes what a killed run left unfinished, in all directories of the split.
         """
         found: dict[str, int] = {}
-        if self.directory.is_dir():
-            self._look_into(self.directory, None, found, clean=clean)
+        folders: list[str] = []
+        for directory in self._directories:
+            folders += self._look_into(directory, None, found, clean=clean)
+        labels = {folder: class_of(os.path.basename(folder), self._release) for folder in sorted(folders)}
+        for folder, label in labels.items():
+            if label is not None:
+                is_exact = os.path.basename(folder) == LABELS[self._release][label]
+                self._folders[label] = folder if is_exact else self._folders.get(label, folder)
+        for folder, label in labels.items():
+            self._look_into(folder, -1 if label is None else label, found, clean=clean)
         return found
 
-    def _look_into(
-        self, directory: str | os.PathLike[str], label: str | None, found: dict[str, int], *, clean: bool
-    ) -> None:
-        labels = LABELS[self._release]
+    def _look_into(self, directory: str, label: int | None, found: dict[str, int], *, clean: bool) -> list[str]:
+        """Adds the wanted clips in a directory, of any class or of `label`, and returns the folders in it."""
+        folders = []
         with os.scandir(directory) as entries:
             for entry in entries:
-                name, suffix = os.path.splitext(entry.name)
-                index = self._labels.get(name)
-                if index is not None and suffix == ".mp4" and (labels[index] if index >= 0 else None) == label:
-                    found[name] = entry.stat().st_size
-                elif entry.name.startswith(".") and suffix == ".tmp":
+                name = self.find(entry.name) if is_clip(entry.name) else None
+                index = None if name is None else self._labels.get(name)
+                if name is not None and index is not None:
+                    if label is None or index in (-1, label):
+                        size, is_named = entry.stat().st_size, entry.name == f"{name}.mp4"
+                        # Of a clip that is there twice, the file in the place for new ones counts.
+                        if is_named and directory == self._folders.get(index):
+                            found[name] = size
+                            self._elsewhere.pop(name, None)
+                        elif name not in found and (size or is_named):
+                            found[name] = size
+                            self._elsewhere[name] = entry.path
+                elif entry.name.startswith(".") and entry.name.endswith(".tmp"):
                     if clean:
                         os.unlink(entry)
-                elif label is None and entry.is_dir():
-                    self._look_into(entry.path, entry.name, found, clean=clean)
+                elif entry.is_dir():
+                    folders.append(entry.path)
+        return folders
 
 
 def _names(table: pa.Table) -> list[str]:
