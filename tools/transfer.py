@@ -66,8 +66,8 @@ def _bytes_per_second(rate: float | str) -> float:
 class Transfer(io.RawIOBase):
     """The bytes of the file at `url`, front to back: what the partial file `path` has of it, then the network's.
 
-    `path` grows as bytes are read, and stays when this is closed or dies. `position` is how far it was read;
-    `on_bytes` is called with the number of bytes of each step and whether the network brought them. Raises what
+    `path` grows as bytes are read, and what it has stays when this is closed or dies. `position` is how far it was
+    read; `on_bytes` is called with the number of bytes of each step and whether the network brought them. Raises what
     `HttpFile` raises, DiskError where `path` cannot be written, and Stopped once `stop` is set.
     """
 
@@ -141,22 +141,24 @@ class Transfer(io.RawIOBase):
             if self._remote is not None:
                 self._remote.close()
             self._file.close()
+            if not self._have:
+                discard_partial(self.path)
         super().close()
 
     def _arrived(self, buffer: Any) -> int:
-        if self._remote is None:
-            if self._size is not None and self._have == self._size:
-                return 0
-            self._remote = HttpFile(self.url, start=self._have, etag=self._etag)
-            if self._size not in (None, self._remote.size):
-                raise ChangedError(
-                    f"{self.url}: changed on the server, from {self._size:,} to {self._remote.size} bytes"
-                )
-            self._etag, self._size = self._remote.etag, self._remote.size
-            if not self._have:  # later, a kill while this is written would cost what lies there
-                with on_disk(self._tag):
-                    self._tag.write_text(json.dumps({"etag": self._etag, "size": self._size}))
-        count = self._remote.readinto(buffer)
+        try:
+            if self._remote is None:
+                if self._size is not None and self._have == self._size:
+                    return 0
+                self._remote = self._connect()
+            count = self._remote.readinto(buffer)
+        except ChangedError as error:
+            if not self._have:
+                raise
+            # Also where a server announces more than it has: asked for the rest, it says that there is none.
+            reason = str(error).removeprefix(f"{self.url}: ")
+            came = f"{self._have:,} of {self._size:,} bytes" if self._size else f"{self._have:,} bytes"
+            raise ChangedError(f"{self.url}: {came} came, and then: {reason}") from None
         if self._stop.is_set():  # who asked for the end may have stopped waiting for us long ago
             raise Stopped
         with on_disk(self.path):
@@ -166,6 +168,17 @@ class Transfer(io.RawIOBase):
         self._have += count
         self._limit.spend(count)
         return count
+
+    def _connect(self) -> HttpFile:
+        remote = HttpFile(self.url, start=self._have, etag=self._etag)
+        if self._size not in (None, remote.size):
+            remote.close()
+            raise ChangedError(f"{self.url}: changed on the server, from {self._size:,} to {remote.size} bytes")
+        self._etag, self._size = remote.etag, remote.size
+        if not self._have:  # later, a kill while this is written would cost what lies there
+            with on_disk(self._tag):
+                self._tag.write_text(json.dumps({"etag": self._etag, "size": self._size}))
+        return remote
 
 
 def discard_partial(path: Path) -> None:
