@@ -15,7 +15,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from kinetics import LABELS, clip_name, find_label, is_clip, read_split, split_directories, split_spellings
+from kinetics import (
+    LABELS,
+    clip_name,
+    find_label,
+    is_clip,
+    read_annotations,
+    read_split,
+    split_directories,
+    split_spellings,
+)
 
 __all__ = ["DiskError", "SplitTree", "class_of", "copy_annotations", "on_disk"]
 
@@ -172,7 +181,7 @@ def copy_annotations(source: str, out: str | os.PathLike[str], release: str, spl
     for name in _ANNOTATIONS[split]:
         path = folder / name
         if path.exists():
-            if not read_split(str(path), release, split).equals(table):
+            if not _is_of(path, release, split, table):
                 raise ValueError(
                     f"{path} is of another release or edition than {source}; name another folder, or go on with the "
                     f"annotations that it has: annotations={str(folder)!r}"
@@ -188,6 +197,15 @@ def copy_annotations(source: str, out: str | os.PathLike[str], release: str, spl
             temporary.write_bytes(Path(source).read_bytes())
         os.replace(temporary, path)
     return path
+
+
+def _is_of(path: Path, release: str, split: str, table: pa.Table) -> bool:
+    """Whether an annotation file holds `table`. Raises ValueError where it is malformed."""
+    try:
+        return read_split(str(path), release, split).equals(table)
+    except ValueError:
+        read_annotations(str(path))
+        return False  # rows of another release: classes that this one does not have
 
 
 def _write_csv(path: Path, release: str, split: str, table: pa.Table) -> None:
