@@ -143,6 +143,28 @@ def test_absent_clips_are_named_and_clips_without_annotation_left_out(tmp_path, 
     assert tree_of(out) == release.tree("train")
     missing = [line for line in ledger_lines(out) if line["status"] == "missing"]
     assert {line["key"] for line in missing} == {clip.stem for clip in absent}
+    assert f"train: in no archive: 3 clips, such as {', '.join(clip.stem for clip in absent)}" in report.lines()
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"),
+    [(1, "1 member of archives, such as {}"), (5, "5 members of archives, such as {}, {}, {}, ...")],
+)
+def test_members_that_are_not_annotated_are_counted_and_a_few_named(tmp_path, out, count, shown):
+    """Once, though the archive has to be read twice."""
+    extra = made_clips(count, seed=2)
+    release = small_release(tmp_path / "mirror", extra=extra)
+    with Mirror(release.root, faults=[Fault("wrong_length", "*/part_0*", by=9, times=1, method="GET")]) as mirror:
+        report = download("700-2020", out, splits=["train"], mirror=mirror.url)
+    assert report.not_annotated == {"train": count}
+    line = f"train: not annotated: {shown.format(*(repr(clip.file_name) for clip in extra))}"
+    assert line in report.lines()
+
+
+def test_annotated_members_that_were_not_asked_for_are_not_called_unannotated(mirror, out):
+    report = download("700-2020", out, splits=["train"], classes=["zumba"], mirror=mirror.url)
+    assert report.not_annotated == {"train": 0}
+    assert ": not annotated: " not in "\n".join(report.lines())
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -157,11 +179,39 @@ def test_the_replacements_of_400_win(tmp_path, out, workers):
         # Also when they come when the others are there.
         late = out.with_name("late")
         mirror.add(Fault("status", "*/replacement*", code=404, times=2))
-        assert not download("400", late, splits=["train"], workers=workers, mirror=mirror.url).is_complete
-        assert tree_of(late) != release.tree()
+        assert download("400", late, splits=["train"], workers=workers, mirror=mirror.url).is_complete
+        assert tree_of(late) == {path: content.removeprefix(b"better ") for path, content in release.tree().items()}
         assert download("400", late, splits=["train"], workers=workers, mirror=mirror.url).is_complete
     assert tree_of(late) == release.tree()
     assert load_counts(late) == 40
+
+
+def test_a_mirror_without_replacements_is_said_and_complete_and_lacks_are_named(tmp_path, out, monkeypatch):
+    absent = made_clips(5, seed=1)
+    archives = {"train": {"part_0": made_clips(10, size=2000)}}
+    release = Release(tmp_path / "mirror", "400", archives, absent={"train": absent}).write()
+    key = "kinetics/400/replacement_for_corrupted_k400.tgz"
+    with Mirror(release.root) as mirror:
+        monkeypatch.setenv("KINETICS_MIRROR", mirror.url)
+        for _ in range(2):
+            done = CliRunner().invoke(app, ["download", "400", "--out", str(out), "--split", "train"])
+            assert done.exit_code == 0
+            assert f"train: no clips are replaced, since the mirror does not have {key}" in done.output
+            names = ", ".join(clip.stem for clip in absent[:3])
+            assert f"train: in no archive: 5 clips, such as {names}, ...\n" in done.output
+            assert "failed: " not in done.output
+    assert tree_of(out) == release.tree()
+    assert leftovers(out) == []
+    assert {line["key"] for line in ledger_lines(out) if line["status"] == "missing"} == {one.stem for one in absent}
+
+
+@pytest.mark.parametrize("code", [403, 500])
+def test_replacements_that_the_mirror_has_and_does_not_give_are_a_failure(tmp_path, out, code):
+    release = small_release(tmp_path / "mirror", "400", replacement={})
+    with Mirror(release.root, faults=[Fault("status", "*/replacement*", code=code)]) as mirror:
+        report = download("400", out, splits=["train"], mirror=mirror.url)
+    assert not report.is_complete
+    assert list(report.failed) == ["kinetics/400/replacement_for_corrupted_k400.tgz"]
 
 
 def load_counts(out):
@@ -427,6 +477,20 @@ def test_only_the_clips_of_the_classes_are_written(mirror, release, out):
     assert len(fetched(mirror)) == 4
 
 
+def test_a_split_that_has_no_clip_of_the_classes_costs_nothing(tmp_path, out):
+    release = Release(
+        tmp_path / "mirror",
+        "700",
+        {"train": {"part_0": made_clips(5)}, "validation": {"part_0": made_clips(4, seed=1)}},  # the fifth is zumba
+    ).write()
+    with Mirror(release.root) as mirror:
+        report = download("700", out, splits=["train", "validation"], classes=["zumba"], mirror=mirror.url)
+        assert mirror.count("*/val/*.tar.gz") == 0
+    assert report.is_complete
+    assert "validation: 0 clips" in report.lines()
+    assert tree_of(out) == release.tree("train", labels=["zumba"])
+
+
 @pytest.mark.parametrize("name", ["600", "700-2020"])
 def test_only_the_archives_of_the_classes_are_fetched_where_each_has_its_own(tmp_path, out, name):
     labels = kinetics.LABELS[name]
@@ -595,6 +659,20 @@ def test_another_release_in_the_folder_is_an_error_that_says_so(tmp_path, mirror
     assert other.release == "600"
 
 
+def test_a_release_whose_classes_the_other_does_not_have_is_another_release_too(tmp_path, mirror, out):
+    assert "digging" not in kinetics.LABELS["700-2020"]
+    write_annotations(out / "annotations" / "train.csv", [Clip("digging", "abcdefghijk", 1, 11)], "train")
+    with pytest.raises(ValueError, match=r"annotations.train.csv is of another release or edition"):
+        download("700-2020", out, splits=["train"], mirror=mirror.url)
+
+
+def test_annotations_in_the_folder_that_are_damaged_are_said_to_be_that(mirror, out):
+    path = write_annotations(out / "annotations" / "train.csv", [Clip("zumba", "abcdefghijk", 1, 11)], "train")
+    path.write_text(path.read_text() + "zumba,short,1,11,train\n")
+    with pytest.raises(ValueError, match=r"train.csv.*line 3"):
+        download("700-2020", out, splits=["train"], mirror=mirror.url)
+
+
 def test_two_runs_in_one_folder_at_once_are_an_error(mirror, release, out):
     mirror.add(Fault("stall", "*/train/part_0.tar.gz", at=100, seconds=0.4, times=1))
     first = threading.Thread(target=download, args=["700-2020", out], kwargs={"mirror": mirror.url})
@@ -714,6 +792,22 @@ def test_a_fault_that_stays_is_named_and_the_others_are_fetched(many, out, fault
         assert download("700", out, splits=["train"], mirror=mirror.url).is_complete
         assert set(fetched(mirror)) == {"part_3.tar.gz"}
     assert tree_of(out) == many.tree()
+    assert leftovers(out) == []
+
+
+def test_a_length_that_is_never_reached_is_said_in_bytes(many, out):
+    size = many.size("train", "part_3")
+    fault = Fault("wrong_length", "*/part_3.tar.gz", by=1000, method="GET")
+    with Mirror(many.root, faults=[fault]) as mirror:
+        report = download("700", out, splits=["train"], mirror=mirror.url)
+    (reason,) = report.failed.values()
+    assert reason.startswith(f"{size:,} of {size + 1000:,} bytes came, and then: HTTP 416")
+
+
+@pytest.mark.parametrize("fault", [Fault("status", "*/part_3*", code=404), Fault("cut", "*/part_3*", at=0)])
+def test_an_archive_of_which_no_byte_came_leaves_nothing_behind(many, out, fault):
+    with Mirror(many.root, faults=[fault]) as mirror:
+        assert not download("700", out, splits=["train"], mirror=mirror.url).is_complete
     assert leftovers(out) == []
 
 

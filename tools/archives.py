@@ -22,6 +22,7 @@ from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from kinetics import ArchiveError, ChangedError, read_archive
+from kinetics_tools.inventory import REPLACEMENT_ARCHIVE
 from kinetics_tools.ledger import Entry, Ledger
 from kinetics_tools.progress import Progress
 from kinetics_tools.transfer import RateLimit, Stopped, Transfer, discard_partial, partial_size
@@ -34,6 +35,7 @@ PARTIAL_FOLDER = ".partial"
 _KEPT_FOLDER = "archives"
 _READ_BYTES = 1 << 18
 _NAMED_REFUSALS = 100  # of one archive; the rest are counted
+_NAMED_STRANGERS = 4  # of one archive, one more than reports show
 _INTERRUPT_SECONDS = 5.0
 
 # The classes of errors that the ledger names; what is none of these goes by the name of its type.
@@ -71,9 +73,34 @@ class Archive:
         return self.out / _KEPT_FOLDER / self.split / (self.key.rpartition("/")[2].lstrip(".") or "archive")
 
     @property
+    def is_replacement(self) -> bool:
+        """Whether it has better files of clips that other archives have, so that there are all clips without it."""
+        return self.key.endswith(f"/{REPLACEMENT_ARCHIVE}")
+
+    @property
     def fetched_bytes(self) -> int:
         """How much of it lies here."""
         return partial_size(self.partial)
+
+
+@dataclass
+class Passed:
+    """The members of an archive that were passed over.
+
+    Attributes:
+        unwanted: how many of them are annotated clips that were not asked for.
+        strangers: how many are not annotated.
+        examples: the first of the latter.
+    """
+
+    unwanted: int = 0
+    strangers: int = 0
+    examples: list[str] = field(default_factory=list)
+
+    def add_stranger(self, member: str) -> None:
+        self.strangers += 1
+        if len(self.examples) < _NAMED_STRANGERS:
+            self.examples.append(ascii(member[:200]))
 
 
 class SplitState:
@@ -176,6 +203,10 @@ class SplitState:
         entries = ((name, self.entry(name)) for name in self.tree)
         return [n for n, entry in entries if n not in self.statuses and (entry is None or entry.source != "youtube")]
 
+    def missing(self) -> list[str]:
+        """The wanted clips that no archive has."""
+        return [name for name in self.tree if self.statuses.get(name) == "missing"]
+
     def counts(self) -> dict[str, int]:
         """Number of wanted clips by status, and as "pending" those of which nothing is known."""
         counts: dict[str, int] = {}
@@ -189,7 +220,8 @@ class SplitState:
 class ArchiveRun:
     """Fetches archives with several threads and puts their clips where they belong.
 
-    `failed` maps the key of an archive to what was wrong, `refused` lists "key: member: reason".
+    `failed` maps the key of an archive to what was wrong, `refused` lists "key: member: reason", `passed` has what was
+    passed over by archive, and `no_replacement` is the key of the archive of replacements where the mirror has none.
     """
 
     states: Mapping[str, SplitState]
@@ -200,11 +232,13 @@ class ArchiveRun:
     rate_limit: float | str | None
     failed: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    passed: dict[Archive, Passed] = field(default_factory=dict)
+    no_replacement: str | None = None
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
         self._limit = RateLimit(self.rate_limit, stop=self._stop)
-        self._lock = threading.Lock()  # guards what the states and the two above hold, and renaming
+        self._lock = threading.Lock()  # guards what the states and the four above hold, and renaming
         self._claims: dict[tuple[str, str], int] = {}
         self._queue: deque[Archive] = deque()
         self._fatal: DiskError | None = None
@@ -224,6 +258,11 @@ class ArchiveRun:
             workers.wait(_INTERRUPT_SECONDS)
         if self._fatal is not None:
             raise self._fatal
+
+    def passed_in(self, split: str) -> list[Passed]:
+        """What was passed over in the archives of a split, in their order."""
+        archives = sorted((one for one in self.passed if one.split == split), key=lambda one: one.index)
+        return [self.passed[archive] for archive in archives]
 
     def name_missing(self) -> None:
         """After `run`: what no archive of a split has, if all of them could be read."""
@@ -270,28 +309,30 @@ class ArchiveRun:
     def _fetch_once(self, archive: Archive) -> None:
         if archive.kept.exists():
             with open(archive.kept, "rb") as file:
-                skipped = self._read(archive, file)
-                return self._complete(archive, os.fstat(file.fileno()).st_size, skipped)
+                passed = self._read(archive, file)
+                return self._complete(archive, os.fstat(file.fileno()).st_size, passed)
         transfer = Transfer(
             archive.url, archive.partial, limit=self._limit, stop=self._stop, on_bytes=self.progress.add_bytes
         )
         with transfer, io.BufferedReader(transfer, _READ_BYTES) as file:
-            skipped = self._read(archive, file)
+            passed = self._read(archive, file)
             transfer.drain()
             size = transfer.position
         if self.keep:
             transfer.keep(archive.kept)
-        self._complete(archive, size, skipped)
+        self._complete(archive, size, passed)
         discard_partial(archive.partial)
 
-    def _complete(self, archive: Archive, size: int, skipped: int) -> None:
-        selection = self.states[archive.split].selection(skipped)
+    def _complete(self, archive: Archive, size: int, passed: Passed) -> None:
+        with self._lock:
+            self.passed[archive] = passed
+        selection = self.states[archive.split].selection(passed.unwanted)
         self._append(Entry(archive.key, archive.split, "archives", "complete", bytes=size, selection=selection))
 
-    def _read(self, archive: Archive, file: BinaryIO) -> int:
-        """Takes the clips out of an archive and returns how many annotated ones were not wanted."""
+    def _read(self, archive: Archive, file: BinaryIO) -> Passed:
+        """Takes the clips out of an archive and returns what it passed over."""
         tree = self.states[archive.split].tree
-        skipped = refused = 0
+        passed, refused = Passed(), 0
 
         def refuse(member: str, reason: str) -> None:
             nonlocal refused
@@ -303,13 +344,15 @@ class ArchiveRun:
             if self._stop.is_set():
                 raise Stopped
             name = tree.find(member.rpartition("/")[2])
-            if name is not None and name in tree:
+            if name is None:
+                passed.add_stranger(member)
+            elif name in tree:
                 self._take(archive, name, data)
-            elif name is not None:
-                skipped += 1
+            else:
+                passed.unwanted += 1
         if refused > _NAMED_REFUSALS:
             self._refuse(archive, "(others)", f"{refused - _NAMED_REFUSALS:,} more members")
-        return skipped
+        return passed
 
     def _take(self, archive: Archive, name: str, data: bytes) -> None:
         state = self.states[archive.split]
@@ -383,9 +426,13 @@ class ArchiveRun:
     def _fail(self, archive: Archive, error: Exception) -> None:
         kind = next((name for base, name in _ERROR_CLASSES.items() if isinstance(error, base)), type(error).__name__)
         message = _message(error, archive) or kind
+        self._append(Entry(archive.key, archive.split, "archives", "failed", error={"class": kind, "message": message}))
+        if archive.is_replacement and isinstance(error, FileNotFoundError):
+            self.no_replacement = archive.key
+            self.progress.note(f"{archive.split}: no clips are replaced, since the mirror does not have {archive.key}")
+            return
         with self._lock:
             self.failed[archive.key] = message
-        self._append(Entry(archive.key, archive.split, "archives", "failed", error={"class": kind, "message": message}))
         self.progress.note(f"failed: {archive.key}: {message}")
 
 

@@ -32,7 +32,7 @@ import kinetics
 from kinetics_tools.archives import PARTIAL_FOLDER, ArchiveRun
 from kinetics_tools.ledger import LEDGER_NAME, Ledger, read_ledger
 from kinetics_tools.plan import Needs, Plan
-from kinetics_tools.progress import Progress, size_text
+from kinetics_tools.progress import Progress, few_text, size_text
 from kinetics_tools.segment_errors import RETRIED_KINDS
 from kinetics_tools.segments import SegmentRun, lacking
 from kinetics_tools.transfer import RateLimit, discard_partial
@@ -59,6 +59,10 @@ class Report:
         needs: what it was to take; of single videos not more than a guess of the room on disk.
         failed: key of an archive -> why it could not be fetched.
         refused: "archive: member: reason" of members that no archive of clips should have.
+        not_annotated: split -> number of members that are not annotated, of the archives that were read.
+        strangers: split -> names of the first of these.
+        missing: split -> names of the wanted clips that no archive has.
+        no_replacement: key of the archive of replacements of 400, where the mirror does not have it.
         errors: class of error -> number of single clips that could not be fetched for it.
         examples: class of error -> "clip: reason" of the first of these.
         given_up: number of single clips that another run tries again only with `retry_errors`.
@@ -75,6 +79,10 @@ class Report:
     needs: Needs
     failed: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    not_annotated: dict[str, int] = field(default_factory=dict)
+    strangers: dict[str, list[str]] = field(default_factory=dict)
+    missing: dict[str, list[str]] = field(default_factory=dict)
+    no_replacement: str | None = None
     errors: dict[str, int] = field(default_factory=dict)
     examples: dict[str, str] = field(default_factory=dict)
     given_up: int = 0
@@ -91,12 +99,21 @@ class Report:
         lines = []
         to_fetch = "to fetch" if self.dry_run else "to fetch before this run"
         for split, counts in self.counts.items():
-            clips = ", ".join(f"{status} {count:,}" for status, count in counts.items())
+            clips = ": " + ", ".join(f"{status} {count:,}" for status, count in counts.items()) if counts else ""
             of = _counted(self.archives[split], "archive") if self.archives else "single videos"
-            lines.append(f"{split}: {_counted(sum(counts.values()), 'clip')}: {clips}")
+            lines.append(f"{split}: {_counted(sum(counts.values()), 'clip')}{clips}")
             lines.append(f"{split}: {of}, {self.to_fetch[split]:,} {to_fetch}")
         if self.dry_run:
             lines += self._lines_of_needs()
+        for split, names in self.missing.items():
+            if names:
+                lines.append(f"{split}: in no archive: {_counted(len(names), 'clip')}, such as {few_text(names)}")
+        for split, count in self.not_annotated.items():
+            if count:
+                members = f"{_counted(count, 'member')} of archives"
+                lines.append(f"{split}: not annotated: {members}, such as {few_text(self.strangers[split])}")
+        if self.no_replacement:
+            lines.append(f"train: no clips are replaced, since the mirror does not have {self.no_replacement}")
         lines += [f"refused: {what}" for what in self.refused]
         lines += [f"failed: {key}: {reason}" for key, reason in self.failed.items()]
         for kind, count in sorted(self.errors.items()):
@@ -235,6 +252,7 @@ def _fetch_archives(
         archives={split: len(state.archives) for split, state in states.items()},
         to_fetch={split: len(of_split) for split, of_split in pending.items()},
         needs=needs,
+        missing={split: state.missing() for split, state in states.items()},
     )
     if dry_run:
         return before
@@ -257,6 +275,10 @@ def _fetch_archives(
         counts={split: state.counts() for split, state in states.items()},
         failed=run.failed,
         refused=run.refused,
+        not_annotated={split: sum(one.strangers for one in run.passed_in(split)) for split in states},
+        strangers={split: [name for one in run.passed_in(split) for name in one.examples] for split in states},
+        missing={split: state.missing() for split, state in states.items()},
+        no_replacement=run.no_replacement,
         bytes_fetched=progress.bytes_fetched,
     )
 

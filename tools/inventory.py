@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import kinetics
 from kinetics_tools.findings import Finding
 
-__all__ = ["Clip", "Inventory"]
+__all__ = ["REPLACEMENT_ARCHIVE", "Clip", "Inventory"]
 
-_REPLACEMENT_ARCHIVE = "replacement_for_corrupted_k400.tgz"
+REPLACEMENT_ARCHIVE = "replacement_for_corrupted_k400.tgz"
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +75,7 @@ class Inventory:
                 self._add_replacements()
         elif self._has_replacements:
             folders = [self.root, *kinetics.replacement_directories(self.root)]
-            found = [f"{folder}/{_REPLACEMENT_ARCHIVE}" for folder in folders]
+            found = [f"{folder}/{REPLACEMENT_ARCHIVE}" for folder in folders]
             self.archives += map(self._relative, filter(os.path.isfile, found))
         self.archives.sort()
         self.clips.sort(key=lambda clip: clip.path)
@@ -109,7 +109,7 @@ class Inventory:
                 folder = member.rpartition("/")[0].rpartition("/")[2]
                 clip = _clip(f"{archive}/{member.removeprefix('./')}", folder, in_archive=True)
                 clip.finding = finding
-                replaces = self._has_replacements and archive.endswith(_REPLACEMENT_ARCHIVE)
+                replaces = self._has_replacements and archive.endswith(REPLACEMENT_ARCHIVE)
                 (replacements if replaces else self.clips).append(clip)
         if replacements:
             self._replace(replacements)

@@ -16,10 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 import kinetics
+from kinetics_tools.progress import few_text
 
 __all__ = ["OtherSplit", "Overlap", "find_annotation_file", "overlap", "shared_videos"]
-
-_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ class Overlap:
 
     def line(self) -> str:
         """For people."""
-        examples = ", ".join(self.shared[:_EXAMPLES]) + (", ..." if len(self.shared) > _EXAMPLES else "")
+        examples = few_text(self.shared)
         share = len(self.shared) / max(self.videos, 1)
         return (
             f"{self.split}: {len(self.shared):,} of {self.videos:,} videos ({share:.1%}) are "

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from rich.console import Console
@@ -12,8 +12,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Progress", "size_text"]
+__all__ = ["Progress", "few_text", "size_text"]
 
+_EXAMPLES = 3
 _WINDOW_SECONDS = 30.0  # rates are of so much past
 _REDRAW_SECONDS = 0.2
 _LINE_SECONDS = 10.0
@@ -26,6 +27,11 @@ def size_text(count: float) -> str:
             return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
         count /= 1000
     return f"{count:,.2f} GB"
+
+
+def few_text(names: Sequence[str]) -> str:
+    """The first of many names for people."""
+    return ", ".join(names[:_EXAMPLES]) + (", ..." if len(names) > _EXAMPLES else "")
 
 
 class Progress:
