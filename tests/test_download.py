@@ -660,8 +660,8 @@ def test_another_release_in_the_folder_is_an_error_that_says_so(tmp_path, mirror
 
 
 def test_a_release_whose_classes_the_other_does_not_have_is_another_release_too(tmp_path, mirror, out):
-    assert "digging" not in kinetics.LABELS["700-2020"]
-    write_annotations(out / "annotations" / "train.csv", [Clip("digging", "abcdefghijk", 1, 11)], "train")
+    assert "drinking beer" not in kinetics.LABELS["700-2020"]
+    write_annotations(out / "annotations" / "train.csv", [Clip("drinking beer", "abcdefghijk", 1, 11)], "train")
     with pytest.raises(ValueError, match=r"annotations.train.csv is of another release or edition"):
         download("700-2020", out, splits=["train"], mirror=mirror.url)
 
