@@ -128,8 +128,10 @@ class Report:
         lines.append(f"fetched {size_text(self.bytes_fetched)} in {timedelta(seconds=round(self.seconds))}")
         if self.is_complete:
             lines.append(f'load_dataset("kinetics", "{self.release}", data_dir="{self.out}") loads it')
-        elif self.given_up and absent == self.given_up:
+        elif self.given_up and absent == self.given_up + self.errors.get("no such segment", 0):
             lines.append("not complete: the same command with --retry-errors goes on from here")
+        elif self.archives and not self.failed:
+            lines.append("not complete: the archives have no more; --source youtube goes on from here")
         else:
             lines.append("not complete: the same command goes on from here")
         return lines
@@ -192,7 +194,7 @@ def download(
 
     Raises ValueError for arguments that make no sense, or if `out` holds another release; OSError where there is too
     little room, nothing can be written, or the lists and annotations cannot be fetched; ModuleNotFoundError for
-    "youtube" without yt-dlp. After KeyboardInterrupt, as after a kill, the same call goes on.
+    "youtube" without yt-dlp. After KeyboardInterrupt, which says so, as after a kill, the same call goes on.
     """
     out = Path(out)
     kinetics.map_index(0, release, release)  # raises for an unknown release, and names the nearest
@@ -225,14 +227,18 @@ def download(
 
     started = time.monotonic()
     console = Console(soft_wrap=True, highlight=False, markup=False)
-    with console.status(f"reading lists and annotations of {release}"):
-        plan = Plan(config, out, archives=source == "archives", console=console)
     common: dict[str, Any] = {"workers": workers, "rate_limit": rate_limit, "dry_run": dry_run, "console": console}
-    with contextlib.nullcontext() if dry_run else _locked(out):
-        if source == "archives":
-            report = _fetch_archives(plan, keep=keep_archives, **common)
-        else:
-            report = _fetch_segments(plan, options=youtube or YouTubeOptions(), retry_errors=retry_errors, **common)
+    try:
+        with console.status(f"reading lists and annotations of {release}"):
+            plan = Plan(config, out, archives=source == "archives", console=console)
+        with contextlib.nullcontext() if dry_run else _locked(out):
+            if source == "archives":
+                report = _fetch_archives(plan, keep=keep_archives, **common)
+            else:
+                report = _fetch_segments(plan, options=youtube or YouTubeOptions(), retry_errors=retry_errors, **common)
+    except KeyboardInterrupt:
+        on = "the same command goes on from there"
+        raise KeyboardInterrupt(f"interrupted: what is complete stays in {out}, and {on}") from None
     return replace(report, seconds=time.monotonic() - started)
 
 
@@ -323,20 +329,12 @@ def _fetch_segments(
     )
 
 
-@contextlib.contextmanager
-def _progress(before: Report, console: Console, *, bytes: int | None = None) -> Iterator[Progress]:
+def _progress(before: Report, console: Console, *, bytes: int | None = None) -> Progress:
     counts = Counter[str]()
     for of_split in before.counts.values():
         counts.update(of_split)
     known = {status: count for status, count in counts.items() if status != "pending"}
-    with Progress(clips=counts.total(), counts=known, bytes=bytes, console=console) as progress:
-        try:
-            yield progress
-        except KeyboardInterrupt:
-            progress.note(
-                f"interrupted: what is complete stays in {before.out}, and the same command goes on from there"
-            )
-            raise
+    return Progress(clips=counts.total(), counts=known, bytes=bytes, console=console)
 
 
 @contextlib.contextmanager

@@ -43,8 +43,8 @@ class Entry:
         split: "train", "validation" or "test".
         source: where a clip's bytes came from: the key of an archive, or "youtube"; "archives" for an archive.
         status: of a clip: "complete"; "unchecked", complete but from an archive that failed its checksum later;
-            "missing", in no archive; "empty", in an archive, without a byte; "unavailable", a video that cannot be had,
-            and "failed", which may go by, see `error`. Of an archive:
+            "missing", in no archive; "empty", in an archive, without a byte; "unavailable", a video or a segment that
+            cannot be had, and "failed", which may go by, see `error`. Of an archive:
             "complete", "failed", or "incomplete" while one that was complete is read again. Of an archive's member:
             "refused".
         bytes: length of the clip's file, or of the archive; None where there is none.

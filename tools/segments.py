@@ -17,8 +17,9 @@ from kinetics_tools.youtube import Outcome, Segment, YouTubeOptions, fetch_clips
 
 __all__ = ["SegmentRun", "lacking"]
 
-# What no other run from here would change. Other errors may go by, or be our own fault.
-_UNAVAILABLE = ("removed", "private", "age-limited", "region-locked")
+# What no other run from here would change, though segments that do not exist are asked for again: videos get replaced.
+# Other errors may go by, or be our own fault.
+_UNAVAILABLE = ("removed", "private", "age-limited", "region-locked", "no such segment")
 
 
 def lacking(state: SplitState, *, retry_errors: bool) -> list[str]:
