@@ -432,14 +432,28 @@ def test_an_interrupt_is_exit_code_130(monkeypatch, tmp_path):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(kinetics_tools.demo, "demo", interrupt)
-    assert CliRunner().invoke(app, ["demo", "--out", str(tmp_path)]).exit_code == 130
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
+    assert (result.exit_code, result.output) == (130, "interrupted\n")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["demo", "--help"]])
-def test_help_shows_an_example(arguments):
-    result = CliRunner().invoke(app, arguments)
+EXAMPLES = {
+    (): "kinetics demo --out demo",
+    ("demo",): "kinetics demo --out /tmp/kinetics-demo",
+    ("download",): "kinetics download 400 --out k400 --split validation --classes zumba",
+    ("verify",): 'kinetics verify k400 400 --split validation --classes "abseiling,zumba"',
+    ("prepare",): "kinetics prepare 700 --data-dir k700 --out kinetics --split validation",
+    ("push",): "kinetics push kinetics s3://bucket/kinetics",
+    ("evaluate",): "kinetics evaluate submission.json 700 --annotations k700/annotations",
+    ("infos",): "kinetics infos infos.json --repo user/kinetics",
+}
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_help_shows_examples_that_can_be_copied_and_no_types_of_flags(command):
+    result = CliRunner().invoke(app, [*command, "--help"], terminal_width=80, env={"COLUMNS": "80"})
     assert result.exit_code == 0
-    assert "Example: kinetics demo --out" in result.stdout
+    assert EXAMPLES[command] in map(str.strip, result.stdout.splitlines())
+    assert not re.search(r"<bool>|BOOLEAN|list\[", result.stdout)
 
 
 def test_version():

@@ -6,11 +6,27 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    """The same, for a help page that does not say <bool> of what takes no value."""
+    for parameter in parameters:
+        if getattr(parameter, "is_flag", False):
+            parameter.metavar = ""
+    return parameters
+
+
+class _Command(TyperCommand):
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
 
 
 class _Group(TyperGroup):
     """Turns what a verb raises into one line and an exit code, before typer makes a traceback of it."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -22,8 +38,8 @@ class _Group(TyperGroup):
             Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
             raise typer.Exit(2) from None
         except KeyboardInterrupt as interrupt:
-            if interrupt.args:  # how to go on
-                Console(stderr=True, soft_wrap=True).print(str(interrupt), markup=False, highlight=False)
+            message = str(interrupt) or "interrupted"  # a verb says how to go on
+            Console(stderr=True, soft_wrap=True).print(message, markup=False, highlight=False)
             raise typer.Exit(130) from None
 
 
@@ -44,7 +60,12 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Example: [bold]kinetics demo --out demo[/bold]")
+def _examples(*commands: str, more: str = "") -> str:
+    """The end of a help page. Each command is a paragraph, and fits a terminal of 80 columns: it can be copied."""
+    return "\n\n".join(["Examples:", *(f"[bold]{command}[/bold]" for command in commands), more]).rstrip()
+
+
+@app.callback(epilog=_examples("kinetics demo --out demo"))
 def _options(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
@@ -53,7 +74,7 @@ def _options(
     """Kinetics-400, 600, 700 and 700-2020 as a Hugging Face dataset."""
 
 
-@app.command(epilog="Example: [bold]kinetics demo --out /tmp/kinetics-demo[/bold]")
+@app.command(cls=_Command, epilog=_examples("kinetics demo --out /tmp/kinetics-demo"))
 def demo(
     out: Annotated[Path, typer.Option(help="Folder to make; new, empty, or an earlier demo.")] = Path("demo"),
 ) -> None:
@@ -64,9 +85,12 @@ def demo(
 
 
 _Splits = Annotated[
-    list[str] | None, typer.Option(help="Of train, validation, test; separated by commas (default: all).")
+    list[str] | None,
+    typer.Option(help="Of train, validation, test; separated by commas (default: all).", metavar="SPLIT,..."),
 ]
-_Classes = Annotated[list[str] | None, typer.Option(help="Labels, separated by commas (default: all).")]
+_Classes = Annotated[
+    list[str] | None, typer.Option(help="Labels, separated by commas (default: all).", metavar="CLASS,...")
+]
 _MaxPerClass = Annotated[int | None, typer.Option(help="At most so many clips of each class.")]
 _Seed = Annotated[int, typer.Option(help="With --max-per-class: which clips they are.")]
 _Annotations = Annotated[
@@ -95,11 +119,13 @@ def _given(**options: Any) -> dict[str, Any]:
 
 
 @app.command(
-    epilog="Examples: [bold]"
-    'kinetics download 400 --out k400 --split validation --classes "abseiling,zumba"[/bold] from the archives; '
-    "[bold]kinetics download 400 --out k400 --split validation --source youtube --cookies cookies.txt --sleep 2[/bold] "
-    "for what they lack. With --dry-run first, to see how much it is. "
-    "The environment variable KINETICS_MIRROR is the URL of another mirror of the archives."
+    cls=_Command,
+    epilog=_examples(
+        "kinetics download 400 --out k400 --split validation --dry-run",
+        "kinetics download 400 --out k400 --split validation --classes zumba",
+        "kinetics download 400 --out k400 --source youtube --cookies cookies.txt",
+        more="The environment variable KINETICS_MIRROR is the URL of another mirror of the archives.",
+    ),
 )
 def download(
     release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
@@ -160,8 +186,11 @@ def download(
 
 
 @app.command(
-    epilog="Examples: [bold]kinetics verify k400 400 --csv clips.csv --overlap 700:train[/bold]; "
-    'a part of it: [bold]kinetics verify k400 400 --split validation --classes "abseiling,zumba"[/bold]'
+    cls=_Command,
+    epilog=_examples(
+        "kinetics verify k400 400 --csv clips.csv --overlap 700:train",
+        'kinetics verify k400 400 --split validation --classes "abseiling,zumba"',
+    ),
 )
 def verify(
     directory: Annotated[Path, typer.Argument(help="Folder with train, val or test.")],
@@ -177,7 +206,10 @@ def verify(
     deep: Annotated[bool, typer.Option("--deep", help="Decode every frame.")] = False,
     overlap: Annotated[
         list[str] | None,
-        typer.Option(help="Also list the videos shared with RELEASE:SPLIT, or RELEASE:SPLIT=PATH of annotations."),
+        typer.Option(
+            help="Also list the videos shared with RELEASE:SPLIT, or RELEASE:SPLIT=PATH of annotations.",
+            metavar="RELEASE:SPLIT",
+        ),
     ] = None,
     workers: Annotated[int | None, typer.Option(help="How many processes; one a core without.")] = None,
     report: Annotated[Path, typer.Option(help="File for the report as JSON.")] = Path("report.json"),
@@ -207,9 +239,7 @@ def verify(
     raise typer.Exit(0 if found.is_complete else 1)
 
 
-@app.command(
-    epilog="Example: [bold]kinetics prepare 700 --data-dir k700 --out kinetics --split validation[/bold]",
-)
+@app.command(cls=_Command, epilog=_examples("kinetics prepare 700 --data-dir k700 --out kinetics --split validation"))
 def prepare(
     release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
     data_dir: Annotated[Path, typer.Option(help="Folder with train, val or test, as `kinetics download` makes it.")],
@@ -263,15 +293,19 @@ def prepare(
 
 
 @app.command(
-    epilog="Examples: [bold]kinetics push kinetics user/kinetics --private --dry-run[/bold]; "
-    "to a folder: [bold]kinetics push kinetics s3://bucket/kinetics[/bold]",
+    cls=_Command,
+    epilog=_examples(
+        "kinetics push kinetics user/kinetics --private --dry-run",
+        "kinetics push kinetics s3://bucket/kinetics",
+    ),
 )
 def push(
     out: Annotated[Path, typer.Argument(help="Folder that `kinetics prepare` wrote.")],
     target: Annotated[str, typer.Argument(help="Repository, USER/NAME, or the URL of a folder.", metavar="REPO_ID")],
     split: _Splits = None,
     release: Annotated[
-        list[str] | None, typer.Option(help="Of 400, 600, 700, 700-2020; separated by commas (default: all).")
+        list[str] | None,
+        typer.Option(help="Of 400, 600, 700, 700-2020; separated by commas (default: all).", metavar="RELEASE,..."),
     ] = None,
     private: Annotated[
         bool | None, typer.Option("--private/--public", help="Who sees the repository (default: as it is).")
@@ -346,9 +380,7 @@ def push(
     typer.echo("\n".join(report.lines()))
 
 
-@app.command(
-    epilog="Example: [bold]kinetics evaluate submission.json 700 --annotations k700/annotations --report r.json[/bold]"
-)
+@app.command(cls=_Command, epilog=_examples("kinetics evaluate submission.json 700 --annotations k700/annotations"))
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="A challenge's submission (.json), or scores (.csv, .parquet).")],
     release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
@@ -369,9 +401,7 @@ def evaluate(
     raise typer.Exit(0 if found.is_complete else 1)
 
 
-@app.command(
-    epilog="Examples: [bold]kinetics infos[/bold]; [bold]kinetics infos infos.json --repo user/kinetics[/bold]"
-)
+@app.command(cls=_Command, epilog=_examples("kinetics infos", "kinetics infos infos.json --repo user/kinetics"))
 def infos(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("dataset_infos.json"),
     repo: Annotated[str | None, typer.Option(help="Of what a repository holds, USER/NAME, with its counts.")] = None,
