@@ -427,6 +427,20 @@ def test_a_refusal_is_one_line_and_exit_code_2(tmp_path):
     assert re.fullmatch(r"error: .* holds other files than this sample; .*\n", result.output)
 
 
+def test_a_file_in_the_place_of_the_sample_is_an_error_that_says_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "file")])
+    assert (result.exit_code, result.output) == (
+        2, f"error: {tmp_path / 'file'}: is a file; name a new or an empty folder\n"
+    )  # fmt: skip
+
+
+def test_infos_in_a_folder_that_is_not_there_are_an_error_that_says_so(tmp_path):
+    result = CliRunner().invoke(app, ["infos", str(tmp_path / "no" / "i.json")])
+    message = f"error: {tmp_path}/no/i.json cannot be written: its folder does not exist; make it first\n"
+    assert (result.exit_code, result.output) == (2, message)
+
+
 def test_an_interrupt_is_exit_code_130(monkeypatch, tmp_path):
     def interrupt(out):
         raise KeyboardInterrupt

@@ -20,6 +20,7 @@ from kinetics_tools.card_text import OWN_BEGIN, OWN_END, card_text, is_partial
 from kinetics_tools.shard_file import prepared_features
 from kinetics_tools.store import Store
 from kinetics_tools.summary import read_summary
+from kinetics_tools.whole_file import replacing
 
 __all__ = [
     "CARD_NAME",
@@ -73,12 +74,10 @@ def _split(name: str, num_examples: int) -> dict[str, Any]:
 
 def write_infos(path: str | os.PathLike[str] = "dataset_infos.json", infos: Mapping[str, Any] | None = None) -> Path:
     """Writes `infos`, or `dataset_infos()`, to `path`, which it returns. The file is replaced whole or not at all."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".incomplete")
     infos = dataset_infos() if infos is None else infos
-    partial.write_text(json.dumps(infos, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-    return path
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(infos, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return Path(path)
 
 
 # ---- The card -----------------------------------------------------------------------------------------------

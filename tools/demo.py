@@ -145,7 +145,7 @@ def make_sample(
     content.
 
     Does nothing where this sample is complete, and starts over what it left half made or made otherwise.
-    Raises FileExistsError for a folder with something else in it, and never removes what is not its own.
+    Raises FileExistsError for a file or a folder with something else in it, and never removes what is not its own.
     """
     out = Path(out)
     for release in releases:
@@ -156,6 +156,8 @@ def make_sample(
     if marker.exists():
         if marker.read_text() == made:
             return {release: out / release for release in releases}
+    elif out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out}: is a file; name a new or an empty folder")
     elif out.exists() and any(out.iterdir()):
         raise FileExistsError(f"{out}: holds other files than this sample; name a new or an empty folder")
 
