@@ -203,7 +203,9 @@ def verify(
         str | None,
         typer.Option(help="Folder, file or URL of the annotations (default: those in DIRECTORY, else the published)."),
     ] = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Decode every frame.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Decode every frame, and compare SHA-256 with the ledger's.")
+    ] = False,
     overlap: Annotated[
         list[str] | None,
         typer.Option(

@@ -1,7 +1,7 @@
 """What a tree holds of a split: extracted clips, or archives where there are none, as the loader takes them."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import kinetics
@@ -48,6 +48,7 @@ class Inventory:
         archives: paths in the tree of those to read; none where there are extracted clips.
         archives_left_out: how many archives lie beside extracted clips.
         replaced: number of files of 400 that the published replacements stand in for. They are not in `clips`.
+        deeper: paths in the tree of clips in folders of folders of the split, where no layout has any.
         broken: archive -> why it could not be read to its end.
         left_out: number of clips that `keep` has dropped.
     """
@@ -59,12 +60,14 @@ class Inventory:
     archives: list[str] = field(default_factory=list)
     archives_left_out: int = 0
     replaced: int = 0
+    deeper: list[str] = field(default_factory=list)
     broken: dict[str, str] = field(default_factory=dict)
     left_out: int = 0
 
     def __post_init__(self) -> None:
         for directory in kinetics.split_directories(self.root, self.split):
             paths, archives = kinetics.list_directory(directory)
+            self.deeper += map(self._relative, _clips_deeper(directory))
             self.archives += map(self._relative, archives)
             for path in map(self._relative, paths):
                 self.clips.append(_clip(path, "" if path.count("/") == 1 else path.split("/")[1]))
@@ -78,6 +81,7 @@ class Inventory:
             found = [f"{folder}/{REPLACEMENT_ARCHIVE}" for folder in folders]
             self.archives += map(self._relative, filter(os.path.isfile, found))
         self.archives.sort()
+        self.deeper.sort()
         self.clips.sort(key=lambda clip: clip.path)
 
     def _relative(self, path: str) -> str:
@@ -119,3 +123,15 @@ class Inventory:
         kept = [clip for clip in self.clips if is_wanted(clip.stem)]
         self.left_out += len(self.clips) - len(kept)
         self.clips = kept
+        self.deeper = [path for path in self.deeper if is_wanted(_clip(path, "").stem)]
+
+
+def _clips_deeper(directory: str) -> Iterator[str]:
+    """Paths of the clips in folders of the folders in a directory."""
+    with os.scandir(directory) as entries:
+        folders = [entry.path for entry in entries if entry.is_dir()]
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            for top in [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]:
+                for parent, _, names in os.walk(top):
+                    yield from (f"{parent}/{name}" for name in names if kinetics.is_clip(name))

@@ -12,7 +12,7 @@ from kinetics_tools.inventory import Clip, Inventory
 from kinetics_tools.ledger import Entry
 from kinetics_tools.tree import class_of
 
-__all__ = ["SHORT_SECONDS", "Annotated", "Judge", "printable"]
+__all__ = ["SHORT_SECONDS", "Annotated", "Judge", "printable", "recorded_sha256"]
 
 SHORT_SECONDS = 0.5  # a clip that lacks more than this of its segment is short
 
@@ -48,12 +48,13 @@ class Judge:
         trees: Sequence[Inventory],
         annotated: Annotated,
         duplicates: Sequence[Sequence[Clip]],
-        ledger: dict[tuple[str, str], Entry],
+        ledger: Mapping[tuple[str, str], Entry],
     ):
         self._release = release
         self._annotated = annotated
         self._ledger = ledger
         self._alike = {clip.path: group for group in duplicates for clip in group}
+        self._first: dict[str, Clip] = {}  # path -> of the annotated clips with the same bytes that of the first name
         # path -> name of the annotated clip that the file is
         self._owners = {
             clip.path: name
@@ -61,6 +62,12 @@ class Judge:
             for clip in tree.clips
             if (name := annotated.find(tree.split, clip.stem)) is not None
         }
+        for group in duplicates:
+            known = sorted(
+                (clip for clip in group if clip.path in self._owners),
+                key=lambda clip: (self._owners[clip.path], clip.path),
+            )
+            self._first |= {clip.path: known[0] for clip in known}
 
     def rows(self, tree: Inventory) -> list[tuple[Any, ...]]:
         """Values for COLUMNS: of each clip of a split that is asked for, in order, then of each unexpected file."""
@@ -85,7 +92,7 @@ class Judge:
                 key=lambda clip: (clip.known.error is not None, self._is_misplaced(clip, label), clip.path),
             )
             unexpected += [(clip, f"another file of {best.path}") for clip in others]
-            rows.append((*shown, *self._judged(best, name, label, end - start), *_file(best)))
+            rows.append((*shown, *self._judged(best, split, name, label, end - start), *_file(best)))
         for clip, why in sorted(unexpected, key=lambda item: item[0].path):
             twin = next((other for other in self._alike.get(clip.path, ()) if other is not clip), None)
             details = [why, clip.known.error, f"same bytes as {twin.path}" if twin else None]
@@ -93,19 +100,26 @@ class Judge:
             rows.append(
                 (split, printable(clip.stem), None, None, None, None, "unexpected", printable(detail), *_file(clip))
             )
+        for path in tree.deeper:
+            stem = printable(path.rpartition("/")[2].rpartition(".")[0])
+            shown = (split, stem, None, None, None, None)
+            why = "deeper than any layout has clips, and not looked into"
+            rows.append((*shown, "unexpected", why, printable(path), *_no_file()[1:]))
         return rows
 
-    def _judged(self, clip: Clip, owner: str, label: int, seconds: float) -> tuple[str, str]:
+    def _judged(self, clip: Clip, split: str, owner: str, label: int, seconds: float) -> tuple[str, str]:
         """The status, the first that holds, and all that is wrong."""
         found, info = [], clip.known.info
+        recorded = recorded_sha256(self._ledger, split, owner, clip)
         if clip.known.bytes == 0:
             found.append(("empty", "has no bytes"))
         elif clip.known.error is not None:
             found.append(("unreadable", clip.known.error))
-        for other in self._alike.get(clip.path, ()):
-            if self._owners.get(other.path, owner) != owner:
-                found.append(("duplicate", f"same bytes as {other.path}"))
-                break
+        elif None not in (recorded, clip.known.sha256) and recorded != clip.known.sha256:
+            found.append(("unreadable", "is not what was downloaded, by SHA-256: delete it and download it again"))
+        first = self._first.get(clip.path, clip)
+        if self._owners[first.path] != owner:
+            found.append(("duplicate", f"same bytes as {first.path}"))
         if self._is_misplaced(clip, label):
             found.append(("misplaced", f"annotated as {kinetics.LABELS[self._release][label]}"))
         if info is not None and seconds - info.duration_seconds > SHORT_SECONDS:
@@ -138,6 +152,12 @@ class Judge:
 def _names_of_ids(names: Sequence[str]) -> dict[str, str]:
     counts = Counter(name[:11] for name in names)
     return {name[:11]: name for name in names if counts[name[:11]] == 1}
+
+
+def recorded_sha256(ledger: Mapping[tuple[str, str], Entry], split: str, name: str, clip: Clip) -> str | None:
+    """What the ledger has of the file of an annotated clip; None of a member of an archive, which it did not write."""
+    entry = None if clip.in_archive else ledger.get((split, name))
+    return None if entry is None else entry.sha256
 
 
 def printable(text: str) -> str:

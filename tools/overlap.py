@@ -36,9 +36,14 @@ class OtherSplit:
     annotations: str | None = None
 
     def __post_init__(self) -> None:
-        # Both raise for what is unknown, and name the nearest.
+        self._checked()
+
+    def _checked(self) -> kinetics.KineticsConfig:
+        """Raises for what is unknown, and names the nearest, and for annotations that are not there."""
         kinetics.map_index(0, self.release, self.release)
-        kinetics.KineticsConfig(name=self.release, splits=[self.split]).check()
+        config = kinetics.KineticsConfig(name=self.release, splits=[self.split], annotations=self.annotations)
+        config.check()
+        return config
 
     @classmethod
     def parse(cls, text: str) -> "OtherSplit":
@@ -51,7 +56,7 @@ class OtherSplit:
 
     def table(self) -> pa.Table:
         """Its annotations, fetched if need be. Raises what `kinetics.annotation_file` and `read_split` raise."""
-        path = find_annotation_file(None, self.release, self.split, annotations=self.annotations)
+        path = find_annotation_file(None, self.release, self.split, annotations=self._checked().annotations)
         return kinetics.read_split(path, self.release, self.split)
 
 

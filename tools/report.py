@@ -3,10 +3,7 @@
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +14,7 @@ from rich.text import Text
 
 import kinetics
 from kinetics_tools.overlap import Overlap
+from kinetics_tools.whole_file import replacing
 
 __all__ = ["COLUMNS", "STATUSES", "Report", "SplitReport"]
 
@@ -140,11 +138,13 @@ class Report:
             if split.left_out:
                 lines.append(f"{name}: {split.left_out:,} annotated clips are there that were not asked for")
         lines += [overlap.line() for overlap in self.overlaps]
-        absent = [split for split in kinetics.SPLITS if split not in self.splits]
-        if absent:
-            lines.append(f"not looked at: {', '.join(absent)}")
         lines.append(f"looked into {self.opened:,} clips{', every frame' if self.deep else ''}")
-        lines.append("complete" if self.is_complete else "not complete")
+        verdicts = {
+            "not complete": [name for name, split in self.splits.items() if not split.is_complete],
+            "complete": [name for name, split in self.splits.items() if split.is_complete],
+            "not looked at": [name for name in kinetics.SPLITS if name not in self.splits],
+        }
+        lines.append("; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in verdicts.items() if names))
         return lines
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
@@ -177,12 +177,12 @@ class Report:
             "duplicates": self.duplicates,
             "overlaps": [overlap.values() for overlap in self.overlaps],
         }
-        with _replacing(path) as partial:
+        with replacing(path) as partial:
             partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes `clips`. `path` is replaced whole."""
-        with _replacing(path) as partial:
+        with replacing(path) as partial:
             pa.csv.write_csv(self.clips, partial)
 
     def _problems(self) -> list[dict[str, Any]]:
@@ -193,15 +193,3 @@ class Report:
 def _described(row: dict[str, Any]) -> str:
     name = row["path"] or row["clip"]
     return f"{name} ({row['detail']})" if row["detail"] else str(name)
-
-
-@contextmanager
-def _replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` when all is written."""
-    path = Path(path)
-    partial = path.with_name(path.name + ".incomplete")
-    try:
-        yield partial
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -17,9 +17,8 @@ import functools
 import hashlib
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
@@ -30,11 +29,12 @@ import kinetics
 from kinetics_tools import engine
 from kinetics_tools.findings import FileState, Finding, Findings, digest, examine, file_state
 from kinetics_tools.inventory import Clip, Inventory
-from kinetics_tools.judge import Annotated, Judge, printable
-from kinetics_tools.ledger import read_ledger
+from kinetics_tools.judge import Annotated, Judge, printable, recorded_sha256
+from kinetics_tools.ledger import Entry, read_ledger
 from kinetics_tools.overlap import OtherSplit, find_annotation_file, shared_videos
 from kinetics_tools.progress import Progress
 from kinetics_tools.report import COLUMNS, STATUSES, Report, SplitReport
+from kinetics_tools.whole_file import check_target
 
 __all__ = ["verify"]
 
@@ -67,7 +67,7 @@ def verify(
         classes, max_clips_per_class, seed: which clips there should be, as for `download`; by default all. Of the
             others none is missing or unexpected. Without `splits`, those without labels are passed over for `classes`.
         annotations: directory, file or URL; by default those in `directory`, else the published edition.
-        deep: decode every frame instead of reading headers.
+        deep: decode every frame instead of reading headers, and hold the SHA-256 of files against the ledger's.
         overlaps: other splits, as "700:train" or "700:train=PATH" with the path of its annotations: which videos do
             they share with those of `directory`?
         workers: number of processes; by default one a core.
@@ -75,8 +75,8 @@ def verify(
         console: where to show progress; nowhere by default.
 
     A clip is short where its video lasts over 0.5 s less than its segment, misplaced where its class directory is not
-    its label's, and a duplicate where another annotated clip has the same bytes. Clips in archives are read where
-    a split has no extracted ones.
+    its label's, and a duplicate where an annotated clip before it, by file name, has the same bytes. Clips in archives
+    are read where a split has no extracted ones.
 
     Raises ValueError and OSError, before any clip is looked at, for arguments that make no sense, annotations that
     cannot be had or read, and reports that could not be written. After KeyboardInterrupt, which says how far it
@@ -96,13 +96,13 @@ def verify(
     )
     config.check()
     root = str(config.data_dir)
+    if printable(root) != root:
+        raise ValueError(f"the path {printable(root)} is not UTF-8, and Arrow opens no file there; rename its folder")
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; it must be 1 or more")
     for path in (report_path, csv_path):
-        if path is not None and not Path(path).absolute().parent.is_dir():
-            raise ValueError(f"{os.fspath(path)} cannot be written: its folder does not exist; make it first")
-        if path is not None and Path(path).is_dir():
-            raise ValueError(f"{os.fspath(path)} cannot be written: it is a folder; name a file")
+        if path is not None:
+            check_target(path)
     others = [OtherSplit.parse(text) for text in overlaps]
     here = [split for split in kinetics.SPLITS if kinetics.split_directories(root, split)]
     wanted = list(dict.fromkeys(config.splits or here))
@@ -122,6 +122,7 @@ def verify(
     trees = [Inventory(root, release, split) for split in chosen]
     if chosen is not tables:
         _drop_others(trees, annotated)
+    ledger = read_ledger(root)
     # How many clips archives hold shows at their ends only.
     count = sum(len(tables[tree.split]) if tree.archives else len(tree.clips) for tree in trees)
     with (
@@ -135,12 +136,14 @@ def verify(
                 look.into_archives(tree)
             if chosen is not tables:
                 _drop_others(trees, annotated)  # of those in archives
+            if deep:
+                look.into_bytes(_recorded(trees, annotated, ledger))
             duplicates = look.duplicates(trees)
         except KeyboardInterrupt:
             done = f"{look.opened:,} clips were looked into"
             raise KeyboardInterrupt(f"interrupted; {done}, and the same command goes on from there") from None
 
-    judge = Judge(release, trees, annotated, duplicates, read_ledger(root))
+    judge = Judge(release, trees, annotated, duplicates, ledger)
     rows = {tree.split: judge.rows(tree) for tree in trees}
     report = Report(
         release=release,
@@ -184,6 +187,17 @@ def _chosen(tables: dict[str, pa.Table], config: kinetics.KineticsConfig) -> dic
 def _drop_others(trees: Sequence[Inventory], annotated: Annotated) -> None:
     for tree in trees:
         tree.keep(functools.partial(annotated.is_asked_for, tree.split))
+
+
+def _recorded(
+    trees: Sequence[Inventory], annotated: Annotated, ledger: Mapping[tuple[str, str], Entry]
+) -> Iterator[Clip]:
+    """The clips that can be read and whose SHA-256 the ledger has."""
+    for tree in trees:
+        for clip in tree.clips:
+            name = annotated.find(tree.split, clip.stem)
+            if name is not None and clip.known.error is None and recorded_sha256(ledger, tree.split, name, clip):
+                yield clip
 
 
 def _split_report(tree: Inventory, annotations: str, rows: Sequence[tuple[Any, ...]]) -> SplitReport:
@@ -293,6 +307,14 @@ class _Look:
             self._findings.put(archive, reading.state, reading.members(), deep=self._deep)
             reading.lasts = False
 
+    def into_bytes(self, clips: Iterable[Clip]) -> None:
+        """Sets the SHA-256 of extracted clips that have none yet."""
+        unknown = [(clip, self._path(clip.path)) for clip in clips if clip.known.sha256 is None]
+        for clip, sha256 in engine.run(digest, unknown, workers=self._workers):
+            if isinstance(sha256, str):
+                clip.finding = replace(clip.known, sha256=sha256)
+                self._findings.put_digest(clip.path, sha256)
+
     def duplicates(self, trees: Sequence[Inventory]) -> list[list[Clip]]:
         """The groups of clips with the same bytes. Unreadable ones are alike for many reasons, and left out."""
         by_ends: defaultdict[Any, list[Clip]] = defaultdict(list)
@@ -300,11 +322,7 @@ class _Look:
             if clip.known.error is None:
                 by_ends[clip.known.bytes, clip.known.ends].append(clip)
         alike = [clip for group in by_ends.values() if len(group) > 1 for clip in group]
-        unknown = [(clip, self._path(clip.path)) for clip in alike if clip.known.sha256 is None]
-        for clip, sha256 in engine.run(digest, unknown, workers=self._workers):
-            if isinstance(sha256, str):
-                clip.finding = replace(clip.known, sha256=sha256)
-                self._findings.put_digest(clip.path, sha256)
+        self.into_bytes(alike)
         by_digest: defaultdict[str, list[Clip]] = defaultdict(list)
         for clip in alike:
             if clip.known.sha256 is not None:
