@@ -234,10 +234,10 @@ def test_the_verdict_names_the_splits(tmp_path, pool):
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
 def test_of_clips_with_the_same_bytes_the_first_by_name_is_what_it_is(tmp_path, pool, order):
     """Here short; the others' folders come before its own."""
-    clips = [with_content(clip, pool[0]) for clip in good(pool, 3)]
-    clips = [with_content(replace(clip, label=label), pool[0]) for clip, label in zip(clips, "cab", strict=True)]
-    labels = dict(zip("abc", Case.LABELS, strict=False))
-    clips = [with_content(replace(clip, label=labels[clip.label]), pool[0]) for clip in clips]
+    labels = [Case.LABELS[index] for index in (2, 0, 1)]
+    clips = [
+        with_content(replace(clip, label=label), pool[0]) for clip, label in zip(good(pool, 3), labels, strict=True)
+    ]
     tree(tmp_path, [clips[index] for index in order])
     first = f"train/{clips[0].label}/{clips[0].file_name}"
     rows = {row["clip"]: (row["status"], row["detail"]) for row in run(tmp_path).clips.to_pylist()}
