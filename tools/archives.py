@@ -108,7 +108,8 @@ class SplitState:
 
     `statuses` has those of which anything is known; `owners` the complete ones, with the index of the archive that
     each came from, -1 if from elsewhere; `strangers` those whose file may be anything. Of these are "found" those that
-    the ledger did not have: tools of others put them there, or a run that was killed before it wrote their lines.
+    the ledger did not have: tools of others put them there, or a run that was killed before it wrote their lines. The
+    former are `others`, which stay as they are: what lay there before the first archive was read.
     """
 
     def __init__(
@@ -137,6 +138,8 @@ class SplitState:
             if entry.status in ("complete", "unchecked") and present.get(name) != entry.bytes:
                 self._lost.add(entry.source)
                 continue
+            if entry.status == "found" and name not in present:
+                continue
             self.statuses[name] = entry.status
             if entry.status == "complete":
                 self.owners[name] = order.get(entry.source, -1)
@@ -151,12 +154,13 @@ class SplitState:
         known = Counter(self.statuses.values())
         here = known["complete"] + known["found"]
         self._accounted = here + known["missing"] + known["empty"] == len(tree)
+        has_begun = any((tree.split, archive.key) in entries or archive.fetched_bytes for archive in archives)
+        remembered = {name for name in self.strangers if (entry := self.entry(name)) and entry.status == "found"}
+        found = {name for name in self.strangers if self.statuses.get(name) == "found"}
+        self.others = remembered if has_begun else found
+        self._new_others = {name: present[name] for name in self.others - remembered}
         # Made by others, and whole. Once we have begun to read archives, what they have decides.
-        self._is_others = (
-            here == len(tree)
-            and all(index < 0 for index in self.owners.values())
-            and not any((tree.split, archive.key) in entries or archive.fetched_bytes for archive in archives)
-        )
+        self._is_others = not has_begun and here == len(tree) and all(index < 0 for index in self.owners.values())
 
     def entry(self, name: str) -> Entry | None:
         """What the ledger had about a clip before this run."""
@@ -189,6 +193,11 @@ class SplitState:
         if not self._was_complete(archive.key):
             return None
         return Entry(archive.key, archive.split, "archives", "incomplete")
+
+    def to_remember(self) -> list[Entry]:
+        """For the ledger, before the first archive is read: what others had put there."""
+        found = sorted(self._new_others.items())
+        return [Entry(name, self.tree.split, "disk", "found", bytes=size) for name, size in found]
 
     def doubtful(self, archive: Archive) -> list[str]:
         """The clips that came out of an archive whose checksum never agreed."""
@@ -248,6 +257,9 @@ class ArchiveRun:
 
         On KeyboardInterrupt the clips that are being written are finished first.
         """
+        for split in {archive.split for archive in archives}:
+            for entry in self.states[split].to_remember():
+                self._append(entry)
         self._queue.extend(archives)
         workers = Workers(self._work, min(self.workers, len(archives)))
         try:
@@ -374,7 +386,7 @@ class ArchiveRun:
         # A run that was killed between renaming and the ledger's line has left it whole.
         if name in state.strangers and _holds(path, data):
             temporary = None
-        elif path.name != f"{name}.mp4":  # of others, who have it in another form
+        elif name in state.others or path.name != f"{name}.mp4":  # others have it, perhaps in another form
             return
         else:
             temporary = state.tree.temporary(name, tag=str(archive.index))

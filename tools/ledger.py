@@ -41,12 +41,13 @@ class Entry:
         key: the clip's name, `{youtube_id}_{time_start:06d}_{time_end:06d}`; or an archive's path on the mirror,
             "kinetics/400/train/part_0.tar.gz", which unlike the former has a "/".
         split: "train", "validation" or "test".
-        source: where a clip's bytes came from: the key of an archive, or "youtube"; "archives" for an archive.
+        source: where a clip's bytes came from: the key of an archive, or "youtube"; "disk" where others had put them;
+            "archives" for an archive.
         status: of a clip: "complete"; "unchecked", complete but from an archive that failed its checksum later;
-            "missing", in no archive; "empty", in an archive, without a byte; "unavailable", a video or a segment that
-            cannot be had, and "failed", which may go by, see `error`. Of an archive:
-            "complete", "failed", or "incomplete" while one that was complete is read again. Of an archive's member:
-            "refused".
+            "found", there before the first archive was read; "missing", in no archive; "empty", in an archive, without
+            a byte; "unavailable", a video or a segment that cannot be had, and "failed", which may go by, see `error`.
+            Of an archive: "complete", "failed", or "incomplete" while one that was complete is read again. Of an
+            archive's member: "refused".
         bytes: length of the clip's file, or of the archive; None where there is none.
         sha256: of the clip's file, 64 hexadecimal digits.
         duration: of the clip in seconds, where somebody measured it.
