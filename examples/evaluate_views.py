@@ -7,6 +7,7 @@ Ten windows over the clip and three crops of each, as PySlowFast tests: the mean
 """
 
 import argparse
+import gc
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,3 +59,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    gc.collect()  # or threads of Arrow may abort Python at its end: https://github.com/huggingface/datasets/issues/7566

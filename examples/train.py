@@ -10,6 +10,7 @@ the seed and the epoch alone, so a run that was killed gives the loss curve that
 """
 
 import argparse
+import gc
 import inspect
 import json
 import os
@@ -206,3 +207,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    gc.collect()  # or threads of Arrow may abort Python at its end: https://github.com/huggingface/datasets/issues/7566

@@ -411,12 +411,14 @@ print(*sent.lines(), sep="\\n")""",
 import subprocess, sys
 code = """
     + """'''
-import sys
+import gc, sys
 from datasets import Video, load_dataset
 clips = load_dataset("kinetics", "700", split="validation", streaming=True)
 for clip in clips.cast_column("video", Video(decode=False)).take(3):
     print(clip["youtube_id"], clip["label"], f"{clip['duration']:g} s", len(clip["video"]["bytes"]), "bytes")
 print("kinetics" in sys.modules)
+del clips, clip
+gc.collect()  # or threads of Arrow may abort Python at its end: huggingface/datasets#7566
 '''
 done = subprocess.run([sys.executable, "-c", code], cwd=f"{out}/published", stdout=subprocess.PIPE, text=True)
 print(done.stdout)""",

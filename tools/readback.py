@@ -1,5 +1,6 @@
 """What was published, read back as a reader would: the files, samples of their rows, and `load_dataset` itself."""
 
+import gc
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -109,6 +110,9 @@ def _load(destination: Destination, state: State, part: Part, rows: int) -> None
         if "video" in part.features:
             stream = stream.cast_column("video", datasets.Video(decode=False))
         next(iter(stream))
+        # Or threads of Arrow abort Python if it ends soon: https://github.com/huggingface/datasets/issues/7566
+        del stream
+        gc.collect()
     except Exception as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
         token = where.get("token")
