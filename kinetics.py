@@ -203,7 +203,8 @@ def _choose(value: Any, choices: Sequence[str], what: str) -> str:
 def _unknown(value: Any, choices: Sequence[str], what: str) -> str:
     near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    shown = ", ".join(choices) if len(choices) <= 20 else f"one of {len(choices)}, see kinetics.LABELS"
+    listing = "python -c 'import kinetics; print(kinetics.LABELS)'"
+    shown = ", ".join(choices) if len(choices) <= 20 else f"one of {len(choices)}, which {listing} lists"
     return f"unknown {what} {value!r}{hint} (valid: {shown})"
 
 
@@ -235,6 +236,8 @@ def find_label(name: str, release: str) -> int:
     Raises ValueError naming the nearest label where the release has no such class.
     """
     labels = LABELS[_choose(release, RELEASES, "release")]
+    if not isinstance(name, str):
+        raise ValueError(f"class {name!r} is no label; pass one as LABELS[{release!r}] has it, such as {labels[0]!r}")
     index = _plain_labels(release).get(_plain(name))
     if index is None:
         _choose(name, labels, f"class of {release}")
@@ -246,7 +249,10 @@ def map_index(index: int, source: str, target: str) -> int | None:
     """The index in release `target` of the class that has `index` in release `source`; None where it has none.
 
     A class is the same where its label is, but for the case of letters: 400 and 600 write "American" differently.
+    -1, which stands for no label, stays -1.
     """
+    if index == -1:
+        return -1
     labels = LABELS[_choose(source, RELEASES, "release")]
     return _plain_labels(_choose(target, RELEASES, "release")).get(_plain(labels[_in_range(index, source)]))
 
@@ -398,14 +404,14 @@ def _row_problem(row: dict[str, Any]) -> str | None:
     return None
 
 
-def _first_problem(path: str, problem_of: Callable[[dict[str, Any]], str | None]) -> str:
+def _first_problem(path: str, problem_of: Callable[[dict[str, Any]], str | None], error: Any = "") -> str:
     """File, line (JSON: entry) and `problem_of` the first row that has one, found row by row after a fast reading
-    of the whole file has shown that there is one."""
+    of the whole file has shown that there is one, by `error` if by none of ours."""
     for where, row in _json_rows(path) if _is_json(path) else _csv_rows(path):
         problem = row if isinstance(row, str) else problem_of(row)
         if problem is not None:
             return f"{path}: {where}: {problem}"
-    return f"{path}: not readable as annotations"
+    return f"{path}: not readable as annotations ({error})" if error else f"{path}: not readable as annotations"
 
 
 def _csv_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
@@ -452,18 +458,22 @@ def _is_json(path: str) -> bool:
 
 def _read_csv(path: str) -> pa.Table:
     columns = dict(zip(ANNOTATION_SCHEMA.names, ANNOTATION_SCHEMA.types, strict=True))
+    convert = pa.csv.ConvertOptions(column_types=columns)
     try:
-        table = pa.csv.read_csv(path, convert_options=pa.csv.ConvertOptions(column_types=columns))
-    except pa.ArrowInvalid as error:
+        with open(path, "rb") as file:
+            line = file.readline()
+        # A line alone without its end is to Arrow an empty file.
+        source = path if line.endswith(b"\n") else io.BytesIO(line + b"\n")
+        table = pa.csv.read_csv(source, convert_options=convert)
+        header = table.column_names  # decoded here
+    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
         if "Empty CSV" in str(error):
             raise ValueError(f"{path}: the file is empty") from None
-        raise ValueError(f"{_first_problem(path, _row_problem)} ({error})") from None
-    absent = [name for name in ANNOTATION_SCHEMA.names[:4] if name not in table.column_names]
+        raise ValueError(_first_problem(path, _row_problem, error)) from None
+    absent = [name for name in ANNOTATION_SCHEMA.names[:4] if name not in header]
     if absent:
-        raise ValueError(
-            f"{path}: line 1: no column {_some(absent)} in the header, which has {', '.join(table.column_names)}"
-        )
-    if "label" not in table.column_names:  # the test sets of most editions
+        raise ValueError(f"{path}: line 1: no column {_some(absent)} in the header, which has {', '.join(header)}")
+    if "label" not in header:  # the test sets of most editions
         table = table.append_column("label", pa.nulls(len(table), pa.string()))
     return table.select(ANNOTATION_SCHEMA.names)
 
@@ -479,7 +489,7 @@ def _read_json(path: str) -> pa.Table:
     try:
         rows = pa.array(list(entries.values()), type=_JSON_ENTRY)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ValueError(f"{_first_problem(path, _row_problem)} ({error})") from None
+        raise ValueError(_first_problem(path, _row_problem, error)) from None
     annotations = rows.field("annotations")
     segments = pc.struct_field(annotations, "segment")
     table = pa.table(
@@ -2527,8 +2537,13 @@ def _labels(mark: str) -> tuple[str, ...]:
     return tuple(label for marks, label in rows if mark in marks)
 
 
+class _Labels(dict[str, tuple[str, ...]]):
+    def __missing__(self, release: Any) -> tuple[str, ...]:
+        raise KeyError(_unknown(release, RELEASES, "release"))
+
+
 #: Labels of each release; the position of a label is its index.
-LABELS = {"400": _labels("4"), "600": _labels("6"), "700": _labels("7"), "700-2020": _labels("7")}
+LABELS = _Labels({"400": _labels("4"), "600": _labels("6"), "700": _labels("7"), "700-2020": _labels("7")})
 
 if __name__ == "kinetics":
     _register()

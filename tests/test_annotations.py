@@ -312,6 +312,30 @@ def test_what_is_no_csv_is_a_value_error_that_names_the_file(tmp_path, content):
         read_annotations(path)
 
 
+@pytest.mark.parametrize("columns", [["<html>404</html>"], ["label", "youtube_id"]])
+def test_one_line_without_its_end_is_a_header_that_lacks_columns(tmp_path, columns):
+    path = tmp_path / "train.csv"
+    path.write_text(",".join(columns))
+    message = rf"line 1: no column .*time_start.* in the header, which has {', '.join(columns)}"
+    with pytest.raises(ValueError, match=message):
+        read_annotations(path)
+
+
+def test_a_header_without_its_end_is_a_table_without_rows(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("label,youtube_id,time_start,time_end,split")
+    assert len(read_annotations(path)) == 0
+
+
+def test_an_error_in_json_is_said_once(tmp_path):
+    path = tmp_path / "train.json"
+    entry = {"annotations": {"label": "zumba", "segment": ["soon", 10]}, "subset": "training"}
+    path.write_text(json.dumps({"abcdefghijk": entry}))
+    with pytest.raises(ValueError, match=r"train\.json: abcdefghijk: ") as caught:
+        read_annotations(path)
+    assert str(caught.value).count("soon") == 1
+
+
 def test_a_label_that_is_no_utf_8_is_a_value_error_that_names_file_and_line(tmp_path):
     path = tmp_path / "train.csv"
     path.write_bytes(f"{HEADER}\n{GOOD}\n".encode() + b"z\xff\xfe,bcdefghijkl,1,11,train\n")

@@ -97,7 +97,11 @@ def test_mapping_there_and_back_is_the_same_class():
         assert there is None or map_index(there, "700", "600") == index
 
 
-@pytest.mark.parametrize("index", [-1, 400, 10_000])
+def test_no_label_stays_none_in_every_release():
+    assert [map_index(-1, source, target) for source in RELEASES for target in RELEASES] == [-1] * 16
+
+
+@pytest.mark.parametrize("index", [-2, 400, 10_000])
 def test_an_index_outside_of_a_release_is_an_error(index):
     with pytest.raises(ValueError, match=rf"class index {index} is outside of release 400 \(valid: 0 to 399\)"):
         map_index(index, "400", "600")
