@@ -32,6 +32,7 @@ import math
 import os
 import re
 import shutil
+import socket
 import string
 import tarfile
 import threading
@@ -620,10 +621,12 @@ class HttpFile(io.RawIOBase):
     `start` is the byte to begin at, for a reader that has what lies before it, and `etag` the file's then.
 
     Raises FileNotFoundError or PermissionError where the server says so, ChangedError where the file changed between
-    two requests, and ConnectionError, which names the byte, where six more tries in a row give no byte.
+    two requests or is shorter than was announced, and ConnectionError, which names the byte, where six more tries in
+    a row give no byte. Two more are enough where nobody was ever there: a refused connection, an unknown host.
     """
 
     retries = 6
+    retries_of_nobody = 2
     backoff_seconds = 0.5
     timeout_seconds = 30.0
     longest_wait_seconds = 600.0
@@ -635,6 +638,8 @@ class HttpFile(io.RawIOBase):
         self._position = start
         self._response: Any = None
         self._failures = 0
+        self._was_there = False
+        self._has_complained = False
         while self._response is None:
             self._attempt(self._connect)
 
@@ -658,7 +663,7 @@ class HttpFile(io.RawIOBase):
 
     def _attempt(self, step: Any) -> Any:
         """What `step` returns, or None after an error that another try may mend."""
-        wait = None
+        wait, retries = None, self.retries
         try:
             result = step()
         except urllib.error.HTTPError as error:
@@ -670,23 +675,34 @@ class HttpFile(io.RawIOBase):
                     410: FileNotFoundError,
                     416: ChangedError,  # shorter than what we had of it
                 }
-                raise kind.get(error.code, OSError)(f"{self.url}: HTTP {error.code} {error.reason}") from None
+                shorter = ""
+                if error.code == 416:
+                    announced = "had before" if self.size is None else f"announced, {self.size:,} bytes"
+                    shorter = f": no byte {self._position:,} there, the file is shorter than {announced}"
+                raise kind.get(error.code, OSError)(f"{self.url}: HTTP {error.code} {error.reason}{shorter}") from None
             wait = _seconds_asked(error.headers.get("Retry-After", ""))
             wait = None if wait is None else min(wait, self.longest_wait_seconds)
             reason = f"HTTP {error.code} {error.reason}"
         except (http.client.HTTPException, ConnectionError, TimeoutError, urllib.error.URLError) as error:
-            reason = str(error) or type(error).__name__
+            cause = getattr(error, "reason", error)  # what urllib wraps
+            reason = str(cause) or type(cause).__name__
+            if not self._was_there and isinstance(cause, (ConnectionRefusedError, socket.gaierror)):
+                retries = self.retries_of_nobody
         else:
             self._failures = 0
+            self._was_there = True
             return result
         self._disconnect()
         self._failures += 1
-        if self._failures > self.retries:
-            of = "" if self.size is None else f" of {self.size:,}"
-            raise ConnectionError(
-                f"{self.url}: {reason}, at byte {self._position:,}{of} after {self._failures} tries; "
-                "what is complete stays, run the same command again to go on"
-            )
+        if self._failures > retries:
+            where, advice = "", "see that the network and the server are there, and run the same command again"
+            if self._position:
+                where = f", at byte {self._position:,}" + ("" if self.size is None else f" of {self.size:,}")
+                advice = "what is complete stays, run the same command again to go on"
+            raise ConnectionError(f"{self.url}: {reason}{where}, after {self._failures} tries; {advice}")
+        if not self._has_complained:
+            self._has_complained = True
+            _logger.warning(f"no answer from {urllib.parse.urlsplit(self.url).netloc} ({reason}), trying again")
         if wait is None:
             wait = self.backoff_seconds * 2 ** (self._failures - 1) * (0.5 + random())
         _logger.info(f"{self.url}: {reason} at byte {self._position:,}; next try in {wait:.1f} s")
