@@ -34,6 +34,7 @@ import re
 import shutil
 import socket
 import string
+import sys
 import tarfile
 import threading
 import time
@@ -1789,30 +1790,38 @@ def _register() -> None:
 
 
 def _is_prepared(directory: str) -> bool:
-    """Whether `directory` is a prepared dataset, Parquet with a card, which `datasets` loads without us."""
-    return os.path.isfile(directory + "/README.md") and not os.path.isfile(directory + "/kinetics.py")
+    """Whether `directory` is a prepared dataset, Parquet with a card of its files, for `datasets` without us."""
+    card = directory + "/README.md"
+    if not os.path.isfile(card) or os.path.isfile(directory + "/kinetics.py"):
+        return False
+    with open(card, encoding="utf-8", errors="replace") as file:
+        return any(line.startswith("configs:") for line in file)
 
 
 def _explain_at_load() -> None:
-    """For a future `datasets` without the function that we answer for: its loaders say what to do instead."""
+    """For a future `datasets` without the function that we answer for: says at once, and at each load, what to do."""
+    problem = (
+        f"datasets {datasets.__version__} has no place where kinetics could register. Use the builder: "
+        "`builder = kinetics.Kinetics(config_name='700', data_dir=...)`, then "
+        "`builder.as_streaming_dataset()`, or `builder.download_and_prepare()` and "
+        "`builder.as_dataset()`; or install datasets<6."
+    )
+    # Who has taken a function out of `datasets` before this import reads this alone.
+    _logger.warning(problem)
 
     def explain(original: Any) -> Any:
         @functools.wraps(original)
         def load(path: str, *args: Any, **kwargs: Any) -> Any:
             if path == "kinetics" and not _is_prepared("kinetics"):
-                raise RuntimeError(
-                    f"datasets {datasets.__version__} has no place where kinetics could register. Use the builder: "
-                    "`builder = kinetics.Kinetics(config_name='700', data_dir=...)`, then "
-                    "`builder.as_streaming_dataset()`, or `builder.download_and_prepare()` and "
-                    "`builder.as_dataset()`; or install datasets<6."
-                )
+                raise RuntimeError(problem)
             return original(path, *args, **kwargs)
 
         return load
 
-    for name in ("load_dataset", "load_dataset_builder"):
-        if hasattr(datasets, name):
-            setattr(datasets, name, explain(getattr(datasets, name)))
+    loaders = re.compile("load_dataset|load_dataset_builder|get_dataset_[a-z_]+")
+    for module in (datasets, sys.modules.get("datasets.load"), sys.modules.get("datasets.inspect")):
+        for name in filter(loaders.fullmatch, dir(module)):
+            setattr(module, name, explain(getattr(module, name)))
 
 
 # ---- The classes --------------------------------------------------------------------------------------------

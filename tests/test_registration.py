@@ -122,6 +122,13 @@ def test_a_data_dir_wins_over_a_prepared_folder(tmp_path, monkeypatch):
     assert rows(load(data_dir=str(data_dir), split="train")) == rows_of(TRAIN)
 
 
+def test_a_folder_with_another_readme_is_no_prepared_one(tmp_path, monkeypatch):
+    (tmp_path / "kinetics").mkdir()
+    (tmp_path / "kinetics" / "README.md").write_text("# My clips\n\nThe configs: none.\n")
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(datasets.load_dataset_builder("kinetics", "700", decode=False), kinetics.Kinetics)
+
+
 def test_a_folder_of_clips_called_kinetics_is_no_prepared_one(tmp_path, monkeypatch):
     write_tree(tmp_path / "kinetics")
     monkeypatch.chdir(tmp_path)
@@ -150,17 +157,22 @@ import kinetics
 
 def test_without_the_place_to_register_the_import_works_and_load_says_what_to_do():
     code = """
-for function in (datasets.load_dataset, datasets.load_dataset_builder):
+def ask(function, *arguments):
     try:
-        function("kinetics", "700")
+        function("kinetics", *arguments)
     except RuntimeError as error:
         print(error)
+
+for function in (datasets.load_dataset, datasets.load_dataset_builder, datasets.load.load_dataset, earlier):
+    ask(function, "700")
+for function in (datasets.get_dataset_config_names, datasets.inspect.get_dataset_split_names):
+    ask(function)
 """
-    status, out, err = run(FUTURE + code)
+    status, out, err = run("from datasets import load_dataset as earlier" + FUTURE + code)
     assert status == 0, err
     lines = out.splitlines()
-    assert len(lines) == 2
-    for line in lines:
+    assert len(lines) == 6
+    for line in [*lines, err.splitlines()[0]]:
         assert f"datasets {datasets.__version__} has no place where kinetics could register" in line
         assert "kinetics.Kinetics(config_name='700', data_dir=...)" in line
 
