@@ -47,7 +47,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from importlib import import_module
+from itertools import chain
 from random import random
+from stat import S_ISDIR
 from typing import Any, BinaryIO, ClassVar
 
 import datasets
@@ -554,8 +556,18 @@ def find_annotations(directory: str, split: str) -> str | None:
 # ---- Public archives ----------------------------------------------------------------------------------------
 
 
+def _mirror(mirror: str | None) -> str | None:
+    """The URL in the place of the public hosts, if any: `mirror`, or else what the environment variable says."""
+    for name, url in (("mirror", mirror), ("KINETICS_MIRROR", os.environ.get("KINETICS_MIRROR"))):
+        if url and not (isinstance(url, str) and _is_url(url)):
+            raise ValueError(f"{name} is {url!r}; it must be a URL that starts with http:// or https://")
+        if url:
+            return url
+    return None
+
+
 def _mirrored(url: str, mirror: str | None) -> str:
-    mirror = mirror or os.environ.get("KINETICS_MIRROR")
+    mirror = _mirror(mirror)
     for host in (_CVDF, _DEEPMIND):
         if mirror and url.startswith(host + "/"):
             return mirror.rstrip("/") + url[len(host) :]
@@ -1260,30 +1272,33 @@ def list_directory(directory: str) -> tuple[list[str], list[str]]:
     return clips, archives
 
 
-def _tree_state(data_dir: str) -> list[tuple[str, int, int]]:
-    """What changes when clips, archives or annotation files come or go: names, sizes and times of few files.
+def _state_of(paths: Iterable[str]) -> list[tuple[str, int, int]]:
+    """Name, size and time (ns) of files and of directories, whose size is no matter.
 
-    A directory's time changes with its entries, so that the clips themselves need no look.
+    A directory's time changes with its entries, so that the clips in it need no look.
     """
-    directories = [data_dir, data_dir + "/annotations", *replacement_directories(data_dir)]
-    return _state_of(directories + [path for split in SPLITS for path in split_directories(data_dir, split)])
+    stats = ((path, os.stat(path)) for path in paths)
+    return sorted((path, 0 if S_ISDIR(stat.st_mode) else stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
 
-def _state_of(paths: list[str]) -> list[tuple[str, int, int]]:
-    """Name, size and time (ns) of files, of directories, and of the directories, archives and annotations in them."""
-    state = []
-    for path in filter(os.path.exists, paths):
-        state.append((path, 0 if os.path.isdir(path) else os.path.getsize(path), os.stat(path).st_mtime_ns))
-        for entry in os.scandir(path) if os.path.isdir(path) else ():
-            if entry.is_dir() or entry.name.lower().endswith((*_ARCHIVE_SUFFIXES, ".csv", ".json")):
-                state.append((entry.path, entry.stat().st_size, entry.stat().st_mtime_ns))
-    return sorted(state)
+def _with_holders(directory: str) -> list[str]:
+    """A directory of clips, with what in it holds clips: directories and archives."""
+    with os.scandir(directory) as entries:
+        holders = [entry.path for entry in entries if entry.is_dir() or entry.name.lower().endswith(_ARCHIVE_SUFFIXES)]
+    return [directory, *holders]
 
 
 def replacement_directories(data_dir: str) -> list[str]:
     """Where the public scripts put the replacements of 400, as an archive or extracted, if anywhere."""
     names = ("replacement", "replacement/replacement_for_corrupted_k400", "replacement_for_corrupted_k400")
     return [f"{data_dir}/{name}" for name in names if os.path.isdir(f"{data_dir}/{name}")]
+
+
+def _replacement_archives(data_dir: str) -> list[str]:
+    """The archive of replacements of 400 wherever it lies beside the splits."""
+    name = _REPLACEMENTS.rpartition("/")[2]
+    beside = [f"{folder}/{name}" for folder in [data_dir, *replacement_directories(data_dir)]]
+    return [path for path in beside if os.path.isfile(path)]
 
 
 def _is_class_tree(by_stem: dict[str, str], data_dir: str, split: str) -> bool:
@@ -1367,16 +1382,25 @@ class KineticsConfig(datasets.BuilderConfig):
         """Raises ValueError naming what is wrong with a field, and makes paths absolute."""
         _choose(self.name, RELEASES, "release")
         for name in ("splits", "classes"):
-            if isinstance(getattr(self, name), str):
-                setattr(self, name, [getattr(self, name)])
+            value = getattr(self, name)
+            if isinstance(value, str):
+                setattr(self, name, [value])
+            elif value is not None and (not isinstance(value, Iterable) or not list(value)):
+                raise ValueError(f"{name} is {value!r}; pass a list of one name or more, or leave it out to have all")
         for split in self.splits or ():
             _choose(split, SPLITS, "split")
         self.classes = self.classes and [LABELS[self.name][find_label(name, self.name)] for name in self.classes]
         _choose(self.on_missing, ("skip", "raise"), "on_missing")
-        if self.max_clips_per_class is not None and self.max_clips_per_class < 1:
-            raise ValueError(f"max_clips_per_class is {self.max_clips_per_class}; it must be 1 or more")
+        limit = self.max_clips_per_class
+        if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
+            raise ValueError(f"max_clips_per_class is {limit!r}; it must be 1 or more, a whole number")
+        if self.decode is not None and not isinstance(self.decode, bool):
+            raise ValueError(f"decode is {self.decode!r}; it must be True, False or None")
+        _mirror(self.mirror)
         for name in ("data_dir", "annotations"):
             path = getattr(self, name)
+            if path is not None and not isinstance(path, str | os.PathLike):
+                raise ValueError(f"{name} is {path!r}; it must be a path{' or a URL' * (name == 'annotations')}")
             if path is not None and (name == "data_dir" or not _is_url(os.fspath(path))):
                 path = os.path.abspath(os.path.expanduser(path)).replace(os.sep, "/")
                 setattr(self, name, path)
@@ -1387,14 +1411,30 @@ class KineticsConfig(datasets.BuilderConfig):
         """The name of the cache: what was asked for and, for a local tree, the state in which it is now."""
         self.check()
         asked = {name: getattr(self, name) for name in config_kwargs if name != "decode"}
-        if self.data_dir is not None:
-            asked["tree"] = _digest(_tree_state(self.data_dir))
-        if self.annotations is not None and not _is_url(self.annotations):
-            asked["edition"] = _digest(_state_of([self.annotations]))
-        mirror = self.mirror or os.environ.get("KINETICS_MIRROR")
+        if files := self._files():
+            asked["files"] = _digest(_state_of(files))
+        mirror = _mirror(self.mirror)
         if mirror:
             asked["mirror"] = mirror
         return super().create_config_id(asked, custom_features)
+
+    def _files(self) -> set[str]:
+        """Local files and directories that change when clips or annotations do, and with nothing else in a tree."""
+        data_dir = self.data_dir
+        files: set[str] = set()
+        splits = self.splits or SPLITS
+        if data_dir is not None:
+            folders = {split: split_directories(data_dir, split) for split in splits}
+            splits = [split for split in splits if folders[split]]
+            holders = [*chain(*folders.values()), *replacement_directories(data_dir)]
+            files.update(*map(_with_holders, holders), _replacement_archives(data_dir))
+        if self.annotations is not None:
+            places = [self.annotations]
+            files.update(filter(os.path.isfile, places))
+        else:
+            places = [data_dir + "/annotations", data_dir] if data_dir is not None else []
+        found = (find_annotations(place, split) for place in places for split in splits)
+        return files | {path for path in found if path is not None}
 
     def __eq__(self, other: object) -> bool:
         # Without `decode`, which does not change what is stored: `datasets` compares the config of a cache

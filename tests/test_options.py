@@ -172,6 +172,24 @@ def test_clips_alone_may_come_and_go(tmp_path, layout):
     assert rows(load(data_dir=str(data_dir), split="validation")) == rows_of(late)
 
 
+@pytest.mark.parametrize("layout", FEW_LAYOUTS)
+def test_what_else_comes_into_a_tree_leaves_the_cache_as_it_is(tmp_path, layout):
+    data_dir = write_tree(tmp_path, layout)
+    first = load(data_dir=str(data_dir), split="train")
+    for name in ("notes.txt", ".kinetics-verify.jsonl", "report.json", "clips.csv", "annotations/notes.txt"):
+        (data_dir / name).write_text("{}")
+    (data_dir / "prepared" / "700").mkdir(parents=True)
+    assert arrow_files(load(data_dir=str(data_dir), split="train")) == arrow_files(first)
+
+
+def test_files_of_splits_that_are_not_asked_for_leave_the_cache_as_it_is(tmp_path):
+    data_dir = write_tree(tmp_path)
+    first = load(data_dir=str(data_dir), splits=["train"])["train"]
+    (data_dir / "val" / "zumba" / "more.mp4").write_bytes(b"clip")
+    write_annotations(data_dir / "annotations" / "test.csv", VAL, "test")
+    assert arrow_files(load(data_dir=str(data_dir), splits=["train"])["train"]) == arrow_files(first)
+
+
 def test_a_changed_label_shows_at_the_next_load(tmp_path):
     data_dir = write_tree(tmp_path, "flat", clips={"validation": VAL})
     load(data_dir=str(data_dir))
@@ -333,6 +351,19 @@ def test_with_torchcodec_all_ways_share_one_cache(torchcodec, encoded_clips, tmp
         (["700"], {"clases": ["zumba"]}, r"unknown option 'clases'; did you mean 'classes'\? \(valid: .*mirror"),
         (["700"], {"on_missing": "rise"}, r"unknown on_missing 'rise'; did you mean 'raise'\? \(valid: skip, raise\)"),
         (["700"], {"max_clips_per_class": 0}, "max_clips_per_class is 0; it must be 1 or more"),
+        (["700"], {"max_clips_per_class": "3"}, "max_clips_per_class is '3'; it must be 1 or more, a whole number"),
+        (["700"], {"classes": []}, r"classes is \[\]; pass a list of one name or more, or leave it out to have all"),
+        (["700"], {"splits": []}, r"splits is \[\]; pass a list of one name or more, or leave it out to have all"),
+        (["700"], {"splits": 1}, "splits is 1; pass a list"),
+        (["700"], {"classes": [0]}, r"class 0 is no label; pass one as LABELS\['700'\] has it, such as 'abseiling'"),
+        (["700"], {"classes": ["nothing like it"]}, "valid: one of 700, which python -c .*kinetics.LABELS.* lists"),
+        (["700"], {"decode": "no"}, "decode is 'no'; it must be True, False or None"),
+        (
+            ["700"],
+            {"mirror": "localhost:1234"},
+            "mirror is 'localhost:1234'; it must be a URL that starts with http://",
+        ),
+        (["700"], {"annotations": 7}, "annotations is 7; it must be a path or a URL"),
         (["700"], {"annotations": "/nowhere"}, "annotations='/nowhere' does not exist"),
     ],
 )
@@ -345,3 +376,16 @@ def test_what_is_unknown_is_named_with_the_valid_ones_and_the_nearest(data_dir, 
 def test_a_release_given_as_a_number_is_an_error_that_names_the_releases(data_dir):
     with pytest.raises(ValueError, match=r"unknown release 700; did you mean '700'\? \(valid: 400, 600"):
         datasets.load_dataset("kinetics", 700, data_dir=data_dir)
+
+
+def test_the_variable_of_the_mirror_must_be_a_url(data_dir, monkeypatch):
+    monkeypatch.setenv("KINETICS_MIRROR", "localhost:1234")
+    with pytest.raises(ValueError, match="KINETICS_MIRROR is 'localhost:1234'; it must be a URL that starts with http"):
+        load(data_dir=data_dir)
+
+
+def test_a_release_of_no_labels_is_named_with_the_nearest():
+    with pytest.raises(KeyError, match=r"unknown release '700_2020'; did you mean '700-2020'\?"):
+        LABELS["700_2020"]
+    assert "700_2020" not in LABELS
+    assert LABELS.get("700_2020") is None
