@@ -21,6 +21,7 @@ name "kinetics". With `datasets` 3.6 this file works as a script, too:
 `load_dataset("./kinetics.py", "700", trust_remote_code=True)`.
 """
 
+import copy
 import csv
 import difflib
 import functools
@@ -57,6 +58,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
+from datasets.exceptions import DatasetGenerationError
 from datasets.iterable_dataset import ExamplesIterable
 from datasets.utils.logging import get_logger
 from filelock import FileLock
@@ -856,9 +858,13 @@ def read_archive(
     1 GiB are refused, with a warning that names them; with `on_refused`, it is called instead, with the member's
     name and the reason.
 
-    Raises ArchiveError, an OSError, with `name`, the archive's, where it is cut off or corrupt.
+    Raises ArchiveError, an OSError, with `name`, the archive's path or URL, where it is cut off or corrupt.
     """
     stream = _Forward(file)
+    clips = 0
+    # The last two: numbers that are none, and headers of headers of headers. Looked up now, since a reader that is
+    # left unfinished is closed at the interpreter's exit, when the modules' names are gone.
+    damage = (tarfile.TarError, EOFError, zlib.error, _inflater.error, ValueError, RecursionError)
     try:
         with tarfile.open(fileobj=stream, mode="r:") as tar:  # type: ignore[call-overload]
             while (member := tar.next()) is not None:
@@ -877,6 +883,7 @@ def read_archive(
                     if len(data) != member.size:
                         raise EOFError(f"{member.name} has {len(data):,} of {member.size:,} bytes")
                     yield member.name, data
+                    clips += 1
         # tarfile takes a damaged or a missing header for the end, which is blocks of zeros. Reading them to the last
         # also brings gzip to its checksum.
         if len(stream.last_header) < tarfile.BLOCKSIZE:
@@ -884,10 +891,11 @@ def read_archive(
         for block in (stream.last_header, *iter(lambda: stream.take(1 << 16), b"")):
             if block.strip(b"\0"):
                 raise tarfile.ReadError("a damaged header")
-    except (tarfile.TarError, EOFError, zlib.error, _inflater.error, ValueError, RecursionError) as error:
-        # The last two: numbers that are none, and headers of headers of headers.
+    except damage as error:
+        advice = "" if _is_url(name) else "; fetch it again"
         raise ArchiveError(
-            f"{name}: the archive is cut off or corrupt ({error}); delete it and fetch it again"
+            f"{name}: the archive is cut off or corrupt after {clips:,} clips, at byte {stream.tell():,} of what it "
+            f"holds ({error}){advice}"
         ) from error
 
 
@@ -901,6 +909,15 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     if member.size > _MAX_CLIP_BYTES:
         return f"it claims {member.size:,} bytes"
     return None
+
+
+def _is_text(path: str) -> bool:
+    """Whether a path can be written as UTF-8: the bytes of a file name need not."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _stem(path: str) -> str:
@@ -925,6 +942,15 @@ class DownloadCache:
     def path(self, url: str) -> str:
         return os.path.join(self.directory, datasets.utils.file_utils.hash_url_to_filename(url))
 
+    def bytes_of(self, url: str) -> int:
+        """How many bytes of the file at `url` are there, of a partial download too."""
+        path = self.path(url)
+        held = next(filter(os.path.exists, (path, path + ".incomplete")), None)
+        return os.path.getsize(held) if held and not self._is_forced(url) else 0
+
+    def _is_forced(self, url: str) -> bool:
+        return self._force and url not in self._fetched
+
     def fetch(self, url: str, *, progress: Callable[[int], Any] | None = None) -> str:
         """Path of the file at `url`, downloaded if need be. A partial file stays, and the next call goes on from it.
 
@@ -933,7 +959,7 @@ class DownloadCache:
         path = self.path(url)
         os.makedirs(self.directory, exist_ok=True)
         with FileLock(path + ".lock"):
-            force = self._force and url not in self._fetched
+            force = self._is_forced(url)
             if force or not os.path.exists(path):
                 try:
                     _download(url, path, resume=not force, progress=progress)
@@ -1052,6 +1078,28 @@ def read_split(path: str, release: str, split: str) -> pa.Table:
         raise ValueError(_first_problem(path, problem_of)) from None
 
 
+def _first_of_each(table: pa.Table, path: str) -> pa.Table:
+    """Rows of `read_split`, a clip that the file at `path` gives several times once, as its first row has it."""
+    counts = pc.value_counts(table["youtube_id"])
+    several = pc.filter(counts.field("values"), pc.greater(counts.field("counts"), 1))
+    if not len(several):
+        return table
+    rows = pc.indices_nonzero(pc.is_in(table["youtube_id"], value_set=several))
+    names = clip_names(table.take(rows)).to_pylist()
+    seen: set[str] = set()
+    repeats = {}
+    for row, name in zip(rows.to_pylist(), names, strict=True):
+        if name in seen:
+            repeats[row] = name
+        seen.add(name)
+    if not repeats:
+        return table
+    _logger.warning(
+        f"{path}: {len(repeats):,} rows repeat another's clip ({_some(repeats.values())}); the first counts"
+    )
+    return table.filter(pc.invert(pc.is_in(pa.array(range(len(table))), value_set=pa.array(list(repeats)))))
+
+
 def select_clips(
     table: pa.Table,
     release: str,
@@ -1091,16 +1139,26 @@ def _limited(table: pa.Table, limit: int, seed: int) -> pa.Table:
 
 
 class _Wanted:
-    """The clips of a split to load: rows (youtube_id, time_start, time_end, label as index), found by file name."""
+    """The clips of a split to load: rows (youtube_id, time_start, time_end, label as index), found by file name.
 
-    def __init__(self, table: pa.Table):
+    `whole` holds all annotated clips of the split, if they are more.
+    """
+
+    def __init__(self, table: pa.Table, whole: pa.Table | None = None):
         self.table = table
+        self._whole = whole
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"table": self.table}  # without the dictionaries, which every process makes when it needs them
+        # Without the dictionaries, which every process makes when it needs them.
+        return {"table": self.table, "_whole": self._whole}
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @functools.cached_property
+    def annotated(self) -> "_Wanted":
+        """All annotated clips of the split, asked for or not."""
+        return self if self._whole is None else _Wanted(self._whole)
 
     @functools.cached_property
     def names(self) -> pa.Array:
@@ -1152,22 +1210,40 @@ class _Files:
         count, rows = min(_TREE_SHARDS, len(self._examples)), len(self._examples)
         return [(rows * shard // count, rows * (shard + 1) // count) for shard in range(count)]
 
-    def tables(self, shard: tuple[int, int]) -> Iterator[pa.Table]:
+    def tables(self, shard: tuple[int, int], came: set[int]) -> Iterator[pa.Table]:
+        """`came` is for archives, which may hold a clip twice."""
         yield self._examples.slice(shard[0], shard[1] - shard[0])
 
 
 class _Archives:
-    """Clips in tar archives. A shard is the path or URL of one; the clips in `replacements`, one too, win."""
+    """Clips in tar archives. A shard is the path or URL of one; the clips in `replacements`, one too, win.
 
-    def __init__(self, wanted: _Wanted, shards: list[str], replacements: str | None, cache: DownloadCache):
+    `what` names the split in messages. A damaged archive gives the clips before the damage and a warning; where
+    `strict` is set, it raises ArchiveError.
+    """
+
+    def __init__(
+        self,
+        wanted: _Wanted,
+        shards: list[str],
+        replacements: str | None,
+        cache: DownloadCache,
+        *,
+        what: str,
+        strict: bool,
+    ):
         self.wanted = wanted
         self.shards = shards
         self._replacements = replacements
         self._cache = cache
+        self._what = what
+        self._strict = strict
         self._origins: dict[str, str] = {}
+        # What `report` tells: by shard the members that are not annotated, and those that came before.
+        self._besides: dict[str, tuple[list[str], list[str]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_replaced"}
+        return {**{name: value for name, value in vars(self).items() if name != "_replaced"}, "_besides": {}}
 
     def urls(self) -> list[str]:
         return [shard for shard in self.shards if _is_url(shard)]
@@ -1175,72 +1251,141 @@ class _Archives:
     def downloaded(self) -> "_Archives":
         """The same with the archives as they lie in the download cache."""
         local = {url: self._cache.path(url) for url in self.urls()}
-        shards = [local.get(shard, shard) for shard in self.shards]
-        there = _Archives(self.wanted, shards, local.get(self._replacements or "", self._replacements), self._cache)
+        there = copy.copy(self)
+        there.shards = [local.get(shard, shard) for shard in self.shards]
+        there._replacements = local.get(self._replacements or "", self._replacements)
         there._origins = {path: url for url, path in local.items()}
         return there
 
-    def tables(self, shard: str) -> Iterator[pa.Table]:
-        """The wanted clips of an archive, a table of one row each."""
-        for file_name, data, row in self._clips(shard):
+    def tables(self, shard: str, came: set[int]) -> Iterator[pa.Table]:
+        """The wanted clips of an archive, a table of one row each; not those in `came`, to which they are added."""
+        for file_name, data, row in self._clips(shard, came):
             contents, paths = pa.array([data], type=pa.binary()), pa.array([file_name])
             yield _examples(self.wanted.table.take([row]), contents, paths)
 
     def examples(self, shard: str) -> Iterator[dict[str, Any]]:
         """The same as Python values, without a copy of a clip's bytes."""
         columns = [(name, self.wanted.table[name].combine_chunks()) for name in _KEY_COLUMNS]
-        for file_name, data, row in self._clips(shard):
+        for file_name, data, row in self._clips(shard, set()):
             keys = {name: column[row].as_py() for name, column in columns}
             yield {"video": {"bytes": data, "path": file_name}, **keys}
 
-    def _clips(self, shard: str) -> Iterator[tuple[str, bytes, int]]:
+    def report(self) -> None:
+        """Says which members of the archives read since the last report are not annotated, and which came twice."""
+        for index, what in enumerate(("not annotated", "there twice, of which one is loaded")):
+            names = [name for besides in self._besides.values() for name in besides[index]]
+            if names:
+                _logger.warning(f"{self._what}: members of archives that are {what}: {len(names):,} ({_some(names)})")
+        self._besides = {}
+
+    def _clips(self, shard: str, came: set[int]) -> Iterator[tuple[str, bytes, int]]:
+        """(file name, bytes, row) of each clip to load in an archive that is not in `came`, to which it is added.
+
+        An archive from the network is read a second time where it is damaged: it may have been so on the way.
+        """
+        url = shard if _is_url(shard) else self._origins.get(shard)
         # In the cache, a file's name does not tell what it is.
-        name = f"{self._origins[shard]} ({shard})" if shard in self._origins else shard
-        seen: set[int] = set()
-        ids: set[str] = set()
-        extra = 0
-        with _open_binary(shard) as file:
-            for member, data in read_archive(file, name=name):
-                file_name = member.rpartition("/")[2]
-                ids.add(file_name[:11])
-                row = self.wanted.row(_stem(member))
-                if row is None:
-                    extra += 1
-                    _logger.debug(f"{name}: {member} is not among the clips to load")
-                elif row not in seen and (shard == self._replacements or file_name[:11] not in self._replaced):
-                    seen.add(row)
-                    yield file_name, data, row
+        name = shard if url in (None, shard) else f"{url} ({shard})"
+        damage = (ArchiveError, ChangedError)  # looked up now, as in `read_archive`
+        replaced = set() if shard == self._replacements else self._replaced
+        loaded: set[int] = set()
+        for may_read_again in (url is not None, False):
+            try:
+                for file_name, data, row in self._members(shard, name, came, replaced):
+                    if row not in loaded:
+                        loaded.add(row)
+                        yield file_name, data, row
+                break
+            except damage as error:
+                if may_read_again:
+                    _logger.warning(f"{error}; reading it once more from its start")
+                    if url is not None and url != shard:
+                        os.remove(shard)
+                        self._cache.fetch(url)
+                    continue
+                if self._strict:
+                    raise
+                advice = "" if url is None else "the server's copy is damaged; "
+                _logger.warning(f"{error}; {advice}{len(loaded):,} clips of it are loaded, the others count as absent")
+                break
+        came |= loaded
+        _logger.info(f"{name}: {len(loaded):,} clips to load")
+
+    def _members(self, shard: str, name: str, came: set[int], replaced: set[int]) -> Iterator[tuple[str, bytes, int]]:
+        """The same of one reading from the start, but for those in `replaced`."""
+        here: set[int] = set()
+        stems: list[str] = []
+        unknown: list[str] = []
+        twice: list[str] = []
+        try:
+            with _open_binary(shard) as file:
+                for member, data in read_archive(file, name=name):
+                    file_name, stem = member.rpartition("/")[2], _stem(member)
+                    stems.append(stem)
+                    row = self.wanted.row(stem)
+                    if row is None:
+                        _logger.debug(f"{name}: {member} is not among the clips to load")
+                        if self.wanted.annotated.row(stem) is None:
+                            unknown.append(file_name)
+                    elif row in replaced:
+                        continue
+                    elif row in here or row in came:
+                        twice.append(file_name)
+                    else:
+                        here.add(row)
+                        yield file_name, data, row
+        finally:  # not before: archives are read side by side, and `report` forgets what it tells
+            self._besides[shard] = (unknown, twice)
         if shard == self._replacements and not os.path.exists(self._replaced_path):
-            self._note_replaced(ids)
-        _logger.info(f"{name}: {len(seen):,} clips to load, {extra:,} others")
+            self._note_replaced(stems)
 
     @functools.cached_property
-    def _replaced(self) -> set[str]:
-        """Video ids of the clips that the archive of replacements holds, kept on disk since it is 2 GB to read."""
+    def _replaced(self) -> set[int]:
+        """Rows of the clips that the archive of replacements holds; their names are kept on disk since it is 2 GB to
+        read."""
         if self._replacements is None:
             return set()
         os.makedirs(self._cache.directory, exist_ok=True)
         with FileLock(self._replaced_path + ".lock"):
             if not os.path.exists(self._replaced_path):
                 _logger.warning(f"{self._replacements}: reading once which clips it replaces")
-                with _open_binary(self._replacements) as file:
-                    members = [member for member, _ in read_archive(file, name=self._replacements)]
-                self._note_replaced({member.rpartition("/")[2][:11] for member in members})
+                return {row for _, _, row in self._clips(self._replacements, set())}
             with open(self._replaced_path, encoding="utf-8") as file:
-                return set(json.load(file))
+                rows = map(self.wanted.row, json.load(file))
+                return {row for row in rows if row is not None}
 
     @property
     def _replaced_path(self) -> str:
         assert self._replacements is not None
         state = [] if _is_url(self._replacements) else _state_of([self._replacements])
-        return os.path.join(self._cache.directory, f"kinetics-replaced-{_digest(self._replacements, state)}.json")
+        return os.path.join(self._cache.directory, f"kinetics-replaced-clips-{_digest(self._replacements, state)}.json")
 
-    def _note_replaced(self, ids: set[str]) -> None:
+    def _note_replaced(self, stems: list[str]) -> None:
         os.makedirs(self._cache.directory, exist_ok=True)
         partial = f"{self._replaced_path}.{os.getpid()}.incomplete"
         with open(partial, "w", encoding="utf-8") as file:
-            json.dump(sorted(ids), file)
+            json.dump(sorted(stems), file)
         os.replace(partial, self._replaced_path)
+
+
+class _ArchiveStream(ExamplesIterable):
+    """Examples of archives, which says at its end, in each process for what was read there, what else they hold."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        self.kwargs["source"].report()
+
+    def shuffle_data_sources(self, generator: Any) -> "_ArchiveStream":
+        shards = self.kwargs["shards"]
+        order = copy.deepcopy(generator).permutation(len(shards))
+        shuffled = {**self.kwargs, "shards": [shards[index] for index in order]}
+        return _ArchiveStream(self.generate_examples_fn, shuffled)
+
+    def shard_data_sources(self, *args: Any, **kwargs: Any) -> "_ArchiveStream":
+        return _ArchiveStream(self.generate_examples_fn, super().shard_data_sources(*args, **kwargs).kwargs)
+
+    def reshard_data_sources(self) -> "_ArchiveStream":
+        return self  # an archive is read front to back
 
 
 def _digest(*parts: Any) -> str:
@@ -1314,7 +1459,10 @@ def _rows_of_names(paths: dict[str, str], release: str) -> pa.Table:
     pattern = rf"^(?P<youtube_id>{_ID})_(?P<time_start>\d{{6}})_(?P<time_end>\d{{6}})$"
     fields = pc.extract_regex(pa.array(stems, type=pa.string()), pattern)
     labels = pa.array([known[_plain(paths[stem].rsplit("/", 2)[1])] for stem in stems], type=pa.int64())
-    table = pa.table(
+    # A null's fields are empty, which are no numbers.
+    is_clip_name = pc.is_valid(fields)
+    fields, labels = fields.filter(is_clip_name), labels.filter(is_clip_name)
+    return pa.table(
         {
             "youtube_id": fields.field("youtube_id"),
             "time_start": fields.field("time_start").cast(pa.float32()),
@@ -1322,10 +1470,13 @@ def _rows_of_names(paths: dict[str, str], release: str) -> pa.Table:
             "label": labels,
         }
     )
-    return table.filter(pc.is_valid(fields))
 
 
 # ---- The builder --------------------------------------------------------------------------------------------
+
+
+# "torchcodec", or "torchvision" with `datasets` 3.
+_DECODER_PACKAGE = datasets.Video.dtype.partition(".")[0]
 
 
 @functools.cache
@@ -1335,15 +1486,15 @@ def _decoder_problem() -> str | None:
     try:
         getattr(import_module(module), name)
     except (ImportError, AttributeError, OSError, RuntimeError) as error:  # torchcodec without FFmpeg: RuntimeError
-        return f"{module.partition('.')[0]} does not load ({str(error).strip().splitlines()[0]})"
+        return f"{_DECODER_PACKAGE} does not load ({str(error).strip().splitlines()[0]})"
     return None
 
 
 @functools.cache
 def _tell_about_decoding(problem: str) -> None:
     _logger.warning(
-        f'{problem}: `video` comes as {{"bytes", "path"}}. For frames through `datasets`, install torch, torchcodec '
-        "and FFmpeg's shared libraries; decode=False says that bytes are wanted."
+        f'{problem}: `video` comes as {{"bytes", "path"}}. For frames through `datasets`, install torch, '
+        f"{_DECODER_PACKAGE} and FFmpeg's shared libraries; decode=False says that bytes are wanted."
     )
 
 
@@ -1362,7 +1513,8 @@ class KineticsConfig(datasets.BuilderConfig):
         annotations: directory, file or URL that replaces the annotations (default: those in `data_dir`; without
             them the names of class directories and files; else the published edition).
         mirror: URL that takes the place of the public hosts (default: the environment variable KINETICS_MIRROR).
-        on_missing: "skip" counts annotated clips that are absent, "raise" raises FileNotFoundError.
+        on_missing: "skip" counts and names annotated clips that are absent and archives that are damaged, "raise"
+            raises FileNotFoundError and ArchiveError.
         seed: chooses among the clips where `max_clips_per_class` is given.
         decode: whether `video` is decoded by `datasets`, to a torchcodec `VideoDecoder`, or stays
             `{"bytes", "path"}`; None decodes where the decoder loads. The stored data is the same.
@@ -1457,6 +1609,10 @@ def features_of(release: str) -> datasets.Features:
     )
 
 
+class _NothingToLoad(Exception):
+    """Why a split has no clip to load."""
+
+
 class Kinetics(datasets.ArrowBasedBuilder):
     """Kinetics-400, 600, 700 and 700-2020. See `KineticsConfig` for the arguments."""
 
@@ -1527,7 +1683,23 @@ class Kinetics(datasets.ArrowBasedBuilder):
         download = dl_manager.download_config
         cache = DownloadCache(download.cache_dir, force=bool(download.force_download))
         find = self._public_source if config.data_dir is None else self._local_source
-        sources = {split: source for split in config.splits or SPLITS if (source := find(split, cache)) is not None}
+        sources: dict[str, _Files | _Archives] = {}
+        left_out: dict[str, str] = {}
+        for split in config.splits or SPLITS:
+            try:
+                source = find(split, cache)
+            except _NothingToLoad as problem:
+                left_out[split] = str(problem)
+            else:
+                sources.update({split: source} if source is not None else {})
+        if left_out and not sources:
+            reasons = "; ".join(f"{split}: {reason}" for split, reason in left_out.items())
+            raise ValueError(
+                f"nothing of kinetics {config.name} is left to load: {reasons}. Choose other classes= or splits=, or "
+                "see that data_dir= and annotations= belong together"
+            )
+        for split, reason in left_out.items():
+            _logger.warning(f"{self._name(split)}: left out: {reason}")
         if not sources:
             raise FileNotFoundError(
                 f"no clips of kinetics {config.name} in {config.data_dir}: it should hold train, val (or validate, "
@@ -1553,23 +1725,51 @@ class Kinetics(datasets.ArrowBasedBuilder):
 
         Columns: label (int64, -1 without), youtube_id (string), time_start and time_end (float32, seconds), path
         (string, null where a clip is absent). `paths` are the files, where they are not to be looked for. None where
-        no clip has a label to choose `classes` by, and this split was not asked for. Raises FileNotFoundError where
-        the split has no such files, with what to do about archives.
+        no file is called like a clip, or no clip has a label to choose `classes` by and this split was not asked
+        for. Raises FileNotFoundError where the split has no such files, with what to do about archives.
         """
-        by_stem, archives = self._listed(split) if paths is None else ({_stem(path): path for path in paths}, [])
+        by_stem, archives = self._listed(split) if paths is None else (self._by_stem(split, paths), [])
         if not by_stem:
             there = f"{len(archives):,} archives, which have to be extracted first" if archives else "no clips"
             raise FileNotFoundError(f"{self.config.data_dir}: has {there} of the {split} split")
-        wanted = self._wanted(split, DownloadCache(), by_stem)
-        return wanted and self._found(split, wanted, by_stem)
+        try:
+            wanted = self._wanted(split, DownloadCache(), by_stem)
+        except _NothingToLoad as reason:
+            _logger.warning(f"{self._name(split)}: left out: {reason}")
+            return None
+        return self._found(split, wanted, by_stem)
+
+    def _name(self, split: str) -> str:
+        return f"kinetics {self.config.name} {split}"
 
     def _found(self, split: str, wanted: _Wanted, by_stem: dict[str, str]) -> pa.Table:
-        positions = wanted.positions(list(by_stem))
-        here, used = pc.is_valid(positions), set(positions.to_pylist())
-        extra = [stem for position, stem in enumerate(by_stem) if position not in used]
-        self._report(split, len(wanted), pc.filter(wanted.names, pc.invert(here)).to_pylist(), extra)
+        stems = list(by_stem)
+        positions = wanted.positions(stems)
+        annotated = positions if wanted.annotated is wanted else wanted.annotated.positions(stems)
+        known = set(annotated.to_pylist())
+        extra = [stem for position, stem in enumerate(stems) if position not in known]
+        unasked = len(known - {None}) - len(set(positions.to_pylist()) - {None})
+        if unasked:
+            _logger.info(f"{self._name(split)}: files annotated but not asked for: {unasked:,}")
+        missing = wanted.names.filter(pc.is_null(positions)).to_pylist()
+        self._report(split, len(wanted), missing, extra)
         paths = pa.array(list(by_stem.values()), type=pa.string()).take(positions)
         return wanted.table.select(_KEY_COLUMNS).append_column("path", paths)
+
+    def _by_stem(self, split: str, paths: Iterable[str]) -> dict[str, str]:
+        """Clips by file name without suffix; those whose names Arrow cannot hold are left out, which is said."""
+        paths = list(paths)
+        odd = [path for path in paths if not path.isascii() and not _is_text(path)]
+        if odd:
+            names = [repr(path.removeprefix(f"{self.config.data_dir}/")) for path in odd]
+            _logger.warning(
+                f"{self._name(split)}: files left out, whose names are no UTF-8: {len(odd):,} ({_some(names)})"
+            )
+            paths = list(filter(_is_text, paths))
+        by_stem = {_stem(path): path for path in paths}
+        if len(by_stem) < len(paths):
+            _logger.warning(f"{self._name(split)}: {len(paths) - len(by_stem):,} clips lie there twice")
+        return by_stem
 
     def _listed(self, split: str) -> tuple[dict[str, str], list[str]]:
         """What `data_dir` has of a split: clips by file name without suffix, or else archives."""
@@ -1582,15 +1782,12 @@ class Kinetics(datasets.ArrowBasedBuilder):
             archives += tars
         if paths and archives:
             _logger.warning(
-                f"kinetics {config.name} {split}: clips and {len(archives):,} archives lie side by side; "
-                "the archives are left out"
+                f"{self._name(split)}: clips and {len(archives):,} archives lie side by side; the archives are left out"
             )
-        by_stem = {_stem(path): path for path in paths}
-        if len(by_stem) < len(paths):
-            _logger.warning(f"kinetics {config.name} {split}: {len(paths) - len(by_stem):,} clips lie there twice")
-        if paths and config.name == "400" and split == "train":
+        by_stem = self._by_stem(split, paths)
+        if by_stem and config.name == "400" and split == "train":
             self._replace(by_stem)
-        return by_stem, [] if paths else archives
+        return by_stem, [] if by_stem else archives
 
     def _local_source(self, split: str, cache: DownloadCache) -> _Files | _Archives | None:
         config = self.config
@@ -1602,42 +1799,64 @@ class Kinetics(datasets.ArrowBasedBuilder):
                 )
             return None
         wanted = self._wanted(split, cache, by_stem)
-        if wanted is None:
-            return None
         if not by_stem:
             replacements = None
             if config.name == "400" and split == "train":
+                archives += _replacement_archives(config.data_dir)
                 name = _REPLACEMENTS.rpartition("/")[2]
-                beside = [f"{folder}/{name}" for folder in [config.data_dir, *replacement_directories(config.data_dir)]]
-                archives += filter(os.path.isfile, beside)
                 replacements = next((path for path in archives if path.endswith("/" + name)), None)
-            return _Archives(wanted, sorted(archives), replacements, cache)
+            return self._archives(split, wanted, sorted(archives), replacements, cache)
         found = self._found(split, wanted, by_stem)
         found = found.filter(pc.is_valid(found["path"]))
+        if not len(found):
+            self._raise_if_unwanted(wanted)
+            raise _NothingToLoad(f"none of its {len(wanted):,} annotated clips is there")
         return _Files(_examples(found, pa.nulls(len(found), pa.binary()), found["path"].combine_chunks()))
 
     def _replace(self, by_stem: dict[str, str]) -> None:
         """Puts the extracted replacements of 400, beside the splits, in the place of the clips that they replace."""
-        originals = {stem[:11]: stem for stem in by_stem}
-        for directory in replacement_directories(self.config.data_dir):
-            for clip in list_directory(directory)[0]:
-                by_stem[originals.get(_stem(clip)[:11], _stem(clip))] = clip
+        data_dir = self.config.data_dir
+        clips = [clip for folder in replacement_directories(data_dir) for clip in list_directory(folder)[0]]
+        by_stem.update(self._by_stem("train", clips))
+        if not clips:
+            for archive in _replacement_archives(data_dir):
+                _logger.warning(
+                    f"{self._name('train')}: no clips are replaced, since {archive} is not extracted; extract it into "
+                    f"{data_dir}/replacement"
+                )
 
-    def _public_source(self, split: str, cache: DownloadCache) -> _Archives | None:
+    def _public_source(self, split: str, cache: DownloadCache) -> _Archives:
         config = self.config
         wanted = self._wanted(split, cache, {})
-        if wanted is None:
-            return None
-        urls = archive_urls(config.name, split, classes=config.classes, mirror=config.mirror)
+        try:
+            urls = archive_urls(config.name, split, classes=config.classes, mirror=config.mirror)
+        except FileNotFoundError as error:
+            raise self._with_way_out(error) from None
         replacements = next((url for url in urls if url.endswith(_REPLACEMENTS)), None)
         if replacements is not None and not _is_there(replacements):
             _logger.warning(f"kinetics 400 train: no clips are replaced, since the mirror has no {replacements}")
             urls.remove(replacements)
             replacements = None
-        return _Archives(wanted, urls, replacements, cache)
+        return self._archives(split, wanted, urls, replacements, cache)
 
-    def _wanted(self, split: str, cache: DownloadCache, by_stem: dict[str, str]) -> _Wanted | None:
-        """The clips of a split to load, or None where they cannot be chosen by class since none has a label."""
+    def _archives(
+        self, split: str, wanted: _Wanted, shards: list[str], replacements: str | None, cache: DownloadCache
+    ) -> _Archives:
+        self._raise_if_unwanted(wanted)
+        strict = self.config.on_missing == "raise"
+        return _Archives(wanted, shards, replacements, cache, what=self._name(split), strict=strict)
+
+    def _raise_if_unwanted(self, wanted: _Wanted) -> None:
+        if not len(wanted):
+            raise _NothingToLoad(f"none of its annotated clips is of the classes {_some(self.config.classes or ())}")
+
+    def _with_way_out(self, error: FileNotFoundError) -> FileNotFoundError:
+        """`error`, about one split, with how to load the others where that was not said."""
+        way_out = "" if self.config.splits else '; to load other splits, name them, as in splits=["validation"]'
+        return FileNotFoundError(f"{error}{way_out}")
+
+    def _wanted(self, split: str, cache: DownloadCache, by_stem: dict[str, str]) -> _Wanted:
+        """The clips of a split to load."""
         config = self.config
         path = None
         if config.annotations is None and config.data_dir is not None:
@@ -1645,19 +1864,27 @@ class Kinetics(datasets.ArrowBasedBuilder):
                 path = path or find_annotations(directory, split)
         if path is None and config.annotations is None and _is_class_tree(by_stem, config.data_dir, split):
             table = _rows_of_names(by_stem, config.name)
+            if not len(table):
+                raise _NothingToLoad(
+                    f"none of its {len(by_stem):,} files, called like a clip, lies in a directory called like a class"
+                )
         else:
-            path = path or annotation_file(
-                config.name, split, annotations=config.annotations, mirror=config.mirror, cache=cache
-            )
-            table = read_split(path, config.name, split)
+            try:
+                path = path or annotation_file(
+                    config.name, split, annotations=config.annotations, mirror=config.mirror, cache=cache
+                )
+            except FileNotFoundError as error:
+                raise self._with_way_out(error) from None
+            table = _first_of_each(read_split(path, config.name, split), path)
+        if config.classes is None and config.max_clips_per_class is None:
+            return _Wanted(table.combine_chunks())
         try:
             options = {"classes": config.classes, "max_clips_per_class": config.max_clips_per_class}
-            return _Wanted(select_clips(table, config.name, seed=config.seed, **options))
+            return _Wanted(select_clips(table, config.name, seed=config.seed, **options), table)
         except ValueError as error:
             if config.splits is not None:
                 raise
-            _logger.warning(f"kinetics {config.name} {split}: left out: {error}")
-            return None
+            raise _NothingToLoad(str(error)) from None
 
     def _report(self, split: str, wanted: int, missing: list[str], extra: list[str]) -> None:
         """Says which clips are absent and which are not annotated; raises where that is asked for."""
@@ -1669,38 +1896,51 @@ class Kinetics(datasets.ArrowBasedBuilder):
         if missing:
             parts.append(f"annotated without a file: {len(missing):,} ({_some(missing)})")
         if extra:
-            parts.append(f"files not annotated or not asked for: {len(extra):,} ({_some(extra)})")
+            parts.append(f"files not annotated: {len(extra):,} ({_some(extra)})")
         if parts:
             count = f"{wanted - len(missing):,} of {wanted:,} clips"
-            _logger.warning(f"kinetics {self.config.name} {split}: {count}; {'; '.join(parts)}")
+            _logger.warning(f"{self._name(split)}: {count}; {'; '.join(parts)}")
 
     # -- Without streaming
 
     def _download(self, archives: dict[str, _Archives], cache: DownloadCache) -> None:
         """Fetches the archives, after it has said how many bytes they are and how much room there is."""
-        urls = [url for source in archives.values() for url in source.urls()]
-        if not urls:
-            return
+        shards = [shard for source in archives.values() for shard in source.shards]
+        urls = list(filter(_is_url, shards))
         with ThreadPoolExecutor(max_workers=16) as pool:
             sizes = dict(zip(urls, pool.map(size_of, urls), strict=True))
-        total = sum(sizes.values())
-        to_fetch = sum(size for url, size in sizes.items() if not os.path.exists(cache.path(url)))
-        os.makedirs(cache.directory, exist_ok=True)
-        free = shutil.disk_usage(cache.directory).free
-        _logger.warning(
-            f"kinetics {self.config.name} ({', '.join(archives)}): {len(urls):,} archives of {total / 1e9:,.2f} GB, "
-            f"{to_fetch / 1e9:,.2f} GB of them to download to {cache.directory}, and about {total / 1e9:,.2f} GB for "
-            f"the dataset in {self._cache_dir_root}; {free / 1e9:,.2f} GB are free"
-        )
-        if to_fetch + total > free:
-            raise OSError(
-                f"{(to_fetch + total) / 1e9:,.2f} GB are needed and {free / 1e9:,.2f} GB are free; choose splits= or "
-                "classes=, pass a cache_dir= with more room, or use streaming=True, which stores nothing"
+        total, unknown = sum(sizes.values()), sum(not size for size in sizes.values())
+        to_fetch = sum(max(0, size - cache.bytes_of(url)) for url, size in sizes.items())
+        # How much of the archives a selection takes shows when they are read.
+        takes_all = all(source.wanted.annotated is source.wanted for source in archives.values())
+        copied = total + sum(os.path.getsize(shard) for shard in shards if not _is_url(shard))
+        needed = {self._output_dir: copied if takes_all else 0} if os.path.isdir(self._output_dir) else {}
+        if urls:
+            os.makedirs(cache.directory, exist_ok=True)
+            needed[cache.directory] = to_fetch
+        rooms = _rooms(needed)
+        if urls:
+            untold = f" (the server does not tell the size of {unknown:,})" if unknown else ""
+            free = ", ".join(f"{room.free / 1e9:,.2f} GB are free in {room.directory}" for room in rooms)
+            _logger.warning(
+                f"kinetics {self.config.name} ({', '.join(archives)}): {len(urls):,} archives of {total / 1e9:,.2f} GB"
+                f"{untold}, {to_fetch / 1e9:,.2f} GB of them to download to {cache.directory}, and at most "
+                f"{copied / 1e9:,.2f} GB for the dataset in {self._cache_dir_root}; {free}"
             )
+        for room in rooms:
+            if room.needed > room.free:
+                raise OSError(
+                    f"{room.needed / 1e9:,.2f} GB are needed and {room.free / 1e9:,.2f} GB are free in "
+                    f"{room.directory}; choose splits= or classes=, pass a cache_dir= with more room, or use "
+                    "streaming=True, which stores nothing"
+                )
+        if not urls:
+            return
         self._download_size = total
         stopped = threading.Event()
+        whole = sum(size for url, size in sizes.items() if cache.bytes_of(url) >= size)  # of a part, `fetch` tells
         with datasets.utils.tqdm(
-            total=total, initial=total - to_fetch, unit="B", unit_scale=True, desc="Downloading archives"
+            total=total, initial=whole, unit="B", unit_scale=True, desc="Downloading archives"
         ) as bar:
 
             def progress(count: int) -> None:
@@ -1717,27 +1957,58 @@ class Kinetics(datasets.ArrowBasedBuilder):
 
     def _download_and_prepare(self, dl_manager: Any, verification_mode: Any, **kwargs: Any) -> None:
         self.info.splits = None  # the published counts; what is made may be less of it
-        super()._download_and_prepare(dl_manager, verification_mode, **kwargs)
+        try:
+            super()._download_and_prepare(dl_manager, verification_mode, **kwargs)
+        except OSError as error:
+            # As whatever OSError the making of a split raises is called there.
+            if str(error).startswith("Cannot find data file") and error.__context__ is not None:
+                raise error.__context__ from None
+            raise
         self.info.download_size = self.__dict__.get("_download_size", 0)
+        # `datasets` cannot read a split without rows.
+        empty = [split for split, info in self.info.splits.items() if not info.num_examples]
+        reason = "the archives hold none of its annotated clips"
+        if len(empty) == len(self.info.splits):
+            raise FileNotFoundError(
+                f"nothing of kinetics {self.config.name} is left to load: {', '.join(empty)}: {reason}; see that "
+                "data_dir= and annotations= belong together, and to this release"
+            )
+        for split in empty:
+            _logger.warning(f"{self._name(split)}: left out: {reason}")
+            del self.info.splits[split]
 
     def _prepare_split(self, split_generator: Any, **kwargs: Any) -> None:
         super()._prepare_split(split_generator, **kwargs)
-        source = split_generator.gen_kwargs["source"]
-        if isinstance(source, _Archives) and split_generator.split_info.num_examples < len(source.wanted):
-            keys = pa.concat_tables(
-                [
-                    _read_keys(entry.path)
-                    for entry in os.scandir(self._output_dir)
-                    if entry.name.startswith(f"{self.dataset_name}-{split_generator.name}")
-                ]
+        source, split = split_generator.gen_kwargs["source"], split_generator.name
+        if not isinstance(source, _Archives):
+            return
+        files = self._fs.ls(self._fs._strip_protocol(self._output_dir), detail=False)
+        built = [path for path in files if os.path.basename(path).startswith(f"{self.dataset_name}-{split}")]
+        names = clip_names(pa.concat_tables(_read_keys(path, self._fs) for path in built))
+        wanted = source.wanted.names
+        missing = wanted.filter(pc.invert(pc.is_in(wanted, value_set=names)))
+        self._report(split, len(wanted), missing.to_pylist(), [])
+        counts = pc.value_counts(names)
+        twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
+        if twice:
+            _logger.warning(
+                f"{self._name(split)}: {len(twice):,} clips lie in several archives and come more than once "
+                f"({_some(twice)}), since processes do not know of each other's; without num_proc each comes once"
             )
-            missing = pc.invert(pc.is_in(source.wanted.names, value_set=clip_names(keys)))
-            self._report(split_generator.name, len(source.wanted), source.wanted.names.filter(missing).to_pylist(), [])
+
+    def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        try:
+            yield from super()._prepare_split_single(*args, **kwargs)
+        except DatasetGenerationError as error:
+            # In the process that wrote, since what comes out of another one has lost its cause.
+            if isinstance(error.__cause__, OSError):
+                raise error.__cause__ from None
+            raise
 
     def _get_examples_iterable_for_split(self, split_generator: Any) -> Any:
         if isinstance(split_generator.gen_kwargs["source"], _Archives):
             # Through Arrow tables, as clips in files take, each clip's bytes would be copied several times.
-            return ExamplesIterable(self._generate_examples, split_generator.gen_kwargs)
+            return _ArchiveStream(self._generate_examples, split_generator.gen_kwargs)
         return super()._get_examples_iterable_for_split(split_generator)
 
     def _generate_examples(self, shards: list[Any], source: Any) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
@@ -1746,17 +2017,47 @@ class Kinetics(datasets.ArrowBasedBuilder):
                 yield (shard_index, index), example
 
     def _generate_tables(self, shards: list[Any], source: Any) -> Iterator[tuple[tuple[int, int], pa.Table]]:
+        came: set[int] = set()
         for shard_index, shard in enumerate(shards):
-            for index, table in enumerate(source.tables(shard)):
+            for index, table in enumerate(source.tables(shard, came)):
                 yield (shard_index, index), table
+        if isinstance(source, _Archives):
+            source.report()
 
 
-def _read_keys(path: str) -> pa.Table:
+@dataclass
+class _Room:
+    """Bytes needed and free in one file system, `directory` a place in it."""
+
+    directory: str
+    needed: int
+    free: int
+
+
+def _rooms(needed: dict[str, int]) -> list[_Room]:
+    """The file systems of directories, by the bytes that each directory needs."""
+    rooms: dict[int, _Room] = {}
+    for directory, size in needed.items():
+        room = rooms.setdefault(_device(directory), _Room(directory, 0, shutil.disk_usage(directory).free))
+        room.needed += size
+    return list(rooms.values())
+
+
+def _device(path: str) -> int:
+    return os.stat(path).st_dev
+
+
+def _read_keys(path: str, files: Any) -> pa.Table:
+    """The columns that name a clip, of a file of a build; `files` is the fsspec file system in which it lies."""
     columns = ["youtube_id", "time_start", "time_end"]
     if path.endswith(".parquet"):
-        return pa.parquet.read_table(path, columns=columns)
-    with pa.memory_map(path) as file:
-        return pa.ipc.open_stream(file).read_all().select(columns)
+        with files.open(path) as file:
+            return pa.parquet.read_table(file, columns=columns)
+    # Mapped, the bytes of the clips are not read.
+    with pa.memory_map(path) if os.path.exists(path) else files.open(path) as file:
+        reader = pa.ipc.open_stream(file)
+        schema = pa.schema([reader.schema.field(name) for name in columns])
+        return pa.Table.from_batches([batch.select(columns) for batch in reader], schema)
 
 
 def _is_there(url: str) -> bool:
@@ -1779,13 +2080,19 @@ def size_of(url: str) -> int:
         return 0
 
 
-def embed_bytes(ds: datasets.Dataset, *, batch_size: int = 32, num_proc: int | None = None) -> datasets.Dataset:
+def embed_bytes(ds: Any, *, batch_size: int = 32, num_proc: int | None = None) -> Any:
     """`ds` with the bytes of its clips in `video` instead of local paths, for `to_parquet`.
 
-    `push_to_hub` does this itself from `datasets` 4.5 on; `Dataset.to_parquet` writes the paths in all releases.
+    `ds` is a `Dataset`, a stream (`IterableDataset`), or a dict of one of them by split. `push_to_hub` does this
+    itself from `datasets` 4.5 on; `Dataset.to_parquet` writes the paths in all releases.
     """
-    options = {"batched": True, "batch_size": batch_size, "num_proc": num_proc, "features": ds.features}
-    return ds.with_format("arrow").map(_embedded, desc="Embedding clips", **options).with_format(None)
+    if isinstance(ds, dict):
+        parts = {split: embed_bytes(part, batch_size=batch_size, num_proc=num_proc) for split, part in ds.items()}
+        return type(ds)(parts)
+    options = {"batched": True, "batch_size": batch_size, "features": ds.features}
+    if isinstance(ds, datasets.Dataset):
+        options |= {"num_proc": num_proc, "desc": "Embedding clips"}
+    return ds.with_format("arrow").map(_embedded, **options).with_format(None)
 
 
 def _embedded(table: pa.Table) -> pa.Table:

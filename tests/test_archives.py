@@ -4,17 +4,33 @@ import gzip
 import io
 import logging
 import random
+import subprocess
+import sys
 import tarfile
 import tracemalloc
 import zlib
 
+import datasets
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kinetics import read_archive
+from kinetics import ArchiveError, read_archive
 from mirror import tar, tar_gz
-from trees import CLIPS, load, rows, rows_of, write_annotations, write_clips
+from trees import (
+    CLIPS,
+    Clip,
+    clips_of,
+    left_after,
+    load,
+    noisy,
+    ordered_rows,
+    rows,
+    rows_of,
+    write_annotations,
+    write_clips,
+    write_tree,
+)
 
 # Sizes around tar's blocks of 512 bytes, none among them.
 SIZES = (700, 0, 1, 511, 512, 513, 3000, 1024, 0)
@@ -334,17 +350,135 @@ def test_a_clip_twice_in_an_archive_comes_once(tmp_path):
         assert rows(load(data_dir=str(tmp_path), split="validation", streaming=streaming)) == rows_of([clip])
 
 
+@pytest.fixture
+def broken(tmp_path):
+    """Three archives, the second cut off in the third of its three clips; the tree, and the clips that are whole."""
+    clips = noisy(clips_of("validation", 9), 5_000)
+    parts = [{clip.file_name: clip.content for clip in clips[start : start + 3]} for start in (0, 3, 6)]
+    data = [tar(parts[0]), tar(parts[1]), tar(parts[2])]
+    with tarfile.open(fileobj=io.BytesIO(data[1])) as archive:
+        data[1] = data[1][: archive.getmembers()[2].offset_data + 1000]
+    (tmp_path / "val").mkdir()
+    for number, part in enumerate(data):
+        (tmp_path / "val" / f"part_{number}.tar").write_bytes(part)
+    write_annotations(tmp_path / "val.csv", clips, "val")
+    return str(tmp_path), [clip for clip in clips if clip is not clips[5]], clips[5]
+
+
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_broken_archive_stops_a_load_with_an_error_that_names_it(tmp_path, streaming):
-    write_clips(tmp_path / "val", VAL, ".tar.gz")
-    write_annotations(tmp_path / "val.csv", VAL, "val")
-    path = tmp_path / "val" / "part_1.tar.gz"
-    path.write_bytes(path.read_bytes()[:-9])
-    # `datasets` wraps what its writers raise and keeps it as the cause.
-    with pytest.raises(Exception, match=r"part_1\.tar\.gz|generating the dataset") as caught:
-        rows(load(data_dir=str(tmp_path), split="validation", streaming=streaming))
-    messages = f"{caught.value} {caught.value.__cause__} {caught.value.__context__}"
-    assert "part_1.tar.gz: the archive is cut off or corrupt" in messages
+def test_a_broken_archive_is_named_and_costs_the_clips_after_the_damage(broken, streaming, caplog):
+    data_dir, whole, lost = broken
+    assert rows(load(data_dir=data_dir, split="validation", streaming=streaming)) == rows_of(whole)
+    damage, *others = warnings(caplog)
+    assert "part_1.tar: the archive is cut off or corrupt after 2 clips, at byte " in damage
+    assert f"({lost.file_name} has 1,000 of 5,000 bytes); fetch it again; 2 clips of it are loaded" in damage
+    absent = f"kinetics 700 validation: 8 of 9 clips; annotated without a file: 1 ({lost.stem})"
+    assert others == ([] if streaming else [absent])
+
+
+@pytest.mark.parametrize("num_proc", [None, 2])
+def test_a_broken_archive_raises_where_that_is_asked_for(broken, num_proc):
+    with pytest.raises(ArchiveError, match=r"part_1\.tar: the archive is cut off or corrupt after 2 clips"):
+        load(data_dir=broken[0], split="validation", on_missing="raise", num_proc=num_proc)
+
+
+def test_a_stream_with_a_broken_archive_is_resumed_at_every_position(broken):
+    def make():
+        return load(data_dir=broken[0], split="validation", streaming=True)
+
+    whole = ordered_rows(make())
+    assert sorted(whole) == rows_of(broken[1])
+    for position in range(1, len(whole) + 1):
+        assert left_after(position, make) == whole[position:]
+
+
+def test_a_broken_archive_of_replacements_replaces_what_it_holds_before_the_damage(tmp_path, caplog):
+    clips = noisy(clips_of("train", 8), 5_000)
+    better = [Clip(*clip.row, content=b"better " + clip.content) for clip in clips[:2]]
+    write_clips(tmp_path / "train", clips, ".tar")
+    write_annotations(tmp_path / "train.csv", clips, "train")
+    data = tar({clip.file_name: clip.content for clip in better})
+    (tmp_path / "replacement_for_corrupted_k400.tgz").write_bytes(data[: len(data) // 2])
+    for streaming in (False, True):
+        found = load("400", data_dir=str(tmp_path), split="train", streaming=streaming)
+        assert rows(found) == rows_of([better[0], *clips[1:]], "400")
+    assert "replacement_for_corrupted_k400.tgz: the archive is cut off or corrupt after 1 clips" in caplog.text
+
+
+# ---- Archives and annotations that do not match
+
+
+@pytest.fixture
+def overlapping(tmp_path):
+    """As [0, 1] and [1, 2, one more] of four annotated clips."""
+    clips = clips_of("validation", 4)
+    other = Clip("zumba", "unannotated", 3, 13)
+    again = Clip(*clips[1].row, content=b"the copy in the later archive")
+    (tmp_path / "val").mkdir()
+    for name, part in (("a", clips[:2]), ("b", [again, clips[2], other])):
+        (tmp_path / "val" / f"{name}.tar.gz").write_bytes(tar_gz({clip.file_name: clip.content for clip in part}))
+    write_annotations(tmp_path / "val.csv", clips, "val")
+    return str(tmp_path), clips
+
+
+def test_a_build_tells_what_is_missing_what_is_not_annotated_and_what_is_there_twice(overlapping, caplog):
+    data_dir, clips = overlapping
+    assert rows(load(data_dir=data_dir, split="validation")) == rows_of(clips[:3])
+    assert warnings(caplog) == [
+        "kinetics 700 validation: members of archives that are not annotated: 1 (unannotated_000003_000013.mp4)",
+        "kinetics 700 validation: members of archives that are there twice, of which one is loaded: 1 "
+        f"({clips[1].file_name})",
+        f"kinetics 700 validation: 3 of 4 clips; annotated without a file: 1 ({clips[3].stem})",
+    ]
+    with pytest.raises(FileNotFoundError, match=f"^1 of 4 annotated clips .* are absent: {clips[3].stem}"):
+        load(data_dir=data_dir, split="validation", on_missing="raise")
+
+
+def test_a_build_in_processes_names_the_clips_that_come_twice(overlapping, caplog):
+    data_dir, clips = overlapping
+    with pytest.raises(FileNotFoundError, match=f"^1 of 4 annotated clips .* are absent: {clips[3].stem}"):
+        load(data_dir=data_dir, split="validation", num_proc=2, on_missing="raise")
+    caplog.clear()
+    found = load(data_dir=data_dir, split="validation", num_proc=2)
+    assert {row[3:] for row in rows(found)} == {row[3:] for row in rows_of(clips[:3])}
+    missing, twice = warnings(caplog)
+    assert f"3 of 4 clips; annotated without a file: 1 ({clips[3].stem})" in missing
+    assert f"1 clips lie in several archives and come more than once ({clips[1].stem})" in twice
+
+
+@pytest.mark.parametrize("file_format", ["arrow", "parquet"])
+def test_a_build_anywhere_tells_what_is_missing(overlapping, file_format, caplog):
+    data_dir, clips = overlapping
+    builder = datasets.load_dataset_builder("kinetics", "700", data_dir=data_dir, decode=False)
+    builder.download_and_prepare(f"memory://{file_format}", file_format=file_format)
+    assert f"3 of 4 clips; annotated without a file: 1 ({clips[3].stem})" in warnings(caplog)[-1]
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_a_stream_tells_at_its_end_what_is_not_annotated(overlapping, shuffled, caplog):
+    stream = load(data_dir=overlapping[0], split="validation", streaming=True)
+    stream = stream.shuffle(seed=0, buffer_size=1) if shuffled else stream
+    iterator = iter(stream)
+    next(iterator)
+    assert warnings(caplog) == []
+    assert len(list(iterator)) == 3
+    message = "kinetics 700 validation: members of archives that are not annotated: 1 (unannotated_000003_000013.mp4)"
+    assert warnings(caplog) == [message]
+    caplog.clear()
+    assert len(list(stream)) == 4
+    assert warnings(caplog) == [message]
+
+
+def test_a_stream_that_is_left_unfinished_ends_with_the_program_without_a_word(tmp_path):
+    data_dir = write_tree(tmp_path, ".tar.gz", clips={"validation": VAL})
+    code = f"""
+import datasets, kinetics
+stream = datasets.load_dataset("kinetics", "700", data_dir={str(data_dir)!r}, streaming=True, decode=False)
+iterator = iter(stream["validation"])
+print(next(iterator)["youtube_id"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.split(), done.stderr) == (0, [VAL[0].youtube_id], "")
 
 
 @pytest.mark.parametrize("streaming", [False, True])

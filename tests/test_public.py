@@ -186,7 +186,9 @@ def test_members_that_are_not_annotated_and_annotated_clips_that_are_absent(mirr
         assert rows(ds["validation"]) == rows_of(VAL[:6])
     messages = [record.getMessage() for record in caplog.records]
     assert any("6 of 7 clips" in text and "absentabsen_000001_000011" in text for text in messages)
-    assert any(re.search(r"part_1\.tar\.gz.*3 clips.*2 others", text) for text in messages)
+    assert any(re.search(r"part_1\.tar\.gz: 3 clips to load", text) for text in messages)
+    others = f"members of archives that are not annotated: 2 ({VAL[6].file_name}, {VAL[7].file_name})"
+    assert sum(others in text for text in messages) == 2, "once streamed and once built"
 
 
 # ---- A bad network
@@ -234,9 +236,6 @@ def test_a_stalled_stream_goes_on(root, monkeypatch):
         (Fault("status", "*/part_1*", code=404), r"part_1\.tar\.gz: HTTP 404"),
         (Fault("status", "*/part_1*", code=403), r"part_1\.tar\.gz: HTTP 403"),
         (Fault("status", "*/part_1*", code=503), r"part_1\.tar\.gz: HTTP 503.*run the same command again"),
-        (Fault("wrong_length", "*/part_1*", by=-2000), r"part_1\.tar\.gz: the archive is cut off or corrupt"),
-        (Fault("wrong_length", "*/part_1*", by=2000), r"part_1\.tar\.gz: .*(416|changed|run the same command again)"),
-        (Fault("corrupt", "*/part_1*", at=15_000), r"part_1\.tar\.gz: the archive is cut off or corrupt"),
         (Fault("status", "*_path.txt", code=404), r"k700_2020_val_path\.txt: HTTP 404"),
     ],
 )
@@ -247,6 +246,74 @@ def test_what_cannot_be_mended_is_one_error_that_names_the_archive(root, fault, 
         options = {"split": "validation", "splits": ["validation"], "streaming": True, "mirror": mirror.url}
         with pytest.raises(OSError, match=message):
             rows(load("700-2020", **options))
+
+
+DAMAGE = {
+    "cut off": (Fault("wrong_length", "*/part_1*", by=-2000), r"part_1\.tar\.gz.*: the archive is cut off or corrupt"),
+    "flipped": (Fault("corrupt", "*/part_1*", at=100_000), r"part_1\.tar\.gz.*: the archive is cut off or corrupt"),
+}
+
+
+@pytest.mark.parametrize("fault", DAMAGE)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_damaged_archive_is_read_twice_and_then_costs_the_clips_after_the_damage(root, fault, streaming, caplog):
+    clips = noisy(VAL, 30_000)
+    write_public(root, "700-2020", {"validation": clips})
+    options = {"split": "validation", "splits": ["validation"], "streaming": streaming}
+    with Mirror(root, faults=[DAMAGE[fault][0]]) as mirror:
+        found = rows(load("700-2020", mirror=mirror.url, **options))
+        assert mirror.count("*/part_0*", "GET") == 1
+        assert mirror.count("*/part_1*", "GET") == 2
+    # How many clips come out of the second archive is up to gzip.
+    assert set(rows_of(clips[:3])) <= set(found) < set(rows_of(clips))
+    messages = [record.getMessage() for record in caplog.records]
+    again, given_up = [text for text in messages if re.search(DAMAGE[fault][1], text)]
+    assert again.endswith("reading it once more from its start")
+    assert "the server's copy is damaged" in given_up
+    assert "delete it" not in given_up
+    assert any(f"annotated without a file: {len(clips) - len(found)} (" in text for text in messages) is not streaming
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_an_archive_that_was_damaged_on_the_way_loses_nothing(root, streaming, caplog):
+    clips = noisy(VAL, 30_000)
+    write_public(root, "700-2020", {"validation": clips})
+    options = {"split": "validation", "splits": ["validation"], "streaming": streaming}
+    with Mirror(root, faults=[Fault("corrupt", "*/part_*", at=70_000, times=1, per_path=True)]) as mirror:
+        assert rows(load("700-2020", mirror=mirror.url, **options)) == rows_of(clips)
+        assert mirror.count("*/part_*", "GET") == 4
+    assert not [text for text in caplog.messages if "absent" in text or "there twice" in text]
+
+
+def test_an_archive_that_is_shorter_than_announced_does_not_end_a_stream(root, caplog):
+    clips = noisy(VAL, 30_000)
+    write_public(root, "700-2020", {"validation": clips})
+    options = {"split": "validation", "splits": ["validation"], "streaming": True}
+    with Mirror(root, faults=[Fault("wrong_length", "*/part_0*", by=2000)]) as mirror:
+        found = rows(load("700-2020", mirror=mirror.url, **options))
+    assert set(found) >= set(rows_of(clips[3:]))
+    assert "part_0.tar.gz: HTTP 416" in caplog.text
+
+
+@pytest.mark.parametrize("num_proc", [None, 2])
+def test_a_damaged_archive_raises_where_that_is_asked_for(mirror, root, num_proc):
+    write_public(root, "700-2020", {"validation": noisy(VAL, 30_000)})
+    mirror.add(DAMAGE["flipped"][0])
+    options = {"splits": ["validation"], "mirror": mirror.url, "num_proc": num_proc}
+    with pytest.raises(kinetics.ArchiveError, match=DAMAGE["flipped"][1]):
+        load("700-2020", on_missing="raise", **options)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_mirror_or_an_edition_without_all_splits_says_how_to_load_the_others(mirror, root, tmp_path, streaming):
+    write_public(root, "700-2020", {"validation": VAL})
+    options = {"mirror": mirror.url, "streaming": streaming}
+    with pytest.raises(FileNotFoundError, match=r'name them, as in splits=\["validation"\]'):
+        load("700-2020", split="validation", **options)
+    write_public(root, "700-2020")
+    path = write_annotations(tmp_path / "mine" / "val.csv", VAL, "val")
+    with pytest.raises(FileNotFoundError, match=r'train split in .*name them, as in splits=\["validation"\]'):
+        load("700-2020", split="validation", annotations=str(path.parent), **options)
 
 
 # ---- classes=
@@ -371,3 +438,18 @@ def test_nothing_is_asked_of_a_server_before_a_stream_is_wanted(mirror, root):
     builder = datasets.load_dataset_builder("kinetics", "700-2020", mirror=mirror.url, decode=False)
     assert list(builder.info.splits) == ["train", "validation", "test"]
     assert mirror.requests == []
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_replacement_takes_the_place_of_one_clip_of_a_video_and_not_of_its_twin(mirror, root, streaming):
+    better = Clip(*TRAIN[7].row, content=b"better " + TRAIN[7].content)
+    assert TRAIN[6].youtube_id == better.youtube_id
+    write_public(root, "400", {"train": TRAIN}, replacement={better.file_name: better.content})
+    options = {"splits": ["train"], "mirror": mirror.url, "streaming": streaming}
+    for _ in range(2):
+        assert rows(load("400", **options)["train"]) == rows_of([*TRAIN[:7], better], "400")
+
+
+def test_a_mirror_that_is_no_url_is_an_error_that_says_what_it_must_be():
+    with pytest.raises(ValueError, match=r"mirror is '127\.0\.0\.1:9'; it must be a URL that starts with http:"):
+        archive_urls("400", "train", mirror="127.0.0.1:9")

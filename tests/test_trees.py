@@ -317,24 +317,121 @@ def test_clips_that_are_absent_or_not_annotated_are_skipped_counted_and_named(tm
     write_clips(tmp_path / "val", present, layout)
     write_annotations(tmp_path / "val.csv", annotated, "val")
     assert rows(load(data_dir=str(tmp_path), split="validation")) == rows_of(VAL)
-    (report,) = [message for message in warnings(caplog) if "without a file" in message]
+    said = warnings(caplog)
+    (report,) = [message for message in said if "without a file" in message]
     assert f"{len(VAL)} of {len(annotated)} clips" in report
     assert "annotated without a file: 2 (absentabsen_000001_000011, -bsentabsen_000002_000012)" in report
-    if layout in FILE_LAYOUTS:
-        assert "files not annotated or not asked for: 1 (unannotated_000003_000013)" in report
-    else:
-        assert any(re.search(r"part_1.*\b1 others", record.getMessage()) for record in caplog.records)
+    unannotated = r"(files|members of archives that are) not annotated: 1 \(unannotated_000003_000013(\.mp4)?\)"
+    assert len([message for message in said if re.search(unannotated, message)]) == 1
+    caplog.clear()
+    assert rows(load(data_dir=str(tmp_path), split="validation", streaming=True)) == rows_of(VAL)
+    assert len([message for message in warnings(caplog) if re.search(unannotated, message)]) == 1
+
+
+@pytest.mark.parametrize("layout", FEW_LAYOUTS)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_is_annotated_and_not_asked_for_alarms_nobody(tmp_path, layout, streaming, caplog):
+    data_dir = write_tree(tmp_path, layout, clips={"validation": VAL})
+    found = load(data_dir=str(data_dir), split="validation", classes=["zumba"], streaming=streaming)
+    assert rows(found) == rows_of([clip for clip in VAL if clip.label == "zumba"])
+    assert warnings(caplog) == []
 
 
 @pytest.mark.parametrize("layout", FEW_LAYOUTS)
 def test_an_absent_clip_raises_where_that_is_asked_for(tmp_path, layout):
     write_clips(tmp_path / "val", VAL, layout)
     write_annotations(tmp_path / "val.csv", [*VAL, Clip("zumba", "absentabsen", 1, 11)], "val")
-    # `datasets` wraps what its writers raise.
-    with pytest.raises(OSError, match=r"1 of 9 annotated clips of the validation split are absent: absentabsen_0000"):
+    with pytest.raises(
+        FileNotFoundError, match=r"^1 of 9 annotated clips of the validation split are absent: absentabsen_0000"
+    ):
         load(data_dir=str(tmp_path), on_missing="raise")
     write_annotations(tmp_path / "val.csv", VAL, "val")
     assert rows(load(data_dir=str(tmp_path), split="validation", on_missing="raise")) == rows_of(VAL)
+
+
+@pytest.mark.parametrize("layout", FEW_LAYOUTS)
+@pytest.mark.parametrize("num_proc", [None, 2])
+def test_a_row_that_is_annotated_twice_counts_once(tmp_path, layout, num_proc, caplog):
+    write_clips(tmp_path / "val", VAL, layout)
+    again = [VAL[0], VAL[7], VAL[0]]
+    write_annotations(tmp_path / "val.csv", [*VAL, *again], "val")
+    whole = load(data_dir=str(tmp_path), split="validation", on_missing="raise", num_proc=num_proc)
+    assert rows(whole) == rows_of(VAL)
+    assert rows(load(data_dir=str(tmp_path), split="validation", streaming=True)) == rows_of(VAL)
+    assert f"val.csv: 3 rows repeat another's clip ({VAL[0].stem}, {VAL[7].stem}, {VAL[0].stem})" in caplog.text
+
+
+# ---- Splits without a clip
+
+
+@pytest.mark.parametrize("layout", FEW_LAYOUTS)
+@pytest.mark.parametrize("splits", [None, ["train", "validation"]])
+def test_a_split_whose_annotated_clips_are_all_absent_is_left_out_and_named(tmp_path, layout, splits, caplog):
+    data_dir = str(write_tree(tmp_path, layout, clips={"train": CLIPS["train"]}))
+    write_clips(tmp_path / "val", [Clip("yoga", "unannotated", 1, 11)], layout)
+    write_annotations(tmp_path / "annotations" / "val.csv", VAL, "val")
+    found = load(data_dir=data_dir, splits=splits)
+    assert {split: rows(ds) for split, ds in found.items()} == {"train": rows_of(CLIPS["train"])}
+    assert len([message for message in warnings(caplog) if "700 validation: left out: " in message]) == 1
+    with pytest.raises((ValueError, FileNotFoundError), match=r"nothing of kinetics 700 is left to load: validation: "):
+        load(data_dir=data_dir, splits=["validation"])
+
+
+@pytest.mark.parametrize("layout", FEW_LAYOUTS)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_split_without_a_clip_of_the_classes_is_left_out_and_named(tmp_path, layout, streaming, caplog):
+    others = [clip for clip in VAL if clip.label != "zumba"]
+    data_dir = str(write_tree(tmp_path, layout, clips={"train": CLIPS["train"], "validation": others}))
+    found = load(data_dir=data_dir, classes=["zumba"], streaming=streaming)
+    of_class = [clip for clip in CLIPS["train"] if clip.label == "zumba"]
+    assert {split: rows(ds) for split, ds in found.items()} == {"train": rows_of(of_class)}
+    left_out = "kinetics 700 validation: left out: none of its annotated clips is of the classes zumba"
+    assert warnings(caplog) == [left_out]
+    message = "validation: none of its annotated clips is of the classes zumba. Choose other classes= or splits="
+    with pytest.raises(ValueError, match=message):
+        load(data_dir=data_dir, classes=["zumba"], splits=["validation"], streaming=streaming)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_directory_that_is_no_class_has_nothing_to_load_and_the_error_says_so(tmp_path, streaming):
+    (tmp_path / "train" / "foo").mkdir(parents=True)
+    (tmp_path / "train" / "foo" / VAL[0].file_name).write_bytes(b"clip")
+    with pytest.raises(ValueError, match=r"train: none of its 1 files, .*lies in a directory called like a class"):
+        load(data_dir=str(tmp_path), streaming=streaming)
+
+
+# ---- Names that are none of a clip
+
+
+@pytest.mark.parametrize("annotations", [None, "{}.csv"])
+def test_misnamed_files_are_skipped_counted_and_named(tmp_path, annotations, caplog):
+    data_dir = write_tree(tmp_path, clips={"validation": VAL}, annotations=annotations)
+    for name in ("my clip.mp4", "abcdefghijk_1_2.mp4"):
+        (data_dir / "val" / "abseiling" / name).write_bytes(b"clip")
+    assert both(data_dir=str(data_dir)) == {"validation": rows_of(VAL)}
+    assert "files not annotated: 2 (" in warnings(caplog)[0]
+    assert "my clip" in warnings(caplog)[0]
+
+
+@pytest.mark.parametrize("layout", ["class folders", "flat"])
+@pytest.mark.parametrize("annotations", [None, "{}.csv"])
+def test_names_that_are_no_utf_8_are_skipped_counted_and_named(tmp_path, layout, annotations, caplog):
+    if layout == "flat" and annotations is None:
+        pytest.skip("nothing would name the class")
+    data_dir = write_tree(tmp_path, layout, clips={"validation": VAL}, annotations=annotations)
+    folder = os.fsencode(data_dir / "val")
+    try:
+        os.mkdir(folder + b"/caf\xe9")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 alone")
+    for name in (b"/bad\xff.mp4", b"/caf\xe9/" + VAL[0].file_name.encode()):
+        with open(folder + name, "wb") as file:
+            file.write(b"clip")
+    if layout == "class folders":
+        os.rename(folder + b"/bad\xff.mp4", folder + b"/abseiling/bad\xff.mp4")
+    assert both(data_dir=str(data_dir)) == {"validation": rows_of(VAL)}
+    assert "files left out, whose names are no UTF-8: 2 (" in warnings(caplog)[0]
+    assert r"caf\udce9" in warnings(caplog)[0]
 
 
 @pytest.mark.parametrize("layout", FILE_LAYOUTS)
@@ -394,7 +491,7 @@ def test_400_takes_the_extracted_replacements_instead_of_the_clips_they_replace(
 
 
 @pytest.mark.parametrize("place", ["replacement", "train"])
-def test_400_takes_the_replacements_from_their_archive_where_the_public_script_puts_it(tmp_path, place):
+def test_400_takes_the_replacements_from_their_archive_where_the_public_script_puts_it(tmp_path, place, caplog):
     clips = CLIPS["train"]
     data_dir = write_tree(tmp_path, ".tar.gz", clips={"train": clips})
     (tmp_path / place).mkdir(exist_ok=True)
@@ -403,6 +500,35 @@ def test_400_takes_the_replacements_from_their_archive_where_the_public_script_p
     archive = tar_gz({f"{name}/{clips[5].file_name}": better[0].content})
     (tmp_path / place / f"{name}.tgz").write_bytes(archive)
     assert both("400", data_dir=str(data_dir)) == {"train": rows_of(better, "400")}
+    assert not [message for message in warnings(caplog) if "there twice" in message]
+
+
+@pytest.mark.parametrize("layout", FEW_LAYOUTS)
+def test_400_replaces_one_clip_of_a_video_and_not_its_twin(tmp_path, layout):
+    clips = CLIPS["train"]
+    twins = clips[-2:]
+    assert twins[0].youtube_id == twins[1].youtube_id
+    for number, twin in enumerate(twins):
+        data_dir = write_tree(tmp_path / str(number), layout, clips={"train": clips})
+        (data_dir / "replacement").mkdir()
+        if layout == ".tar.gz":
+            archive = tar_gz({f"x/{twin.file_name}": b"the better clip"})
+            (data_dir / "replacement" / "replacement_for_corrupted_k400.tgz").write_bytes(archive)
+        else:
+            (data_dir / "replacement" / twin.file_name).write_bytes(b"the better clip")
+        better = [Clip(*twin.row, content=b"the better clip"), *(clip for clip in clips if clip is not twin)]
+        for _ in range(2):  # then the names of the replacements are known
+            assert both("400", data_dir=str(data_dir), on_missing="skip") == {"train": rows_of(better, "400")}
+
+
+@pytest.mark.parametrize("place", ["", "replacement/"])
+def test_400_says_that_an_archive_of_replacements_beside_extracted_clips_is_not_used(tmp_path, place, caplog):
+    data_dir = write_tree(tmp_path, clips={"train": CLIPS["train"]})
+    path = tmp_path / f"{place}replacement_for_corrupted_k400.tgz"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(tar_gz({CLIPS["train"][0].file_name: b"the better clip"}))
+    assert both("400", data_dir=str(data_dir)) == {"train": rows_of(CLIPS["train"], "400")}
+    assert f"no clips are replaced, since {path} is not extracted; extract it into" in warnings(caplog)[0]
 
 
 def test_an_empty_data_dir_is_an_error_that_says_what_it_should_hold(tmp_path):
