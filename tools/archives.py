@@ -449,8 +449,8 @@ class ArchiveRun:
 
 
 def _message(error: Exception, archive: Archive) -> str:
-    """What an error says, without the archive's name, which we say, and the advice to do what we do anyway."""
-    return str(error).removeprefix(f"{archive.url}: ").removesuffix("; delete it and fetch it again")
+    """What an error says, without the archive's name, which we say."""
+    return str(error).removeprefix(f"{archive.url}: ")
 
 
 def _write(path: Path, data: bytes) -> None:
