@@ -215,8 +215,10 @@ def _unknown(value: Any, choices: Sequence[str], what: str) -> str:
 
 
 def _some(names: Iterable[str], shown: int = 3) -> str:
+    """The first of many names, for a message, which must be text even where names of files are not."""
     names = list(names)
-    return ", ".join(names[:shown]) + (", ..." if len(names) > shown else "")
+    texts = (name if _is_text(name) else ascii(name) for name in names[:shown])
+    return ", ".join(texts) + (", ..." if len(names) > shown else "")
 
 
 # ---- Labels -------------------------------------------------------------------------------------------------
@@ -1324,7 +1326,7 @@ class _Archives:
                     stems.append(stem)
                     row = self.wanted.row(stem)
                     if row is None:
-                        _logger.debug(f"{name}: {member} is not among the clips to load")
+                        _logger.debug(f"{name}: {member!a} is not among the clips to load")
                         if self.wanted.annotated.row(stem) is None:
                             unknown.append(file_name)
                     elif row in replaced:

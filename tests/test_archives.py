@@ -482,10 +482,13 @@ print(next(iterator)["youtube_id"])
 
 
 @pytest.mark.parametrize("streaming", [False, True])
-def test_a_name_that_is_no_utf_8_is_no_annotated_clip(tmp_path, streaming):
+def test_a_name_that_is_no_utf_8_is_no_annotated_clip(tmp_path, streaming, caplog):
     clip = VAL[0]
     data = not_utf_8(clip.file_name[1:]) + b"good" + bytes(508) + tar({clip.file_name: clip.content})
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "part_0.tar").write_bytes(data)
     write_annotations(tmp_path / "val.csv", [clip], "val")
     assert rows(load(data_dir=str(tmp_path), split="validation", streaming=streaming)) == rows_of([clip])
+    (told,) = [warning for warning in warnings(caplog) if "not annotated" in warning]
+    assert ascii("\udcff" + clip.file_name[1:]) in told
+    assert told.isascii()
