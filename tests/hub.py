@@ -5,8 +5,9 @@
         subprocess.run(command, env=environment(hub.url, home, token=ANN))
         assert hub.bytes_received("/_blobs/*") == 0
 
-It holds datasets, and no other kind of repository. Here are its routes, which stand on the Server of hub_server.py.
-What they read and write (hub_repository.py, hub_xet.py) is all on disk below `root`, which outlives the server:
+It holds datasets, and no other kind of repository, and buckets. Here are its routes (those of buckets alone are in
+hub_bucket.py), which stand on the Server of hub_server.py. What they read and write (hub_repository.py, hub_xet.py)
+is all on disk below `root`, which outlives the server:
 HubProcess (hub_process.py) and `python tests/hub.py ROOT` serve from a process that a test may kill and start again.
 Nothing of the project is imported: a mistake there cannot hide itself here.
 """
@@ -24,44 +25,31 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import yaml
 
 import hub_xet
 from hub_answer import Answer, Refusal
+from hub_bucket import Bucket, BucketHandler
 from hub_repository import Commit, Repository, git_sha1
-from hub_server import Access, Handler, Route, Server
+from hub_server import ROUTES, Server, route
+from hub_storage import Storage
 from mirror import Fault
 
 _PAGE_ENTRIES, _EXPANDED_PAGE_ENTRIES = 1000, 100
 _REGULAR_BYTES = 10 << 20  # the Hub takes no larger file outside of LFS
 
-_Method = TypeVar("_Method", bound=Callable[..., Any])
-_ROUTES: list[Route] = []
 
-
-def _route(methods: str, path: str, access: Access) -> Callable[[_Method], _Method]:
-    """Marks what answers a path, in which REPO, REV and OID stand for what these are."""
-    path = path.replace("REPO", r"(?P<repo>[\w.-]+/[\w.-]+)").replace("REV", "(?P<rev>[^/]+)")
-    path = path.replace("OID", "(?P<oid>[0-9a-f]{64})")
-
-    def register(method: _Method) -> _Method:
-        _ROUTES.append(Route(methods.split(), re.compile(path), access, method))
-        return method
-
-    return register
-
-
-class _Handler(Handler):
-    routes = _ROUTES
+class _Handler(BucketHandler):
+    routes = ROUTES
 
     # Who one is, and repositories.
 
-    @_route("GET", "/api/whoami-v2", "user")
+    @route("GET", "/api/whoami-v2", "user")
     def _whoami(self) -> Any:
         me = self.me()
         token: dict[str, Any] = {"displayName": "test", "role": me.role}
@@ -72,7 +60,7 @@ class _Handler(Handler):
         orgs = [{"type": "org", "name": name, "roleInOrg": "write"} for name in me.orgs]
         return {"type": "user", "name": me.user, "fullname": me.user, "orgs": orgs, "auth": auth}
 
-    @_route("POST", "/api/validate-yaml", "anyone")
+    @route("POST", "/api/validate-yaml", "anyone")
     def _validate_yaml(self) -> Any:
         try:
             _front_matter(self.asked()["content"])
@@ -88,7 +76,7 @@ class _Handler(Handler):
             raise Refusal(403, f"You don't have the rights to create a dataset under the namespace {namespace!r}")
         return f"{namespace}/{name}"
 
-    @_route("POST", "/api/repos/create", "user")
+    @route("POST", "/api/repos/create", "user")
     def _create(self) -> Any:
         asked = self.asked()
         repo_id = self._repo_id(asked)
@@ -100,7 +88,7 @@ class _Handler(Handler):
             self.hub.repositories[repo_id] = Repository.create(self.hub.root, repo_id, self.me().user, private)
         return about
 
-    @_route("DELETE", "/api/repos/delete", "user")
+    @route("DELETE", "/api/repos/delete", "user")
     def _delete(self) -> Any:
         repo_id, removed = self._repo_id(self.asked()), self.hub.root / f".{secrets.token_hex(4)}"
         with self.hub.lock:
@@ -110,7 +98,7 @@ class _Handler(Handler):
         shutil.rmtree(removed)
         return {}
 
-    @_route("PUT", "/api/datasets/REPO/settings", "write")
+    @route("PUT", "/api/datasets/REPO/settings", "write")
     def _settings(self, repo: Repository) -> Any:
         asked = self.asked()
         changes = {"gated": asked["gated"]} if "gated" in asked else {}
@@ -120,25 +108,26 @@ class _Handler(Handler):
             repo.update(**changes)
         return changes
 
-    @_route("POST", "/api/datasets/REPO/user-access-request/grant", "write")
+    @route("POST", "/api/datasets/REPO/user-access-request/grant", "write")
     def _grant(self, repo: Repository) -> Any:
         with repo.lock:
             repo.update(granted=[*repo.state["granted"], self.asked()["user"]])
         return {}
 
-    @_route("GET", "/api/datasets/REPO/auth-check(?P<write>/write)?", "files")
+    @route("GET", "/api/datasets/REPO/auth-check(?P<write>/write)?", "files")
     def _auth_check(self, repo: Repository, write: str = "") -> Any:
         if write:
             self.must_write(repo)
         return {}
 
-    @_route("GET", "/api/datasets", "anyone")
+    @route("GET", "/api/datasets", "anyone")
     def _list(self) -> Any:
         author = self.query.get("author")
-        found = [repo for repo in self.hub.repositories.values() if author in (None, repo.namespace)]
+        datasets = [repo for repo in self.hub.repositories.values() if isinstance(repo, Repository)]
+        found = [repo for repo in datasets if author in (None, repo.namespace)]
         return [self._info(repo) for repo in found if not repo.state["private"] or self.reads(repo)]
 
-    @_route("GET", "/api/datasets/REPO(/revision/REV)?", "read")
+    @route("GET", "/api/datasets/REPO(/revision/REV)?", "read")
     def _info(self, repo: Repository, rev: str = "main") -> Any:
         commit, siblings, card = repo.commit(rev), [], {}
         for path, entry in sorted(commit.files.items()):
@@ -158,7 +147,7 @@ class _Handler(Handler):
 
     # Branches, tags, pull requests.
 
-    @_route("GET", "/api/datasets/REPO/refs", "read")
+    @route("GET", "/api/datasets/REPO/refs", "read")
     def _refs(self, repo: Repository) -> Any:
         found: dict[str, list[dict[str, str]]] = {"branches": [], "tags": [], "converts": [], "pullRequests": []}
         kinds = {"heads": "branches", "tags": "tags", "pr": "pullRequests"}
@@ -167,17 +156,17 @@ class _Handler(Handler):
             found[kinds[kind]].append({"name": name, "ref": ref, "targetCommit": oid})
         return found
 
-    @_route("POST", "/api/datasets/REPO/branch/(?P<name>[^/]+)", "write")
+    @route("POST", "/api/datasets/REPO/branch/(?P<name>[^/]+)", "write")
     def _create_branch(self, repo: Repository, name: str) -> Any:
         repo.add_ref(f"refs/heads/{name}", self.asked().get("startingPoint") or "main")
         return {}
 
-    @_route("POST", "/api/datasets/REPO/tag/REV", "write")
+    @route("POST", "/api/datasets/REPO/tag/REV", "write")
     def _create_tag(self, repo: Repository, rev: str) -> Any:
         repo.add_ref(f"refs/tags/{self.asked()['tag']}", rev)
         return {}
 
-    @_route("DELETE", "/api/datasets/REPO/(?P<kind>branch|tag)/(?P<name>[^/]+)", "write")
+    @route("DELETE", "/api/datasets/REPO/(?P<kind>branch|tag)/(?P<name>[^/]+)", "write")
     def _delete_ref(self, repo: Repository, kind: str, name: str) -> Any:
         ref = f"refs/heads/{name}" if kind == "branch" else f"refs/tags/{name}"
         if ref == "refs/heads/main":
@@ -185,14 +174,14 @@ class _Handler(Handler):
         repo.remove_ref(ref)
         return {}
 
-    @_route("GET", "/api/datasets/REPO/commits/REV", "read")
+    @route("GET", "/api/datasets/REPO/commits/REV", "read")
     def _commits(self, repo: Repository, rev: str) -> Any:
         return [
             {"id": c.oid, "title": c.title, "message": c.message, "date": c.date, "authors": [{"user": c.author}]}
             for c in repo.history(rev)
         ]
 
-    @_route("POST", "/api/datasets/REPO/discussions", "read")
+    @route("POST", "/api/datasets/REPO/discussions", "read")
     def _open_discussion(self, repo: Repository) -> Any:
         asked = self.asked()
         return {"num": self._open(repo, asked["title"], "main" if asked.get("pullRequest") else None)}
@@ -202,21 +191,21 @@ class _Handler(Handler):
             raise Refusal(403, "This token may not open discussions")
         return repo.open_discussion(title, self.me().user, base)
 
-    @_route("GET", r"/api/datasets/REPO/discussions/(?P<number>\d+)", "read")
+    @route("GET", r"/api/datasets/REPO/discussions/(?P<number>\d+)", "read")
     def _show_discussion(self, repo: Repository, number: str) -> Any:
         about = repo.discussion(int(number))
         changes = {"base": "refs/heads/main", "mergeCommitId": about.get("merged")}
         shown = {"repo": {"name": repo.id, "type": "dataset"}, "events": [], "filesWithConflicts": []}
         return {**about, **shown, "changes": changes}
 
-    @_route("POST", r"/api/datasets/REPO/discussions/(?P<number>\d+)/merge", "write")
+    @route("POST", r"/api/datasets/REPO/discussions/(?P<number>\d+)/merge", "write")
     def _merge(self, repo: Repository, number: str) -> Any:
         repo.merge(int(number), self.me().user)
         return {}
 
     # Reading.
 
-    @_route("GET", "/api/datasets/REPO/tree/REV(/(?P<path>.+))?", "read")
+    @route("GET", "/api/datasets/REPO/tree/REV(/(?P<path>.+))?", "read")
     def _tree(self, repo: Repository, rev: str, path: str = "") -> Any:
         commit, expand = repo.commit(rev), self.query.get("expand", "").lower() == "true"
         headers = {"X-Repo-Commit": commit.oid}
@@ -231,7 +220,7 @@ class _Handler(Handler):
             headers["Link"] = f'<{self.hub.url}{self.path.partition("?")[0]}?{query}>; rel="next"'
         return Answer.json(self._page(repo, commit, entries[start:stop], expand), headers=headers)
 
-    @_route("POST", "/api/datasets/REPO/paths-info/REV", "read")
+    @route("POST", "/api/datasets/REPO/paths-info/REV", "read")
     def _paths_info(self, repo: Repository, rev: str) -> Any:
         form, commit = parse_qs(self.body().decode()), repo.commit(rev)
         found = []
@@ -247,7 +236,7 @@ class _Handler(Handler):
             entry["lastCommit"] = {"id": touched.oid, "title": touched.title, "date": touched.date}
         return entries
 
-    @_route("GET HEAD", "/datasets/REPO/resolve/REV/(?P<path>.+)", "files")
+    @route("GET HEAD", "/datasets/REPO/resolve/REV/(?P<path>.+)", "files")
     def _resolve(self, repo: Repository, rev: str, path: str) -> Any:
         commit = repo.commit(rev)
         headers, entry = {"X-Repo-Commit": commit.oid}, commit.files.get(path)
@@ -264,13 +253,13 @@ class _Handler(Handler):
             headers["X-Xet-Refresh-Route"] = f"{self.hub.url}/api/datasets/{repo.id}/xet-read-token/{commit.oid}"
         return Answer(b"", 302, headers)
 
-    @_route("GET HEAD", "/_blobs/REPO/OID", "signature")
-    def _get_blob(self, repo: Repository, oid: str) -> Any:
+    @route("GET HEAD", "/_blobs/REPO/OID", "signature")
+    def _get_blob(self, repo: Storage, oid: str) -> Any:
         return Answer(repo.blob(oid), headers={"ETag": f'"{oid}"'})
 
     # Writing.
 
-    @_route("POST", "/api/datasets/REPO/preupload/REV", "read")
+    @route("POST", "/api/datasets/REPO/preupload/REV", "read")
     def _preupload(self, repo: Repository, rev: str) -> Any:
         if "create_pr" not in self.query:
             self.must_write(repo)
@@ -289,7 +278,7 @@ class _Handler(Handler):
             files.append({"path": file["path"], "uploadMode": mode, "shouldIgnore": ignore, "oid": oid})
         return {"files": files}
 
-    @_route("POST", r"/datasets/REPO\.git/info/lfs/objects/batch", "read")
+    @route("POST", r"/datasets/REPO\.git/info/lfs/objects/batch", "read")
     def _lfs_batch(self, repo: Repository) -> Any:
         asked, objects = self.asked(), []
         if "ref" in asked:  # without one it is for a pull request, which any reader may open
@@ -309,7 +298,7 @@ class _Handler(Handler):
             objects.append(found)
         return {"transfer": "multipart" if multipart else "basic", "objects": objects}
 
-    @_route("POST", r"/datasets/REPO\.git/info/lfs/objects/verify", "read")
+    @route("POST", r"/datasets/REPO\.git/info/lfs/objects/verify", "read")
     def _lfs_verify(self, repo: Repository) -> Any:
         asked = self.asked()
         blob = repo.blob(asked["oid"])
@@ -317,23 +306,23 @@ class _Handler(Handler):
             raise Refusal(404, f"LFS object {asked['oid']} was not uploaded whole")
         return {}
 
-    @_route("PUT", "/_blobs/REPO/OID", "signature")
+    @route("PUT", "/_blobs/REPO/OID", "signature")
     def _put_blob(self, repo: Repository, oid: str) -> Any:
         repo.keep_blob(oid, *self.receive(repo, oid))
         return Answer(headers={"ETag": f'"{oid}"'})
 
-    @_route("PUT", r"/_blobs/REPO/OID/(?P<number>\d+)", "signature")
+    @route("PUT", r"/_blobs/REPO/OID/(?P<number>\d+)", "signature")
     def _put_part(self, repo: Repository, oid: str, number: str) -> Any:
         upload, etag = self.receive(repo, oid)
         repo.keep_part(oid, int(number), upload, etag)
         return Answer(headers={"ETag": f'"{etag}"'})
 
-    @_route("POST", "/_blobs/REPO/OID", "signature")
+    @route("POST", "/_blobs/REPO/OID", "signature")
     def _complete_parts(self, repo: Repository, oid: str) -> Any:
         repo.join_parts(oid, sorted((part["partNumber"], part["etag"].strip('"')) for part in self.asked()["parts"]))
         return {}
 
-    @_route("POST", "/api/datasets/REPO/commit/REV", "read")
+    @route("POST", "/api/datasets/REPO/commit/REV", "read")
     def _commit(self, repo: Repository, rev: str) -> Any:
         pull_request = "create_pr" in self.query
         if not pull_request:
@@ -362,8 +351,9 @@ class _Handler(Handler):
 
     # Xet.
 
-    @_route("GET", "/api/datasets/REPO/xet-(?P<role>read|write)-token/REV", "files")
-    def _xet_token(self, repo: Repository, role: str, rev: str) -> Any:
+    @route("GET", "/api/BUCKET/xet-(?P<role>read|write)-token", "files")
+    @route("GET", "/api/datasets/REPO/xet-(?P<role>read|write)-token/REV", "files")
+    def _xet_token(self, repo: Storage, role: str, rev: str = "") -> Any:
         if not self.hub.xet:
             raise Refusal(404, "This hub has no Xet store")
         if role == "write" and "create_pr" not in self.query:
@@ -373,35 +363,35 @@ class _Handler(Handler):
         headers = {"X-Xet-Access-Token": token, "X-Xet-Token-Expiration": expires, "X-Xet-Cas-Url": url}
         return Answer.json({"accessToken": token, "exp": int(expires), "casUrl": url}, headers=headers)
 
-    @_route("GET", "/_cas/REPO/v1/chunks/default/OID", "xet-write")
-    def _known_chunks(self, repo: Repository, oid: str) -> Any:
+    @route("GET", "/_cas/REPO/v1/chunks/default/OID", "xet-write")
+    def _known_chunks(self, repo: Storage, oid: str) -> Any:
         return Answer(hub_xet.shard_of_chunk(repo, oid))
 
-    @_route("POST", "/_cas/REPO/v1/xorb-grants/default/OID", "xet-write")
-    def _grant_xorb(self, repo: Repository, oid: str) -> Any:
+    @route("POST", "/_cas/REPO/v1/xorb-grants/default/OID", "xet-write")
+    def _grant_xorb(self, repo: Storage, oid: str) -> Any:
         if repo.xorb(oid).exists():
             return {}
         url = self.hub.sign("PUT", f"/_blobs/{repo.id}/xorbs/{oid}")
         return Answer.json({"id": oid, "method": "PUT", "url": url, "headers": {}}, 201)
 
-    @_route("PUT", "/_blobs/REPO/xorbs/OID", "signature")
-    def _put_xorb(self, repo: Repository, oid: str) -> Any:
+    @route("PUT", "/_blobs/REPO/xorbs/OID", "signature")
+    def _put_xorb(self, repo: Storage, oid: str) -> Any:
         os.replace(self.receive(repo, oid)[0], repo.xorb(oid))
         return {}
 
-    @_route("POST", "/_cas/REPO/v1/xorb-commits/default/OID/grant/[0-9a-f]+", "xet-write")
-    def _commit_xorb(self, repo: Repository, oid: str) -> Any:
+    @route("POST", "/_cas/REPO/v1/xorb-commits/default/OID/grant/[0-9a-f]+", "xet-write")
+    def _commit_xorb(self, repo: Storage, oid: str) -> Any:
         if not repo.xorb(oid).exists():
             raise Refusal(404, "nothing was uploaded for this grant")
         return {"was_inserted": True}
 
-    @_route("POST", "/_cas/REPO/v(?P<version>[12])/shards", "xet-write")
-    def _put_shard(self, repo: Repository, version: str) -> Any:
+    @route("POST", "/_cas/REPO/v(?P<version>[12])/shards", "xet-write")
+    def _put_shard(self, repo: Storage, version: str) -> Any:
         hub_xet.add_shard(repo, self.body())
         return {"type": "result"} if version == "2" else {"result": 1}
 
-    @_route("GET", "/_cas/REPO/v1/reconstructions/OID", "xet-read")
-    def _reconstruction(self, repo: Repository, oid: str) -> Any:
+    @route("GET", "/_cas/REPO/v1/reconstructions/OID", "xet-read")
+    def _reconstruction(self, repo: Storage, oid: str) -> Any:
         recipe = repo.recipe(oid)
         if recipe is None:
             raise Refusal(404, f"no file has the Xet hash {oid}")
@@ -416,8 +406,8 @@ class _Handler(Handler):
             raise Refusal(416, f"{self.record.range} lies behind the end of a file of {size} bytes")
         return found
 
-    @_route("GET", "/_blobs/REPO/xorbs/OID", "signature")
-    def _get_xorb(self, repo: Repository, oid: str) -> Any:
+    @route("GET", "/_blobs/REPO/xorbs/OID", "signature")
+    def _get_xorb(self, repo: Storage, oid: str) -> Any:
         return Answer(repo.xorb(oid))
 
 
@@ -425,6 +415,12 @@ class Hub(Server):
     """A Server, with all its options, that knows the routes of the Hub."""
 
     handler = _Handler
+
+    def __init__(self, root: Path | str, **options: Any) -> None:
+        super().__init__(root, **options)
+        for path in self.root.glob("buckets/*/*/repo.json"):
+            bucket_id = path.parent.relative_to(self.root).as_posix()
+            self.repositories[bucket_id] = Bucket(self.root, bucket_id)
 
     def __enter__(self) -> "Hub":
         super().__enter__()

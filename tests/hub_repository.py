@@ -1,4 +1,4 @@
-"""What the tests' Hub keeps of a repository on disk: its blobs, its commits, and what its refs point at."""
+"""What the tests' Hub keeps of a repository on disk: its commits, what its refs point at, and the blobs of both."""
 
 import base64
 import hashlib
@@ -6,17 +6,13 @@ import itertools
 import json
 import os
 import re
-import secrets
-import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from hub_answer import Refusal
-
-BLOCK_BYTES = 1 << 20  # what one read takes, of a file or from a client
+from hub_storage import BLOCK_BYTES, Storage, now, write_whole
 
 # Of the .gitattributes that the Hub puts into a new dataset.
 GITATTRIBUTES = "".join(
@@ -55,7 +51,7 @@ class Commit:
     files: dict[str, Entry]
 
 
-class Repository:
+class Repository(Storage):
     """One repository's directory below the root of a hub, which tests may open too, to read.
 
     `blobs` and `commits` only ever grow; replacing `repo.json` is what moves a branch, so a kill at any point
@@ -63,49 +59,24 @@ class Repository:
     """
 
     def __init__(self, root: Path | str, repo_id: str, state: dict[str, Any] | None = None) -> None:
-        self.id, self.namespace = repo_id, repo_id.split("/")[0]
-        self.directory = Path(root) / repo_id
-        self.lock = threading.RLock()
-        self.state = json.loads((self.directory / "repo.json").read_text()) if state is None else state
+        super().__init__(root, repo_id, state)
         self._commits: dict[str, Commit] = {}
 
     @classmethod
     def create(cls, root: Path, repo_id: str, author: str, private: bool) -> "Repository":
-        state = {"private": private, "gated": False, "granted": [], "created": _now(), "refs": {}, "discussions": []}
-        repo = cls(root, repo_id, state)
-        for name in ("blobs", "commits", "uploads", "xet", "xorbs"):
-            (repo.directory / name).mkdir(parents=True, exist_ok=True)
+        repo = cls(root, repo_id, {**cls.settings(private), "refs": {}, "discussions": []})
+        (repo.directory / "commits").mkdir(parents=True)
         files = {".gitattributes": repo.add_blob(GITATTRIBUTES.encode())}
         repo.move("refs/heads/main", repo.add_commit(None, files, "initial commit", author))
         return repo
 
-    def update(self, **changes: Any) -> None:
-        self.state = self.state | changes
-        write_whole(self.directory / "repo.json", json.dumps(self.state).encode())
-
     def move(self, ref: str, oid: str, **changes: Any) -> None:
         self.update(refs={**self.state["refs"], ref: oid}, **changes)
-
-    def blob(self, oid: str) -> Path:
-        return self.directory / "blobs" / oid
-
-    def xorb(self, xet_hash: str) -> Path:
-        return self.directory / "xorbs" / xet_hash
-
-    def upload(self, oid: str) -> Path:
-        """A new name for what is still arriving."""
-        return self.directory / "uploads" / f"{oid}.{secrets.token_hex(4)}"
 
     def add_blob(self, content: bytes) -> Entry:
         entry = Entry(git_sha1(content), len(content))
         write_whole(self.blob(entry.oid), content)
         return entry
-
-    def keep_blob(self, oid: str, upload: Path, sha256: str) -> None:
-        if sha256 != oid:
-            upload.unlink()
-            raise Refusal(400, f"BadDigest: {sha256} came for {oid}")
-        os.replace(upload, self.blob(oid))
 
     def keep_part(self, oid: str, number: int, upload: Path, etag: str) -> None:
         os.replace(upload, self._part(oid, number, etag))
@@ -128,11 +99,6 @@ class Repository:
 
     def _part(self, oid: str, number: int, etag: str) -> Path:
         return self.directory / "uploads" / f"{oid}.{number}.{etag}"
-
-    def recipe(self, oid: str) -> dict[str, Any] | None:
-        """Of which chunks a file consists, by its SHA-256 or Xet hash; None if it did not come through Xet."""
-        path = self.directory / "xet" / oid
-        return json.loads(path.read_text()) if path.exists() else None
 
     def resolve(self, revision: str) -> str:
         """The commit that a branch, tag, pull request (refs/pr/1) or (shortened) hash names."""
@@ -192,7 +158,7 @@ class Repository:
     def add_commit(
         self, parent: str | None, files: Mapping[str, Entry], title: str, author: str, message: str = ""
     ) -> str:
-        fields = {"parent": parent, "title": title, "message": message, "author": author, "date": _now()}
+        fields = {"parent": parent, "title": title, "message": message, "author": author, "date": now()}
         content = json.dumps({**fields, "files": files}, sort_keys=True).encode()
         oid = hashlib.sha1(content).hexdigest()
         write_whole(self.directory / "commits" / f"{oid}.json", content)
@@ -226,7 +192,7 @@ class Repository:
         with self.lock:
             base = base and self.resolve(base)
             number = len(self.state["discussions"]) + 1
-            about = {"num": number, "title": title, "author": {"name": author}, "createdAt": _now()}
+            about = {"num": number, "title": title, "author": {"name": author}, "createdAt": now()}
             about |= {"isPullRequest": base is not None, "base": base, "status": "open"}
             refs = self.state["refs"] | ({} if base is None else {f"refs/pr/{number}": base})
             self.update(discussions=[*self.state["discussions"], about], refs=refs)
@@ -268,14 +234,3 @@ class Repository:
 
 def git_sha1(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0%b" % (len(content), content)).hexdigest()
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replaces a file so that nobody, even after a kill, finds it half written."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qs, unquote, urlencode
 
 import mirror
 from hub_answer import Answer, Refusal
-from hub_repository import BLOCK_BYTES, Repository, write_whole
+from hub_repository import Repository
+from hub_storage import BLOCK_BYTES, Storage, write_whole
 from hub_token import TOKENS, Token
 from mirror import Fault, Mirror
 
@@ -66,7 +67,7 @@ class Server(Mirror):
         self._blob_url = self.url.replace("127.0.0.1", "localhost")
         self.xet, self.part_bytes, self.url_seconds = xet, part_bytes, url_seconds
         self.lock = threading.RLock()  # guards the table of repositories; each has a lock of its own
-        self.repositories: dict[str, Repository] = {}
+        self.repositories: dict[str, Storage] = {}  # buckets/... among them
         for path in self.root.glob("*/*/repo.json"):
             repo_id = path.parent.relative_to(self.root).as_posix()
             self.repositories[repo_id] = Repository(self.root, repo_id)
@@ -127,6 +128,28 @@ class Route(NamedTuple):
     path: re.Pattern[str]  # its groups are the arguments of `answer`; `repo` becomes the repository of that name
     access: Access
     answer: Callable[..., Any]  # given the handler; what is no Answer is sent as JSON
+
+
+ROUTES: list[Route] = []
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+_NAMES = {
+    "BUCKET": r"(?P<repo>buckets/[\w.-]+/[\w.-]+)",
+    "REPO": r"(?P<repo>(buckets/)?[\w.-]+/[\w.-]+)",  # a bucket, where what both have is asked for
+    "REV": "(?P<rev>[^/]+)",
+    "OID": "(?P<oid>[0-9a-f]{64})",
+}
+
+
+def route(methods: str, path: str, access: Access) -> Callable[[_Method], _Method]:
+    """Marks what answers a path, in which BUCKET, REPO, REV and OID stand for what these are."""
+    for name, pattern in _NAMES.items():
+        path = path.replace(name, pattern)
+
+    def register(method: _Method) -> _Method:
+        ROUTES.append(Route(methods.split(), re.compile(path), access, method))
+        return method
+
+    return register
 
 
 class Handler(mirror._Handler):
@@ -219,10 +242,10 @@ class Handler(mirror._Handler):
             raise Refusal(401, "Invalid username or password.")
         return self.user
 
-    def reads(self, repo: Repository) -> bool:
+    def reads(self, repo: Storage) -> bool:
         return self.user is not None and self.user.may_read(repo.namespace)
 
-    def must_write(self, repo: Repository) -> None:
+    def must_write(self, repo: Storage) -> None:
         if not self.me().may_write(repo.namespace):
             raise Refusal(403, f"This token may not write to {repo.id}")
 
@@ -258,7 +281,7 @@ class Handler(mirror._Handler):
         except ValueError:
             raise Refusal(400, "the body is no JSON") from None
 
-    def receive(self, repo: Repository, oid: str) -> tuple[Path, str]:
+    def receive(self, repo: Storage, oid: str) -> tuple[Path, str]:
         """Moves the request's body into a file; returns it and its SHA-256. A broken upload leaves nothing."""
         upload, digest = repo.upload(oid), hashlib.sha256()
         try:

@@ -17,29 +17,30 @@ from typing import Any, NamedTuple
 import pyarrow
 
 from hub_answer import Refusal
-from hub_repository import Repository, write_whole
+from hub_storage import Storage, write_whole
 
 
-def add_shard(repo: Repository, shard: bytes) -> None:
+def add_shard(repo: Storage, shard: bytes) -> None:
     """Builds the files at once, so that all else finds blobs as LFS would have left them; a file that does
-    not come out as its SHA-256 is refused."""
+    not come out as its SHA-256 is refused. For buckets clients send none."""
     files, xorbs = _split_shard(shard)
     for recipe in files:
         sha256 = recipe["sha256"]
-        if not repo.blob(sha256).exists():
-            upload, digest = repo.upload(sha256), hashlib.sha256()
+        if sha256 is None or not repo.blob(sha256).exists():
+            upload, digest = repo.upload(recipe["hash"]), hashlib.sha256()
             with open(upload, "wb") as file:
                 for xorb, start, stop in recipe["terms"]:
                     for chunk in _unpack(repo.xorb(xorb), start, stop):
                         digest.update(chunk)
                         file.write(chunk)
+            sha256 = recipe["sha256"] = sha256 or digest.hexdigest()
             repo.keep_blob(sha256, upload, digest.hexdigest())
         for name in (sha256, recipe["hash"]):
             write_whole(repo.directory / "xet" / name, json.dumps(recipe).encode())
     write_whole(repo.directory / "xet" / f"{hashlib.sha256(shard).hexdigest()}.xorbs", xorbs)
 
 
-def shard_of_chunk(repo: Repository, chunk_hash: str) -> bytes:
+def shard_of_chunk(repo: Storage, chunk_hash: str) -> bytes:
     """What was uploaded together with a chunk, so that a client without a cache need not send it again."""
     chunk = struct.pack("<4Q", *(int(number, 16) for number in re.findall(".{16}", chunk_hash)))
     for path in (repo.directory / "xet").glob("*.xorbs"):
@@ -50,7 +51,7 @@ def shard_of_chunk(repo: Repository, chunk_hash: str) -> bytes:
 
 
 def reconstruction(
-    repo: Repository, terms: Iterable[tuple[str, int, int]], first: int, last: int, url_of: Callable[[str], str]
+    repo: Storage, terms: Iterable[tuple[str, int, int]], first: int, last: int, url_of: Callable[[str], str]
 ) -> dict[str, Any]:
     """Which chunks of which xorbs hold the bytes [first, last) of a file of these terms, and where to fetch them."""
     found: list[dict[str, Any]] = []
@@ -122,18 +123,18 @@ _BOOKEND = b"\xff" * 32 + b"\0" * 16  # after the files, and after the xorbs
 
 
 def _split_shard(shard: bytes) -> tuple[list[dict[str, Any]], bytes]:
-    """Each file's Xet hash, SHA-256 and terms (of which xorb the chunks [start, stop)), and, as it is in the
+    """Each file's Xet hash, SHA-256 (or None) and terms (of which xorb the chunks [start, stop)), and, as it is in the
     shard, the list of the xorbs and their chunks."""
     files, at = [], 48
     while not shard.startswith(_BOOKEND, at):
         flags, count = struct.unpack_from("<II", shard, at + 32)
-        if not flags & 1 << 30:
-            raise Refusal(400, "the shard holds a file without SHA-256")
         entries = range(at + 48, at + 48 + 48 * count, 48)
         terms = [(_hash(shard, entry), *struct.unpack_from("<II", shard, entry + 40)) for entry in entries]
         last = entries.stop + (48 * count if flags & 1 << 31 else 0)  # with that flag come hashes to verify terms
-        files.append({"hash": _hash(shard, at), "sha256": _hash(shard, last), "terms": terms})
-        at = last + 48
+        has_sha256 = bool(flags & 1 << 30)
+        sha256 = _hash(shard, last) if has_sha256 else None
+        files.append({"hash": _hash(shard, at), "sha256": sha256, "terms": terms})
+        at = last + 48 * has_sha256
     begin = at = at + 48
     while not shard.startswith(_BOOKEND, at):
         at += 48 + 48 * struct.unpack_from("<I", shard, at + 36)[0]
