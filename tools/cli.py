@@ -298,12 +298,15 @@ def prepare(
     cls=_Command,
     epilog=_examples(
         "kinetics push kinetics user/kinetics --private --dry-run",
+        "kinetics push kinetics hf://buckets/user/clips",
         "kinetics push kinetics s3://bucket/kinetics",
     ),
 )
 def push(
     out: Annotated[Path, typer.Argument(help="Folder that `kinetics prepare` wrote.")],
-    target: Annotated[str, typer.Argument(help="Repository, USER/NAME, or the URL of a folder.", metavar="REPO_ID")],
+    target: Annotated[
+        str, typer.Argument(help="Repository, USER/NAME, or the URL of a bucket or folder.", metavar="REPO_ID")
+    ],
     split: _Splits = None,
     release: Annotated[
         list[str] | None,

@@ -1,6 +1,6 @@
-"""Where prepared clips go: a dataset repository on the Hub, or a folder that `fsspec` opens.
+"""Where prepared clips go: a dataset repository on the Hub, or a folder that `fsspec` opens (buckets: bucket.py).
 
-Both hold the same tree. A repository changes by commits, each of them whole or not there; a folder by files, of which
+All hold the same tree. A repository changes by commits, each of them whole or not there; a folder by files, of which
 the card comes last.
 """
 
@@ -34,7 +34,19 @@ from kinetics_tools.card import CARD_NAME
 from kinetics_tools.digests import Digests
 from kinetics_tools.store import Store
 
-__all__ = ["Destination", "Folder", "PushError", "RemoteFile", "Repository", "State", "Unavailable", "patiently"]
+__all__ = [
+    "FOOTER_BYTES",
+    "Destination",
+    "Folder",
+    "OnTheHub",
+    "PushError",
+    "RemoteFile",
+    "Repository",
+    "State",
+    "Unavailable",
+    "has_footer_of",
+    "patiently",
+]
 
 _TOKENS = "https://huggingface.co/settings/tokens"
 _FATAL = (400, 401, 403, 404, 413)
@@ -42,7 +54,7 @@ _MOVED = (409, 412)
 _TRIES = 7  # without success in between
 _TRIES_MOVED = 100  # each time another pusher got on
 _LONGEST_WAIT_SECONDS = 60.0
-_FOOTER_BYTES = 1 << 16
+FOOTER_BYTES = 1 << 16
 
 T = TypeVar("T")
 
@@ -62,11 +74,12 @@ class Unavailable(OSError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """`sha256` is None where it is not known; `git_oid` is known of files in git alone."""
+    """`sha256` is None where it is not known; `git_oid` is known of files in git alone, `xet_hash` of a bucket's."""
 
     size: int
     sha256: str | None = None
     git_oid: str | None = None
+    xet_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,9 @@ class Destination(Protocol):
 
     @property
     def repo_id(self) -> str | None: ...
+
+    def check_rights(self) -> None:
+        """Raises PushError where it is known that one may not write there."""
 
     def prepare(self, *, private: bool | None, gated: str | None) -> None:
         """Makes the place, and closes it where so asked, before anything is sent."""
@@ -139,7 +155,67 @@ def patiently(function: Callable[[], T], tell: Callable[[str], Any] = lambda tex
 # ---- The Hub ------------------------------------------------------------------------------------------------
 
 
-class Repository:
+class OnTheHub:
+    """What all places there share: a token, whether it may write, and errors that do not hold it."""
+
+    _to_propose = False  # which takes no right to write
+
+    def __init__(self, name: str, token: str | None):
+        # Given in each request, even where the environment forbids to send the one that is stored unasked.
+        self._token = token or huggingface_hub.get_token()
+        self._api = HfApi(token=self._token)
+        self._name = name
+
+    @property
+    def token(self) -> str | None:
+        return self._token
+
+    @property
+    def endpoint(self) -> str:
+        return self._api.endpoint
+
+    def check_rights(self) -> None:
+        """Raises PushError where there is no token, or one that may not write there."""
+        if self.token is None:
+            raise PushError(
+                f"no token to push to {self._name} with: make one that may write at {_TOKENS}, then "
+                "`hf auth login`, or set HF_TOKEN"
+            )
+        try:
+            with self._asking("who owns the token"):
+                me = self._api.whoami()
+        except PushError as error:
+            raise PushError(
+                f"the Hub does not take the token: make one that may write at {_TOKENS} ({error})"
+            ) from None
+        if "/" not in self._name:
+            self._name = f"{me['name']}/{self._name}"
+        problem = _problem_of_rights(me, self._name, self._to_propose)
+        if problem:
+            raise PushError(f"{problem}; make a token that may write to {self._name} at {_TOKENS}")
+
+    @contextlib.contextmanager
+    def _asking(self, what: str, fatal: Sequence[int] = _FATAL) -> Iterator[None]:
+        """Turns what the client raises into PushError or Unavailable, without the request, which has the token."""
+        try:
+            yield
+        except (PushError, Unavailable):
+            raise
+        except (OfflineModeIsEnabled, LocalTokenNotFoundError) as error:
+            raise PushError(self._clean(f"{what}: {error}")) from None
+        except Exception as error:
+            status, retry_after = _answer_of(error)
+            message = self._clean(f"{what}: {_first_line(error)}")
+            if status in fatal or "Invalid metadata" in message or isinstance(error, EntryNotFoundError):
+                raise PushError(message) from None
+            raise Unavailable(message, moved=status in _MOVED, retry_after_seconds=retry_after) from None
+
+    def _clean(self, text: str) -> str:
+        token = self.token
+        return text.replace(token, "***") if token else text
+
+
+class Repository(OnTheHub):
     """A dataset repository, at a branch. With `create_pr` its one commit opens a pull request."""
 
     def __init__(
@@ -158,46 +234,19 @@ class Repository:
                 f"{repo_id!r} is no name of a repository, which is USER/NAME; a folder is given by its URL, such as "
                 f"file:///data/kinetics ({error})"
             ) from None
-        # Given in each request, even where the environment forbids to send the one that is stored unasked.
-        self._token = token or huggingface_hub.get_token()
-        self._api = HfApi(token=self._token)
+        super().__init__(repo_id, token)
         self._revision = revision or "main"
-        self._create_pr = create_pr
+        self._create_pr = self._to_propose = create_pr
         self._workers = workers
         self._uploaded: dict[str, CommitOperationAdd] = {}
-        self.repo_id = repo_id
+
+    @property
+    def repo_id(self) -> str:
+        return self._name
 
     @property
     def url(self) -> str:
         return f"{self._api.endpoint}/datasets/{self.repo_id}"
-
-    @property
-    def token(self) -> str | None:
-        return self._token
-
-    @property
-    def endpoint(self) -> str:
-        return self._api.endpoint
-
-    def check_rights(self) -> None:
-        """Raises PushError where there is no token, or one that may not write there."""
-        if self.token is None:
-            raise PushError(
-                f"no token to push to {self.repo_id} with: make one that may write at {_TOKENS}, then "
-                "`hf auth login`, or set HF_TOKEN"
-            )
-        try:
-            with self._asking("who owns the token"):
-                me = self._api.whoami()
-        except PushError as error:
-            raise PushError(
-                f"the Hub does not take the token: make one that may write at {_TOKENS} ({error})"
-            ) from None
-        if "/" not in self.repo_id:
-            self.repo_id = f"{me['name']}/{self.repo_id}"
-        problem = _problem_of_rights(me, self.repo_id, self._create_pr)
-        if problem:
-            raise PushError(f"{problem}; make a token that may write to {self.repo_id} at {_TOKENS}")
 
     def prepare(self, *, private: bool | None, gated: str | None) -> None:
         if self._create_pr:
@@ -259,7 +308,7 @@ class Repository:
         # A new one each time, as it remembers what it once saw.
         fs = HfFileSystem(endpoint=self._api.endpoint, token=self.token, skip_instance_cache=True)
         with self._asking(f"{name} of {self.repo_id}"):
-            file: BinaryIO = fs.open(f"datasets/{self.repo_id}@{state.head}/{name}", block_size=_FOOTER_BYTES)
+            file: BinaryIO = fs.open(f"datasets/{self.repo_id}@{state.head}/{name}", block_size=FOOTER_BYTES)
         return file
 
     def holds(self, state: State, name: str, digests: Digests) -> bool:
@@ -312,26 +361,6 @@ class Repository:
                 addition.upload_info.sha256 = bytes.fromhex(known)
             self._uploaded[name] = addition
 
-    @contextlib.contextmanager
-    def _asking(self, what: str, fatal: Sequence[int] = _FATAL) -> Iterator[None]:
-        """Turns what the client raises into PushError or Unavailable, without the request, which has the token."""
-        try:
-            yield
-        except (PushError, Unavailable):
-            raise
-        except (OfflineModeIsEnabled, LocalTokenNotFoundError) as error:
-            raise PushError(self._clean(f"{what}: {error}")) from None
-        except Exception as error:
-            status, retry_after = _answer_of(error)
-            message = self._clean(f"{what}: {_first_line(error)}")
-            if status in fatal or "Invalid metadata" in message or isinstance(error, EntryNotFoundError):
-                raise PushError(message) from None
-            raise Unavailable(message, moved=status in _MOVED, retry_after_seconds=retry_after) from None
-
-    def _clean(self, text: str) -> str:
-        token = self.token
-        return text.replace(token, "***") if token else text
-
 
 def _remote_file(entry: Any) -> RemoteFile:
     lfs = getattr(entry, "lfs", None)
@@ -353,11 +382,12 @@ def _answer_of(error: BaseException | None) -> tuple[int | None, float]:
 
 
 def _first_line(error: BaseException) -> str:
-    """What an error says, and what the error says that it came of."""
+    """What an error says, and what the error says that it came of; after a colon, the next line is read, too."""
     said: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
-        line = next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
+        lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [type(cause).__name__]
+        line = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
         said += [] if line in said else [line]
         cause = cause.__cause__
     return ": ".join(said)
@@ -402,6 +432,9 @@ class Folder:
         """None of a folder on another machine."""
         return self._store.root if self._store.is_local else None
 
+    def check_rights(self) -> None:
+        pass
+
     def prepare(self, *, private: bool | None, gated: str | None) -> None:
         if private is not None or gated is not None:
             raise ValueError(f"private, public and gated are of repositories on the Hub; {self.url} is a folder")
@@ -422,12 +455,12 @@ class Folder:
         return self._store.open(name)
 
     def holds(self, state: State, name: str, digests: Digests) -> bool:
-        """By size and footer, which knows of each clip in the file."""
+        """By size and footer."""
         remote = state.files.get(name)
         if remote is None or remote.size != digests.size(name):
             return False
-        with open(digests.path(name), "rb") as mine, self._store.open(name) as other:
-            return _footer(mine, remote.size) == _footer(other, remote.size)
+        with self._store.open(name) as file:
+            return has_footer_of(digests.path(name), file, remote.size)
 
     def commit(
         self, state: State, message: str, add: Mapping[str, bytes | None], delete: Sequence[str], digests: Digests
@@ -449,6 +482,12 @@ class Folder:
         for name in delete:
             self._store.remove(name)
         return self.url
+
+
+def has_footer_of(path: Path, file: BinaryIO, size: int) -> bool:
+    """Whether two Parquet files of a size have the same footer, which knows of each clip in the file."""
+    with open(path, "rb") as mine:
+        return _footer(mine, size) == _footer(file, size)
 
 
 def _footer(file: BinaryIO, size: int) -> bytes:

@@ -20,6 +20,7 @@ from datetime import timedelta
 from rich.console import Console
 
 from kinetics_tools.availability import write_availability
+from kinetics_tools.bucket import BUCKETS, Bucket
 from kinetics_tools.destination import Destination, Folder, PushError, Repository, State, patiently
 from kinetics_tools.progress import size_text
 from kinetics_tools.publication import Change, Publication, check_unmixed, find_parts
@@ -102,9 +103,10 @@ def push(
     """Publish what `prepare` wrote to `out`, a folder on a disk: all splits, or those of `releases` and `splits`.
 
     Args:
-        target: a repository, "user/kinetics", or the URL of a folder that `fsspec` opens.
+        target: a repository, "user/kinetics", a bucket or a folder in one, "hf://buckets/user/kinetics", or the URL of
+            a folder that `fsspec` opens.
         private, gated: settings of the repository, None to leave them; gated is "auto", "manual" or "no". It is
-            closed before anything is sent, and opened after all is there.
+            closed before anything is sent, and opened after all is there. A bucket may be private.
         revision: a branch, made from main where there is none.
         create_pr: all in one commit, that opens a pull request.
         token: that may write there; the stored one, or HF_TOKEN, if None.
@@ -162,8 +164,7 @@ def push(
     console = console or Console(soft_wrap=True, highlight=False, markup=False)
     destination = _destination(target, token, revision, create_pr, workers)
     started = time.monotonic()
-    if isinstance(destination, Repository):
-        patiently(destination.check_rights, console.print)
+    patiently(destination.check_rights, console.print)
     publication = Publication(store, parts, destination, allow_partial=allow_partial, force=force, in_one=create_pr)
     state = patiently(destination.look, console.print)
     publication.check(state, last=stream is None)
@@ -200,6 +201,8 @@ def _destination(target: str, token: str | None, revision: str | None, create_pr
         return Repository(repo_id, token=token, revision=revision, create_pr=create_pr, workers=workers)
     if revision or create_pr:
         raise ValueError(f"revision and create_pr are of repositories on the Hub; {target} is a folder")
+    if target.startswith(BUCKETS):
+        return Bucket(target, token=token)
     return Folder(target, workers=workers)
 
 

@@ -7,8 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import datasets
+import huggingface_hub
 import pyarrow.parquet as pq
 
+from kinetics_tools.bucket import Bucket
 from kinetics_tools.card import CARD_NAME, card_patterns, is_named
 from kinetics_tools.destination import Destination, Folder, PushError, Repository, State, patiently
 from kinetics_tools.publication import Part, Publication
@@ -100,6 +102,8 @@ def _load(destination: Destination, state: State, part: Part, rows: int) -> None
     """That the plain way to load it works, and gives the number of rows that there are."""
     if isinstance(destination, Repository):
         where: dict[str, Any] = {"path": destination.repo_id, "revision": state.head, "token": destination.token}
+    elif isinstance(destination, Bucket) and _are_buckets_loaded(destination.token):
+        where = {"path": destination.url, "token": destination.token}
     elif isinstance(destination, Folder) and destination.local_path is not None:
         where = {"path": destination.local_path}
     else:
@@ -120,3 +124,8 @@ def _load(destination: Destination, state: State, part: Part, rows: int) -> None
         raise PushError(f"load_dataset({where['path']!r}, {part.release!r}) fails on {part.split}: {message}") from None
     if known != rows:
         raise PushError(f"the card at {destination.url} says {known:,} clips in {part.title}; there are {rows:,}")
+
+
+def _are_buckets_loaded(token: str | None) -> bool:
+    """From `datasets` 4.8 on; up to 5.2 at least it lists their files with the stored token, whatever it is given."""
+    return hasattr(datasets.load, "HubBucketDatasetModuleFactory") and token == huggingface_hub.get_token()
