@@ -491,7 +491,10 @@ def has_footer_of(path: Path, file: BinaryIO, size: int) -> bool:
 
 
 def _footer(file: BinaryIO, size: int) -> bytes:
-    file.seek(max(0, size - 8))
-    length = int.from_bytes(file.read(4), "little")
-    file.seek(max(0, size - 8 - length))
-    return file.read()
+    file.seek(max(0, size - FOOTER_BYTES))  # one request brings most footers
+    tail = file.read()
+    length = int.from_bytes(tail[-8:-4], "little") + 8
+    if length > len(tail):
+        file.seek(max(0, size - length))
+        tail = file.read()
+    return tail[-length:]
