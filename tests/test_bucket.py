@@ -70,6 +70,9 @@ def test_the_same_tree_arrives_and_a_second_push_sends_nothing(
     assert {request.method for request in hub.requests} == {"GET"}
     assert quiet(out, url, private=False).commits == 0
     assert not hub.repositories["buckets/ann/clips"].state["private"]
+    changed = out / shards(out)[3]  # in its footer, which says what wrote it
+    changed.write_bytes(changed.read_bytes().replace(b"parquet-cpp", b"PARQUET-CPP"))
+    assert quiet(out, url, dry_run=True).files_sent == 1
 
 
 def test_neighbours_are_not_taken_for_the_folder(hub: Hub, out: Path, tmp_path: Path) -> None:
