@@ -237,6 +237,7 @@ def ids_of(examples):
     return [row["youtube_id"] for row in examples]
 
 
+@pytest.mark.skipif(datasets.__version__ < "4", reason="datasets 3 loses the one row in its buffer")
 @pytest.mark.parametrize("options", [{}, ONE_FILE] if ONE_FILE else [{}])
 def test_a_shuffled_stream_resumes_exactly(prepared, options, monkeypatch):
     # `datasets` sleeps so long at the end of each stream, for threads of older Arrow.
@@ -249,7 +250,7 @@ def test_a_shuffled_stream_resumes_exactly(prepared, options, monkeypatch):
         ds, again = stream(1), stream(1)
         rows = iter(ds)
         assert ids_of(itertools.islice(rows, position)) == whole[:position]
-        again.load_state_dict(ds.state_dict())  # while `rows` is there, or datasets 3 counts what it read ahead
+        again.load_state_dict(ds.state_dict())
         assert ids_of(again) == whole[position:]
 
 
