@@ -88,6 +88,7 @@ __all__ = [
     "embed_bytes",
     "find_annotations",
     "find_label",
+    "find_split",
     "from_torchvision",
     "label_indices",
     "list_directory",
@@ -1392,6 +1393,14 @@ class _ArchiveStream(ExamplesIterable):
 
 def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode("utf-8")).hexdigest()[:16]
+
+
+def find_split(name: str) -> str:
+    """Our name of a split, of SPLITS, by any spelling that annotation files or folders use: "validation" by "val".
+
+    Raises ValueError naming the nearest one where there is no such split.
+    """
+    return _SPLIT_SPELLINGS.get(name) or _choose(name, SPLITS, "split")
 
 
 def split_spellings(split: str) -> list[str]:

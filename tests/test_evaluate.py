@@ -143,9 +143,75 @@ def test_bad_predictions_are_named_and_do_not_count(truth, tmp_path):
     assert read_predictions(tmp_path / "twice.csv", "400") == ({}, [f"{ids[0]}: predicted twice"])
 
 
+def test_one_odd_name_changes_no_other_score(truth, tmp_path):
+    """What no annotated video is called is not counted, and the others are scored as without it."""
+    clips, annotations = truth
+    right = {one.youtube_id: ranked(NAMES.index(one.label)) for one in clips}
+    for odd in ("short", f"v_{clips[0].youtube_id}"):
+        path = submission(tmp_path / "p.json", {**right, odd: ranked(1)})
+        found = evaluate(path, "400", annotations=annotations)
+        assert (found.top1, found.missing, found.bad, found.unknown) == (1.0, (), (), (odd,))
+
+
+def test_predictions_for_clips_and_videos_in_one_file(truth, tmp_path):
+    """The fewer are bad, and the others are right: one clip of eleven, or one video of ten, lacks a prediction."""
+    clips, annotations = truth
+    names = [kinetics.clip_name(one.youtube_id, one.time_start, one.time_end) for one in clips]
+    ids = [one.youtube_id for one in clips]
+    labels = [NAMES.index(one.label) for one in clips]
+    for most, few, share, what in ((names, ids, 10 / 11, "videos"), (ids, names, 9 / 10, "clips")):
+        keys = [few[0], *most[1:]]
+        results = {key: ranked(label) for key, label in zip(keys, labels, strict=True)}
+        found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=annotations)
+        assert (found.top1, found.missing) == (pytest.approx(share), (most[0],))
+        assert found.bad == (f"{few[0]}: is one of the {what}, but most predictions are not for {what}",)
+
+
+@pytest.mark.parametrize("times", [2, 3, 4])
+def test_what_is_predicted_more_than_once_is_bad(tmp_path, times):
+    row = f"abcdefghij0,{','.join('0' * CLASSES)}\n"
+    (tmp_path / "p.csv").write_text(f"youtube_id,{','.join(NAMES)}\n{row * times}")
+    best, bad = read_predictions(tmp_path / "p.csv", "400")
+    assert best == {}
+    assert bad == [f"abcdefghij0: predicted {'twice' if times == 2 else f'{times} times'}"]
+
+
+def test_rows_that_cannot_be_read_are_named(tmp_path):
+    good, times = ",".join("1" + "0" * (CLASSES - 1)), "youtube_id,time_start,time_end"
+    wide = [f"aaaaaaaaaaa,x,10,{good}", f"bbbbbbbbbbb,0,10,{good},7", f"ccccccccccc,0,10,{good[:-1]}"]
+    wide += ["ddddddddddd,0,10"]
+    (tmp_path / "wide.csv").write_text("\n".join([f"{times},{','.join(NAMES)}", *wide, f"eeeeeeeeeee,0,10,{good}"]))
+    best, bad = read_predictions(tmp_path / "wide.csv", "400")
+    assert best == {"eeeeeeeeeee_000000_000010": [0, 1, 2, 3, 4]}
+    assert bad == [
+        "row 1: aaaaaaaaaaa from 'x' to '10': must be seconds",
+        "row 2: has more than 403 fields",
+        "ccccccccccc_000000_000010: the score '' is no number",
+        "ddddddddddd_000000_000010: the score None is no number",
+    ]
+    long = ["aaaaaaaaaaa,zumba,1", "aaaaaaaaaaa,zumba,0", "bbbbbbbbbbb,zumba,1", "bbbbbbbbbbb,abseiling,x"]
+    (tmp_path / "long.csv").write_text("\n".join(["youtube_id,label,score", *long, "ccccccccccc,abseiling,1"]))
+    best, bad = read_predictions(tmp_path / "long.csv", "400")
+    assert best == {"ccccccccccc": [0]}
+    assert bad == ["aaaaaaaaaaa: has two scores of 'zumba'", "bbbbbbbbbbb: the score 'x' is no number"]
+    lists = pa.table({"youtube_id": ["aaaaaaaaaaa", "bbbbbbbbbbb"], "scores": [None, [0.5, 0.5]]})
+    pq.write_table(lists, tmp_path / "lists.parquet")
+    expected = ["aaaaaaaaaaa: no scores of 400 classes", "bbbbbbbbbbb: 2 scores of 400 classes"]
+    assert read_predictions(tmp_path / "lists.parquet", "400") == ({}, expected)
+
+
+def test_splits_by_the_names_of_their_files(truth, tmp_path):
+    path = submission(tmp_path / "p.json", {one.youtube_id: ranked(0) for one in truth[0]})
+    assert evaluate(path, "400", split="val", annotations=truth[1]).split == "validation"
+    with pytest.raises(ValueError, match="unknown split 'valid'"):
+        evaluate(path, "400", split="valid", annotations=truth[1])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("p.json", '{"results": ', r"p\.json: no JSON"),
+        ("p.csv", "", r"p\.csv: has no column youtube_id"),
         ("p.txt", "", "predictions are .json, .csv or .parquet"),
         ("p.json", "[]", "no submission"),
         ("p.csv", "id,label,score\nx,zumba,1\n", "has no column youtube_id"),

@@ -389,7 +389,7 @@ def push(
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="A challenge's submission (.json), or scores (.csv, .parquet).")],
     release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "validation",
+    split: Annotated[str, typer.Option(help="train, validation (val) or test.")] = "validation",
     annotations: _Annotations = None,
     report: Annotated[Path | None, typer.Option(help="File for all figures as JSON.")] = None,
     confusion: Annotated[Path | None, typer.Option(help="File for the confusion of classes as CSV.")] = None,

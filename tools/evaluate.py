@@ -12,8 +12,8 @@ the predictions are for videos. What has no prediction is wrong: that is the rul
 import csv
 import json
 import os
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,8 +32,8 @@ _TOP = 5
 _SHOWN = 10
 _KEY_COLUMNS = ("youtube_id", "time_start", "time_end", "label", "score", "scores")
 
-# (key, scores by label index): the key is a clip's name, or a video's id.
-_Prediction = tuple[str, Mapping[int, float] | Sequence[float]]
+# The key is a clip's name, or a video's id; beside it its scores by label index, or the reason why it has none.
+_Prediction = tuple[str, Mapping[int, float] | npt.NDArray[np.float64] | str]
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,12 @@ def evaluate(
 ) -> Evaluation:
     """Holds a file of predictions, see `read_predictions`, against the annotations of a split.
 
-    `annotations` and `mirror` are as in `KineticsConfig`; without the former, the published ones are fetched.
-    Raises ValueError for a file that has no form we know, and where the split has no labels.
+    Predictions are for clips or for videos, as most of their names say; the others are bad. `split` may be written as
+    annotation files write it, "val" for one. `annotations` and `mirror` are as in `KineticsConfig`; without the former,
+    the published ones are fetched. Raises ValueError for a file that has no form we know, and where the split has no
+    labels.
     """
+    split = kinetics.find_split(split)
     kinetics.KineticsConfig(name=release, splits=[split], annotations=annotations, mirror=mirror).check()
     truth = kinetics.read_split(
         kinetics.annotation_file(release, split, annotations=annotations, mirror=mirror), release, split
@@ -132,11 +135,15 @@ def evaluate(
         raise ValueError(f"the {split} split has clips without a label, so nothing can be held against them")
     found, bad = read_predictions(predictions, release)
     names = kinetics.clip_names(truth).to_pylist()
-    # Predictions for clips are named so; others are for videos, of which a clip's name begins with the id.
-    of_videos = all(len(key) == _ID_LENGTH for key in found)
+    ids = [name[:_ID_LENGTH] for name in names]
+    of_clips, of_videos = found.keys() & set(names), found.keys() & set(ids)
+    keys, odd, what = (names, of_videos, "videos") if len(of_clips) > len(of_videos) else (ids, of_clips, "clips")
+    for key in sorted(odd):
+        del found[key]
+        bad.append(f"{key}: is one of the {what}, but most predictions are not for {what}")
     classes: defaultdict[str, list[int]] = defaultdict(list)
-    for name, label in zip(names, labels, strict=True):
-        classes[name[:_ID_LENGTH] if of_videos else name].append(label)
+    for key, label in zip(keys, labels, strict=True):
+        classes[key].append(label)
     return _scored(release, split, classes, found, bad)
 
 
@@ -196,26 +203,33 @@ def read_predictions(path: str | os.PathLike[str], release: str) -> tuple[dict[s
             column for each class, called by its label or its index.
         .parquet: as CSV, or with a column `scores`, a list of as many numbers as there are classes.
     CSV and Parquet may have time_start and time_end, too; then they are for clips, else for videos. Labels may be
-    written as folders are. Of equal scores the class of the lower index comes first. Raises ValueError for other files.
+    written as folders are. Of equal scores the class of the lower index comes first. What is predicted twice is bad,
+    and what has two scores of one class, or a row that cannot be read. Raises ValueError for other files.
     """
     reader = {".json": _from_json, ".csv": _from_csv, ".parquet": _from_parquet}.get(Path(path).suffix.lower())
     if reader is None:
         raise ValueError(f"{os.fspath(path)}: predictions are .json, .csv or .parquet")
     best: dict[str, list[int]] = {}
     bad: list[str] = []
-    for key, scores in reader(Path(path), release, bad):
+    times: Counter[str] = Counter()
+    for key, scores in reader(Path(path), release):
+        times[key] += 1
+        if isinstance(scores, str):
+            bad.append(f"{key}: {scores}")
+            continue
         if isinstance(scores, Mapping):
+            values = np.fromiter(scores.values(), np.float64)
             order = sorted(scores, key=lambda label: (-scores[label], label))
         else:
-            order = np.argsort(-np.asarray(scores, dtype=np.float64), kind="stable").tolist()
-        values = scores.values() if isinstance(scores, Mapping) else scores
-        if not np.isfinite(np.fromiter(values, dtype=np.float64)).all():
+            values = scores
+            order = np.argsort(-scores, kind="stable").tolist()
+        if not np.isfinite(values).all():
             bad.append(f"{key}: a score is no number")
-        elif key in best:
-            bad.append(f"{key}: predicted twice")
-            del best[key]
         elif order:
             best[key] = order[:_TOP]
+    for key in [key for key, count in times.items() if count > 1]:
+        best.pop(key, None)
+        bad.append(f"{key}: predicted {'twice' if times[key] == 2 else f'{times[key]} times'}")
     return best, bad
 
 
@@ -223,77 +237,105 @@ def _label(name: Any, release: str) -> int:
     return kinetics.find_label(str(name), release)
 
 
-def _from_json(path: Path, release: str, bad: list[str]) -> Iterator[_Prediction]:
-    with open(path, encoding="utf-8") as file:
-        content = json.load(file)
+def _score(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"the score {value!r} is no number") from None
+
+
+def _add(scores: dict[int, float], label: Any, score: Any, release: str) -> None:
+    index = _label(label, release)
+    if index in scores:
+        raise ValueError(f"has two scores of {label!r}")
+    scores[index] = _score(score)
+
+
+def _from_json(path: Path, release: str) -> Iterator[_Prediction]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: no JSON ({error})") from None
     results = content.get("results") if isinstance(content, dict) else None
     if not isinstance(results, dict):
         raise ValueError(
             f'{path}: no submission: it should be {{"results": {{video id: [{{"label", "score"}}, ...]}}}}'
         )
     for key, entries in results.items():
+        scores: dict[int, float] = {}
         try:
-            yield key, {_label(entry["label"], release): float(entry["score"]) for entry in entries}
-        except (ValueError, TypeError, KeyError) as error:
-            bad.append(f"{key}: {error}")
+            for entry in entries:
+                _add(scores, entry["label"], entry["score"], release)
+            yield key, scores
+        except ValueError as error:
+            yield key, str(error)
+        except (TypeError, KeyError):
+            yield key, 'should be [{"label", "score"}, ...]'
 
 
-def _from_csv(path: Path, release: str, bad: list[str]) -> Iterator[_Prediction]:
+def _from_csv(path: Path, release: str) -> Iterator[_Prediction]:
     with open(path, newline="", encoding="utf-8") as file:
-        yield from _from_rows(path, csv.DictReader(file), release, bad)
+        rows = csv.DictReader(file)
+        try:
+            yield from _from_rows(path, rows.fieldnames or (), rows, release)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: no CSV ({error})") from None
 
 
-def _from_parquet(path: Path, release: str, bad: list[str]) -> Iterator[_Prediction]:
-    def rows() -> Iterator[dict[str, Any]]:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-
+def _from_parquet(path: Path, release: str) -> Iterator[_Prediction]:
     try:
-        yield from _from_rows(path, rows(), release, bad)
+        with pq.ParquetFile(path) as file:
+            rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
+            yield from _from_rows(path, file.schema_arrow.names, rows, release)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: no Parquet file ({error})") from None
 
 
-def _from_rows(path: Path, rows: Iterator[dict[str, Any]], release: str, bad: list[str]) -> Iterator[_Prediction]:
+def _from_rows(path: Path, names: Sequence[str], rows: Iterable[dict[Any, Any]], release: str) -> Iterator[_Prediction]:
+    if "youtube_id" not in names:
+        raise ValueError(f"{path}: has no column youtube_id; its columns are {', '.join(names)[:200]}")
+    columns = None if {"score", "scores"} & set(names) else _class_columns(path, names, release)
     long: defaultdict[str, dict[int, float]] = defaultdict(dict)
-    columns: dict[str, int] | None = None
+    failed: dict[str, str] = {}
     for number, row in enumerate(rows, start=1):
-        if "youtube_id" not in row:
-            raise ValueError(f"{path}: has no column youtube_id; its columns are {', '.join(map(str, row))[:200]}")
         key = f"row {number}"
         try:
+            if None in row:
+                raise ValueError(f"has more than {len(names)} fields")
             key = _key(row)
-            if "scores" in row:
-                if len(row["scores"]) != len(kinetics.LABELS[release]):
-                    raise ValueError(f"{len(row['scores'])} scores of {len(kinetics.LABELS[release])} classes")
-                yield key, row["scores"]
-            elif "score" in row:
-                long[key][_label(row["label"], release)] = float(row["score"])
+            if columns is not None:
+                yield key, {label: _score(row[name]) for name, label in columns.items()}
+            elif "scores" in row:
+                yield key, _listed(row["scores"], release)
             else:
-                if columns is None:
-                    columns = _class_columns(path, row, release)
-                yield key, {label: float(row[name]) for name, label in columns.items()}
-        except (TypeError, KeyError) as error:
-            bad.append(f"{key}: {error!r}")
+                _add(long[key], row.get("label"), row["score"], release)
         except ValueError as error:
-            if columns is None and "score" not in row and "scores" not in row:
-                raise
-            bad.append(f"{key}: {error}")
-    yield from long.items()
+            failed.setdefault(key, str(error))
+    yield from failed.items()
+    yield from ((key, scores) for key, scores in long.items() if key not in failed)
 
 
-def _class_columns(path: Path, row: dict[str, Any], release: str) -> dict[str, int]:
-    names = [name for name in row if name not in (*_KEY_COLUMNS, "split")]
+def _class_columns(path: Path, names: Sequence[str], release: str) -> dict[str, int]:
+    names = [name for name in names if name not in (*_KEY_COLUMNS, "split")]
     count = len(kinetics.LABELS[release])
-    columns = {name: int(name) if name.isdigit() else _label(name, release) for name in names}
-    if sorted(columns.values()) != list(range(count)):
+    labels = [int(name) if name.isdigit() else _label(name, release) for name in names]
+    if sorted(labels) != list(range(count)):
         raise ValueError(f"{path}: has {len(names)} columns of scores; {release} has {count} classes, one column each")
-    return columns
+    return dict(zip(names, labels, strict=True))
+
+
+def _listed(scores: Any, release: str) -> npt.NDArray[np.float64]:
+    count = len(kinetics.LABELS[release])
+    if not isinstance(scores, list) or len(scores) != count:
+        raise ValueError(f"{len(scores) if isinstance(scores, list) else 'no'} scores of {count} classes")
+    return np.asarray(scores, np.float64)
 
 
 def _key(row: Mapping[str, Any]) -> str:
     youtube_id, start, end = (row.get(name) for name in ("youtube_id", "time_start", "time_end"))
     if start in (None, "") or end in (None, ""):
         return str(youtube_id)
-    return kinetics.clip_name(str(youtube_id), float(str(start)), float(str(end)))
+    try:
+        return kinetics.clip_name(str(youtube_id), float(str(start)), float(str(end)))
+    except (ValueError, OverflowError):
+        raise ValueError(f"{youtube_id} from {start!r} to {end!r}: must be seconds") from None
