@@ -1,5 +1,6 @@
 """`KineticsClips` against torchvision's counting, over directories, datasets and prepared columns."""
 
+import re
 import shutil
 
 import av
@@ -131,6 +132,92 @@ def test_a_second_start_reads_no_clip(tree, monkeypatch):
     assert len(loaded(tree, 8)) == len(first) - 13 + 2
     (tree / ".kinetics-clips.json").write_text("{half")
     assert len(loaded(tree, 8)) == len(first) - 13 + 2
+
+
+def test_an_error_of_the_medium_is_not_kept(tree, monkeypatch):
+    def fail(path):
+        raise OSError("input/output error of the medium")
+
+    monkeypatch.setattr(clips_module, "probe", fail)
+    with pytest.warns(UserWarning, match=r"error of the medium \(it has no windows\)"):
+        assert len(loaded(tree, 8)) == 0
+    monkeypatch.undo()
+    assert len(loaded(tree, 8)) == sum(frames - 7 for frames in FRAMES)
+
+
+def test_a_bad_clip_is_named_at_each_start(tree):
+    next(tree.glob("val/zumba/*.mp4")).write_bytes(b"junk")
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"abcdefghij2_000001_000011\.mp4: is not a readable clip .*no windows"):
+            assert len(loaded(tree, 8)) == sum(frames - 7 for frames in FRAMES[:2])
+
+
+# Of torchvision.datasets.Kinetics, releases 0.17 to 0.25, in this order.
+TORCHVISION = {
+    "frames_per_clip": 8,
+    "num_classes": "400",
+    "split": "val",
+    "frame_rate": None,
+    "step_between_clips": 1,
+    "transform": None,
+    "extensions": ("avi", "mp4"),
+    "download": False,
+    "num_download_workers": 1,
+    "num_workers": 1,
+    "_precomputed_metadata": None,
+    "_video_width": 0,
+    "_video_height": 0,
+    "_video_min_dimension": 0,
+    "_audio_samples": 0,
+    "_audio_channels": 0,
+    "_legacy": False,
+    "output_format": "TCHW",
+}
+
+
+def test_arguments_are_those_of_torchvision(tree):
+    for videos in (
+        KineticsClips(tree, *TORCHVISION.values(), tensors=False),
+        KineticsClips(root=tree, **TORCHVISION, tensors=False),
+        KineticsClips(root=str(tree), **{**TORCHVISION, "num_classes": 400, "extensions": ["avi", "mp4"]}),
+    ):
+        assert len(videos) == sum(frames - 7 for frames in FRAMES)
+        assert videos[0][0].shape == (8, 3, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "instead"),
+    [
+        ("extensions", ("mkv",), "leave it out"),
+        ("download", True, "run `kinetics download` before"),
+        ("_precomputed_metadata", {}, "leave it out"),
+        ("_video_width", 224, "pass size=(height, width)"),
+        ("_video_height", 224, "pass size=(height, width)"),
+        ("_video_min_dimension", 256, "scale in `transform`"),
+        ("_audio_samples", 16_000, "resample what comes as `audio`"),
+        ("_audio_channels", 1, "mix what comes as `audio`"),
+        ("_legacy", True, 'pass output_format="THWC"'),
+    ],
+)
+def test_arguments_without_a_use_say_what_to_do_instead(tree, name, value, instead):
+    with pytest.raises(ValueError, match=re.escape(f"{name}={value!r}: has no use here; {instead}")):
+        KineticsClips(tree, **{**TORCHVISION, name: value})
+
+
+def test_what_is_no_dataset_with_numbered_rows_is_refused(made):
+    rows = table(made[1])
+    for several in (datasets.DatasetDict(train=rows), datasets.IterableDatasetDict(train=rows.to_iterable_dataset())):
+        with pytest.raises(TypeError, match=r"DatasetDict: choose one split of train, as by \['train'\]"):
+            KineticsClips(several, 8)
+    with pytest.raises(TypeError, match="IterableDataset: must be a path or a map-style dataset, so without streaming"):
+        KineticsClips(rows.to_iterable_dataset(), 8)
+
+
+def test_windows_are_taken_one_by_one(tree):
+    videos = loaded(tree, 8)
+    with pytest.raises(TypeError, match=r"window slice\(0, 2, None\): must be one whole number"):
+        videos[0:2]
+    np.testing.assert_array_equal(videos[np.int64(3)][0], videos[3][0])
 
 
 def test_clips_without_a_window_are_counted(tree):

@@ -317,6 +317,18 @@ def test_frames_of_an_example_and_of_both_kinds_of_dataset(clips, tmp_path):
     np.testing.assert_array_equal(mapped[-1]["frames"], mapped[5]["frames"])
 
 
+def test_rows_are_taken_one_by_one_of_one_split(clips):
+    table = dataset(clips)
+    with pytest.raises(TypeError, match=r"row slice\(0, 2, None\): must be one whole number"):
+        FRAMES.apply(table)[0:2]
+    for index in (6, -7):
+        with pytest.raises(IndexError, match=f"row {index} of 6"):
+            FRAMES.apply(table)[index]
+    for several in (datasets.DatasetDict(test=table), datasets.IterableDatasetDict(test=table.to_iterable_dataset())):
+        with pytest.raises(TypeError, match=r"DatasetDict: choose one split of test, as by \['test'\]"):
+            FRAMES.apply(several)
+
+
 def test_views_and_clips_have_axes_of_their_own(clips):
     frames = Frames(UniformClips(5, 4, 2), ThreeCrops(24), layout="CTHW").decode(clips[0])
     assert frames.shape == (3, 5, 3, 4, 24, 24)

@@ -15,11 +15,27 @@ import numpy as np
 import kinetics
 from kinetics_tools.media import ClipError, VideoReader, View, probe, read_audio
 from kinetics_tools.samplers import EveryClip
-from kinetics_tools.sampling import as_torch, has_torch
+from kinetics_tools.sampling import as_torch, check_split_chosen, has_torch, position_of
 
 OutputFormat = Literal["TCHW", "THWC"]
 _CACHE = ".kinetics-clips.json"
-_CACHE_VERSION = 1
+_CACHE_VERSION = 2
+
+# Number of frames and frames a second of a clip; or why it has none.
+_Length = tuple[int, float] | str | Exception
+
+# torchvision's arguments that have no use here: the value that asks for nothing, and what to do for another.
+_UNUSED: dict[str, tuple[Any, str]] = {
+    "extensions": (("avi", "mp4"), "leave it out; clips are found by the names of their files"),
+    "download": (False, "run `kinetics download` before"),
+    "_precomputed_metadata": (None, "leave it out; the lengths of clips are kept in their directory"),
+    "_video_width": (0, "pass size=(height, width)"),
+    "_video_height": (0, "pass size=(height, width)"),
+    "_video_min_dimension": (0, "scale in `transform`"),
+    "_audio_samples": (0, "resample what comes as `audio`"),
+    "_audio_channels": (0, "mix what comes as `audio`"),
+    "_legacy": (False, 'pass output_format="THWC"'),
+}
 
 
 class KineticsClips:
@@ -32,52 +48,79 @@ class KineticsClips:
     have none, with a warning that counts them.
 
     To start, nothing is decoded. A dataset whose rows have `num_frames` and `fps`, as prepared ones do, is not even
-    opened; of other clips the headers are read once, and of files the result is kept beside them for the next time.
+    opened; of other clips the headers are read once, and of files the result is kept for the next time, as
+    `.kinetics-clips.json` in `root`. Clips that cannot be read are named by a warning at each start.
+
+    The arguments of torchvision.datasets.Kinetics come first, by the same names and in the same order. Those that are
+    not described here may have their defaults; the error for another value says what to do instead.
 
     Arguments:
-        root_or_dataset: a map-style dataset with a `video` column and `label`, or the directory of the clips: as
-            `load_dataset("kinetics", ..., data_dir=...)` takes it, or as `kinetics prepare` wrote it.
+        root: the directory of the clips, as `load_dataset("kinetics", ..., data_dir=...)` takes it or as
+            `kinetics prepare` wrote it; or a map-style dataset with the columns `video` and `label`.
         frames_per_clip: T.
-        num_classes: of a directory, which release its clips are of.
+        num_classes: of a directory, which release its clips are of: "400", "600", "700" or "700-2020".
         split: of a directory: "train", "val" or "validation", "test".
         frame_rate: to resample to; None keeps that of each clip.
         step_between_clips: frames from the start of one window to that of the next, after resampling.
         transform: a function of `video`.
         num_workers: threads that read headers.
+        output_format: "TCHW" or "THWC".
         audio: False does not read sound: `audio` is empty.
         size: (height, width) to scale to while decoding, which is faster than to do so after it.
-        output_format: "TCHW" or "THWC".
         tensors: None gives tensors where torch is installed.
     """
 
     def __init__(
         self,
-        root_or_dataset: Any,
+        root: Any,
         frames_per_clip: int,
-        num_classes: str = "400",
+        num_classes: str | int = "400",
         split: str = "train",
         frame_rate: float | None = None,
         step_between_clips: int = 1,
         transform: Callable[[Any], Any] | None = None,
-        *,
+        extensions: Sequence[str] = ("avi", "mp4"),
+        download: bool = False,
+        num_download_workers: int = 1,
         num_workers: int = 1,
+        _precomputed_metadata: Any = None,
+        _video_width: int = 0,
+        _video_height: int = 0,
+        _video_min_dimension: int = 0,
+        _audio_samples: int = 0,
+        _audio_channels: int = 0,
+        _legacy: bool = False,
+        output_format: OutputFormat = "TCHW",
+        *,
         audio: bool = True,
         size: tuple[int, int] | None = None,
-        output_format: OutputFormat = "TCHW",
         tensors: bool | None = None,
     ) -> None:
+        given = {
+            "extensions": tuple(extensions),
+            "download": download,
+            "_precomputed_metadata": _precomputed_metadata,
+            "_video_width": _video_width,
+            "_video_height": _video_height,
+            "_video_min_dimension": _video_min_dimension,
+            "_audio_samples": _audio_samples,
+            "_audio_channels": _audio_channels,
+            "_legacy": _legacy,
+        }
+        for name, (nothing, instead) in _UNUSED.items():
+            if given[name] != nothing:
+                raise ValueError(f"{name}={given[name]!r}: has no use here; {instead}")
         if output_format not in get_args(OutputFormat):
             raise ValueError(f"output_format={output_format!r}: must be one of {', '.join(get_args(OutputFormat))}")
         self.windows = EveryClip(frames_per_clip, step_between_clips, frame_rate)
         self.transform, self.audio, self.size, self.output_format = transform, audio, size, output_format
         self.tensors = has_torch() if tensors is None else tensors
-        if isinstance(root_or_dataset, str | os.PathLike):
-            self._source: Any = _of_directory(Path(root_or_dataset), num_classes, split)
+        if isinstance(root, str | os.PathLike):
+            self._source: Any = _of_directory(Path(root), str(num_classes), split)
         else:
-            self._source = _Rows(root_or_dataset)
+            self._source = _Rows(root)
         self.classes: list[str] = self._source.classes
-        lengths = self._source.lengths(num_workers)
-        counts = [self.windows.count(frames, fps) if frames else 0 for frames, fps in lengths]
+        counts = [self._count(length) for length in self._source.lengths(num_workers)]
         if not all(counts):
             warnings.warn(f"{counts.count(0):,} of {len(counts):,} clips have no {self.windows}", stacklevel=2)
         self._stops = list(accumulate(counts))
@@ -96,8 +139,14 @@ class KineticsClips:
         clip = bisect_right(self._stops, index)
         return clip, index - (self._stops[clip - 1] if clip else 0)
 
+    def _count(self, length: _Length) -> int:
+        if isinstance(length, tuple):
+            return self.windows.count(*length) if length[0] else 0
+        warnings.warn(f"{length} (it has no windows)", stacklevel=3)
+        return 0
+
     def __getitem__(self, index: int) -> tuple[Any, Any, int]:
-        clip, window = self.get_clip_location(index + len(self) if index < 0 else index)
+        clip, window = self.get_clip_location(position_of(index, len(self), "window"))
         video, label = self._source.clip(clip)
         with VideoReader(video) as reader:
             indices = self.windows.clip(window, reader.num_frames, reader.fps)
@@ -117,13 +166,18 @@ class _Rows:
     """The rows of a map-style dataset."""
 
     def __init__(self, dataset: Any) -> None:
-        from datasets import Video
+        from datasets import Dataset, Video
 
+        check_split_chosen(dataset)
+        if not isinstance(dataset, Dataset):
+            raise TypeError(
+                f"{type(dataset).__name__}: must be a path or a map-style dataset, so without streaming=True"
+            )
         self.dataset = dataset.cast_column("video", Video(decode=False))
         self.classes = list(getattr(dataset.features.get("label"), "names", []))
         self._labels = dataset.with_format(None)["label"] if "label" in dataset.column_names else None
 
-    def lengths(self, num_workers: int) -> list[tuple[int, float]]:
+    def lengths(self, num_workers: int) -> list[_Length]:
         if {"num_frames", "fps"} <= set(self.dataset.column_names):
             table = self.dataset.select_columns(["num_frames", "fps"])
             return list(zip(table["num_frames"], table["fps"], strict=True))
@@ -141,35 +195,42 @@ class _Files:
     def __init__(self, root: Path, paths: Sequence[str], labels: Sequence[int], classes: Sequence[str]) -> None:
         self.root, self.paths, self.labels, self.classes = root, paths, labels, list(classes)
 
-    def lengths(self, num_workers: int) -> list[tuple[int, float]]:
+    def lengths(self, num_workers: int) -> list[_Length]:
         known = self._known()
         stats = [os.stat(path) for path in self.paths]
         keys = [
             f"{os.path.relpath(path, self.root)}:{stat.st_size}:{stat.st_mtime_ns}"
             for path, stat in zip(self.paths, stats, strict=True)
         ]
-        new = [number for number, key in enumerate(keys) if key not in known]
+        new = {key: path for key, path in zip(keys, self.paths, strict=True) if key not in known}
         with ThreadPoolExecutor(num_workers) as threads:
-            for number, length in zip(new, threads.map(lambda number: _length(self.paths[number]), new), strict=True):
-                known[keys[number]] = length
-        if new:
-            self._keep(known)
-        return [(int(known[key][0]), float(known[key][1])) for key in keys]
+            found = dict(zip(new, threads.map(_length, new.values()), strict=True))
+        # An error of the medium may pass; a clip that is none stays so until its file changes.
+        lasting = {key: length for key, length in found.items() if not isinstance(length, OSError)}
+        if lasting:
+            self._keep({**known, **lasting})
+        lengths = {**known, **found}
+        return [lengths[key] for key in keys]
 
     def clip(self, number: int) -> tuple[Any, int]:
         return self.paths[number], self.labels[number]
 
-    def _known(self) -> dict[str, tuple[int, float]]:
+    def _known(self) -> dict[str, _Length]:
         try:
             content = json.loads((self.root / _CACHE).read_text())
-            return dict(content["clips"]) if content["version"] == _CACHE_VERSION else {}
-        except (OSError, ValueError, KeyError, TypeError):
+            if content["version"] != _CACHE_VERSION:
+                return {}
+            return {
+                key: length if isinstance(length, str) else (int(length[0]), float(length[1]))
+                for key, length in content["clips"].items()
+            }
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return {}
 
-    def _keep(self, known: dict[str, tuple[int, float]]) -> None:
+    def _keep(self, known: dict[str, _Length]) -> None:
         temporary = self.root / f"{_CACHE}.{os.getpid()}.tmp"
         try:
-            temporary.write_text(json.dumps({"version": _CACHE_VERSION, "clips": known}))
+            temporary.write_text(json.dumps({"version": _CACHE_VERSION, "clips": known}, default=str))
             os.replace(temporary, self.root / _CACHE)
         except OSError as error:  # as on a medium that cannot be written to
             warnings.warn(f"the clips' lengths are not kept for the next time: {error}", stacklevel=2)
@@ -179,7 +240,7 @@ class _Files:
 def _of_directory(root: Path, release: str, split: str) -> Any:
     from datasets import load_dataset
 
-    split = {"val": "validation"}.get(split, split)
+    split = kinetics.find_split(split)
     builder = kinetics.Kinetics(config_name=release, data_dir=os.fspath(root), splits=[split], decode=False)
     builder.config.check()
     if any((root / release).glob(f"{split}-*.parquet")):
@@ -190,11 +251,9 @@ def _of_directory(root: Path, release: str, split: str) -> Any:
     return _Files(root, table["path"].to_pylist(), table["label"].to_pylist(), kinetics.LABELS[release])
 
 
-def _length(video: Any) -> tuple[int, float]:
-    """Frames and frames a second; no frames of what cannot be read."""
+def _length(video: Any) -> _Length:
     try:
         info = probe(video)
     except (ClipError, OSError) as error:
-        warnings.warn(f"{error} (it has no windows)", stacklevel=2)
-        return 0, 1.0
+        return error
     return info.num_frames, info.fps

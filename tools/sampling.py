@@ -1,5 +1,6 @@
 """Frames of the clips of a dataset, sampled as video models sample them, as arrays."""
 
+import operator
 import sys
 import warnings
 import zlib
@@ -121,6 +122,7 @@ class Frames:
         """The dataset with frames: a streaming one again, or for a map-style one a `FramesDataset`."""
         from datasets import IterableDataset, Video
 
+        check_split_chosen(dataset)
         if dataset.features is None or isinstance(dataset.features.get(self.column), Video):
             dataset = dataset.cast_column(self.column, Video(decode=False))
         if isinstance(dataset, IterableDataset):
@@ -153,9 +155,8 @@ class FramesDataset:
     def __getitem__(self, index: int) -> dict[str, Any]:
         """The row with this index; for a clip that failed, under on_error="skip", the first good row after it."""
         length = len(self)
-        if not -length <= index < length:
-            raise IndexError(f"row {index} of {length}")
-        for row in range(index % length, index % length + length):
+        first = position_of(index, length, "row")
+        for row in range(first, first + length):
             batch = self.frames(self.dataset[row % length : row % length + 1])
             if batch["frames"]:
                 return {name: values[0] for name, values in batch.items()}
@@ -163,6 +164,24 @@ class FramesDataset:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self[index] for index in range(len(self)))
+
+
+def check_split_chosen(dataset: Any) -> None:
+    """Raises TypeError for what `load_dataset` gives without a split: several datasets by name."""
+    if isinstance(dataset, dict):
+        names = list(dataset)
+        raise TypeError(f"{type(dataset).__name__}: choose one split of {', '.join(names)}, as by [{names[0]!r}]")
+
+
+def position_of(index: int, length: int, what: str) -> int:
+    """`index` as one in [0, length): a negative one counts from the end."""
+    try:
+        number = operator.index(index)
+    except TypeError:
+        raise TypeError(f"{what} {index!r}: must be one whole number") from None
+    if not -length <= number < length:
+        raise IndexError(f"{what} {number} of {length}")
+    return number % length
 
 
 def collate(examples: Sequence[Mapping[str, Any]], *, torch: bool | None = None) -> dict[str, Any]:
