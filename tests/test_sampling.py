@@ -424,6 +424,49 @@ def test_the_next_clip_takes_the_place_of_a_bad_one(clips, tmp_path):
         strict.apply(table)[3]
 
 
+def test_a_function_of_a_batch_gives_as_many_rows(clips):
+    """The place of a clip that failed is taken by the next good one of the batch, after the last by the first."""
+    table = dataset([clips[0], b"junk", clips[1], b"junk"])
+    transformed = table.with_transform(FRAMES)
+    with pytest.warns(UserWarning, match=r"clip 1\.mp4: .*the next clip takes its place"):
+        assert transformed[0:3]["label"] == [0, 2, 2]
+    with pytest.warns(UserWarning, match=r"clip 3\.mp4: "):
+        batch = transformed[0:4]
+    assert batch["label"] == [0, 2, 2, 0]
+    for row, label in enumerate(batch["label"]):
+        np.testing.assert_array_equal(batch["frames"][row], FRAMES.decode(table[label]["video"]))
+    for removed in ([], ["video"]):
+        with pytest.warns(UserWarning, match=r"clip 1\.mp4: "):
+            mapped = table.map(FRAMES, batched=True, remove_columns=removed, load_from_cache_file=False)
+        assert mapped["label"][:] == [0, 2, 2, 0]
+    with pytest.raises(ClipError, match=r"clip 1\.mp4: .*no clip of the batch can take its place"):
+        transformed[1]
+    with pytest.raises(ClipError, match=r"clip 1\.mp4: "):
+        table.map(FRAMES, load_from_cache_file=False)
+
+
+def test_draws_do_not_depend_on_where_a_file_lies(clips, tmp_path):
+    names = ("abcdefghij0_000001_000011.mp4", "abcdefghij1_000001_000011.mp4")
+    paths = [tmp_path / "val" / "zumba" / names[0], tmp_path / "moved" / names[0], tmp_path / names[1]]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(clips[0])
+    stored = {"bytes": clips[0], "path": names[0]}
+    archived = {"bytes": clips[0], "path": f"zip://val/{names[0]}::https://host/val.zip"}
+    one, moved, other = (FRAMES.decode(path) for path in paths)
+    for same in (moved, FRAMES.decode(str(paths[0])), FRAMES.decode(stored), FRAMES.decode(archived)):
+        np.testing.assert_array_equal(same, one)
+    assert (one != other).any()
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_failures_in_a_row_are_counted_anew_after_an_error(tmp_path):
+    stream = Frames(RandomClip(4, 2), 32).apply(streamed([b"junk"] * 40, tmp_path))
+    for _ in range(2):
+        with pytest.raises(ClipError, match=r"clip 31\.mp4"):
+            list(stream)
+
+
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_nothing_but_bad_clips_is_an_error_and_no_hang(tmp_path):
     contents = [b"junk"] * 40
@@ -449,6 +492,23 @@ def test_batches_without_torch(clips, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(ImportError, match=r"pip install 'kinetics-dataset\[torch\]'"):
         collate([mapped[0]], torch=True)
+
+
+def test_examples_that_make_no_batch():
+    with pytest.raises(ValueError, match=r"examples=\[\]: a batch has at least one"):
+        collate([])
+    with pytest.raises(ValueError, match=r"example 1 has the columns \['a'\], the first one \['a', 'b'\]"):
+        collate([{"a": 1, "b": 2}, {"a": 1}])
+
+
+@pytest.mark.parametrize("as_tensors", [True, False])
+def test_tensors_are_stacked_as_arrays_are(clips, tmp_path, torch, as_tensors):
+    stream = FRAMES.apply(streamed(clips, tmp_path)).with_format("torch")
+    batch = collate(list(stream), torch=as_tensors)
+    assert isinstance(batch["frames"], torch.Tensor if as_tensors else np.ndarray)
+    assert batch["frames"].shape == (6, 4, 32, 32, 3)
+    assert batch["label"].tolist() == list(range(6))
+    np.testing.assert_array_equal(batch["frames"][3], FRAMES.decode(dataset(clips)[3]["video"]))
 
 
 def test_damaged_clips_never_hang(clips):

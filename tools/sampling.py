@@ -57,7 +57,7 @@ class Frames:
 
     `apply` takes a streaming or a map-style dataset. The object itself is a function of an example, or of a batch of
     examples as `map(batched=True)` and `with_transform` give it, whose `video` column should be cast to
-    `Video(decode=False)`: else `datasets` opens every clip for nothing.
+    `Video(decode=False)`: else `datasets` opens every clip for nothing. To `map` give `remove_columns=["video"]`, too.
 
     Where a clip lies in time and space depends on `seed`, on the epoch (see `set_epoch`) and on the clip's file name
     (without one, its last bytes), and on nothing else: not on rank, worker, their number, or the order of clips.
@@ -69,6 +69,8 @@ class Frames:
         layout: the axes of a clip. A sampler of N clips puts N in front of them.
         on_error: what becomes of a clip that cannot be read or has no window for the sampler: "skip" warns, names it,
             and the next clip takes its place; "raise" raises ClipError. After 32 such clips in a row it raises anyway.
+            A function must return as many rows as it is given: in a batch the next good clip of the batch, after the
+            last the first, takes the place; a single example, or a batch without a good clip, raises ClipError.
         column: where the clips are.
     """
 
@@ -108,15 +110,22 @@ class Frames:
         return views[0] if len(views) == 1 else np.stack(views)
 
     def __call__(self, examples: Mapping[str, Any]) -> dict[str, Any]:
-        """An example with its frames, or a batch: without the clips that failed. A failed example raises."""
+        """An example with its frames, or a batch of as many rows; see `on_error` for those that failed."""
         videos = examples[self.column]
         if not isinstance(videos, list):
             others = {name: value for name, value in examples.items() if name != self.column}
             return {**others, "frames": self.decode(videos)}
         decoded = [self._tried(video) for video in videos]
-        kept = [row for row, frames in enumerate(decoded) if frames is not None]
-        batch = {name: [values[row] for row in kept] for name, values in examples.items() if name != self.column}
-        return {**batch, "frames": [decoded[row] for row in kept]}
+        if decoded and all(isinstance(one, Exception) for one in decoded):
+            raise ClipError(f"{decoded[0]} (and no clip of the batch can take its place)")
+        good = _good_rows(decoded)
+        rows = [next((row for row in good if row >= place), good[0]) for place in range(len(decoded))]
+        return self._rows(examples, decoded, rows)
+
+    def drop_failed(self, examples: Mapping[str, Any]) -> dict[str, Any]:
+        """A batch of examples with their frames, without the clips that failed."""
+        decoded = [self._tried(video) for video in examples[self.column]]
+        return self._rows(examples, decoded, _good_rows(decoded))
 
     def apply(self, dataset: Any) -> Any:
         """The dataset with frames: a streaming one again, or for a map-style one a `FramesDataset`."""
@@ -127,20 +136,35 @@ class Frames:
             dataset = dataset.cast_column(self.column, Video(decode=False))
         if isinstance(dataset, IterableDataset):
             # Row by row, so that the state of a stream is that of the clips which were given out.
-            return dataset.map(self, batched=True, batch_size=1, remove_columns=[self.column])
+            return dataset.map(self.drop_failed, batched=True, batch_size=1, remove_columns=[self.column])
         return FramesDataset(dataset, self)
 
-    def _tried(self, video: Any) -> npt.NDArray[np.uint8] | None:
+    def _tried(self, video: Any) -> npt.NDArray[np.uint8] | Exception:
+        """The frames of one clip; or, if it is to be skipped, why it has none."""
         try:
             frames = self.decode(video)
         except (ClipError, OSError) as error:
-            self._failures += 1
-            if self.on_error == "raise" or self._failures >= _FAILURES_IN_A_ROW:
+            if self.on_error == "raise":
                 raise
-            warnings.warn(f"{error} (the next clip takes its place)", stacklevel=2)
-            return None
+            self._failures += 1
+            if self._failures < _FAILURES_IN_A_ROW:
+                return error
+            self._failures = 0
+            raise
         self._failures = 0
         return frames
+
+    def _rows(self, examples: Mapping[str, Any], decoded: Sequence[Any], rows: Sequence[int]) -> dict[str, Any]:
+        batch = {name: [values[row] for row in rows] for name, values in examples.items() if name != self.column}
+        return {**batch, "frames": [decoded[row] for row in rows]}
+
+
+def _good_rows(decoded: Sequence[npt.NDArray[np.uint8] | Exception]) -> list[int]:
+    """The rows that have frames; of each other one, a warning."""
+    for one in decoded:
+        if isinstance(one, Exception):
+            warnings.warn(f"{one} (the next clip takes its place)", stacklevel=3)
+    return [row for row, one in enumerate(decoded) if not isinstance(one, Exception)]
 
 
 class FramesDataset:
@@ -157,7 +181,7 @@ class FramesDataset:
         length = len(self)
         first = position_of(index, length, "row")
         for row in range(first, first + length):
-            batch = self.frames(self.dataset[row % length : row % length + 1])
+            batch = self.frames.drop_failed(self.dataset[row % length : row % length + 1])
             if batch["frames"]:
                 return {name: values[0] for name, values in batch.items()}
         raise ClipError(f"none of the {length} clips can be read; see the warnings")
@@ -185,14 +209,20 @@ def position_of(index: int, length: int, what: str) -> int:
 
 
 def collate(examples: Sequence[Mapping[str, Any]], *, torch: bool | None = None) -> dict[str, Any]:
-    """A batch of examples, by column: arrays and numbers are stacked, all else becomes a list.
+    """A batch of examples, by column: arrays, tensors and numbers are stacked, all else becomes a list.
 
-    They are torch tensors where torch is installed, or as `torch` says: True without it raises ImportError.
+    They are torch tensors where torch is installed, or as `torch` says: True without it raises ImportError. Raises
+    ValueError for no examples, and for examples of different columns.
     """
+    if not examples:
+        raise ValueError("examples=[]: a batch has at least one")
+    for number, example in enumerate(examples):
+        if example.keys() != examples[0].keys():
+            raise ValueError(f"example {number} has the columns {list(example)}, the first one {list(examples[0])}")
     as_tensors = has_torch() if torch is None else torch
     batch: dict[str, Any] = {}
     for name in examples[0]:
-        values = [example[name] for example in examples]
+        values = [_as_array(example[name]) for example in examples]
         if as_tensors and all(isinstance(value, np.ndarray) for value in values):
             batch[name] = _stacked(values)
         elif all(isinstance(value, np.ndarray | np.generic | int | float) for value in values):
@@ -200,6 +230,12 @@ def collate(examples: Sequence[Mapping[str, Any]], *, torch: bool | None = None)
         else:
             batch[name] = values
     return batch
+
+
+def _as_array(value: Any) -> Any:
+    """An array on the memory of a tensor; all else as it is."""
+    torch = sys.modules.get("torch")
+    return value.numpy() if torch is not None and isinstance(value, torch.Tensor) else value
 
 
 def _stacked(arrays: Sequence[npt.NDArray[Any]]) -> Any:
@@ -226,12 +262,14 @@ def as_torch(array: npt.NDArray[Any]) -> Any:
 
 
 def _key(video: Any) -> int:
-    """A number that names a clip: of its path, or of the bytes at its end."""
+    """A number that names a clip: of its file's name without folders, or of the bytes at its end."""
     video = getattr(video, "_hf_encoded", video)
     if isinstance(video, Mapping):
         video = video.get("path") or video.get("bytes") or b""
-    content = video[-_KEY_BYTES:] if isinstance(video, bytes) else str(video).encode()
-    return zlib.crc32(content)
+    if isinstance(video, bytes):
+        return zlib.crc32(video[-_KEY_BYTES:])
+    member = str(video).split("::")[0]  # of "zip://a/b.mp4::c.zip"
+    return zlib.crc32(member.replace("\\", "/").rpartition("/")[2].encode())
 
 
 def _shared_zero() -> Any:
