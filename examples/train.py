@@ -24,7 +24,7 @@ from datasets.distributed import split_dataset_by_node
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from kinetics_tools.sampling import CenterCrop, Frames, RandomClip, RandomResizedCrop, UniformClips, collate
+from kinetics_tools.sampling import GRID, CenterCrop, Frames, RandomClip, RandomResizedCrop, UniformClips, collate
 
 MEAN, STD = 0.45, 0.225
 
@@ -90,7 +90,7 @@ class Stream:
         data = data.shuffle(seed=args.seed, **{name: value for name, value in options.items() if name in known})
         data = split_dataset_by_node(data, rank, world)
         self._frames = Frames(
-            RandomClip(args.frames, args.stride, align="grid"),
+            RandomClip(args.frames, args.stride, align=None if args.stride % GRID else "grid"),
             RandomResizedCrop(args.size, scale=(0.5, 1), flip=0.5),
             layout="CTHW",
             seed=args.seed,

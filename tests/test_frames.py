@@ -291,6 +291,12 @@ def test_crops_outside_of_the_picture(clip):
             decode(clip, [0], crop=crop)
     with pytest.raises(ValueError, match="size="):
         decode(clip, [0], size=(0, 4))
+    with pytest.raises(ValueError, match=r"size=64: must be \(height, width\), whole numbers of pixels"):
+        decode(clip, [0], size=64)
+    with pytest.raises(ValueError, match=r"crop=\(0, 0, 8\): must be \(top, left, height, width\)"):
+        decode(clip, [0], crop=(0, 0, 8))
+    with pytest.raises(TypeError, match="video=None: must be a path, the bytes of a file"):
+        decode(None, [0])
     with pytest.raises(ValueError, match="layout='HWC'"):
         decode(clip, [0], layout="HWC")
 

@@ -5,7 +5,9 @@ import itertools
 import math
 import pickle
 import random
+import re
 import sys
+from fractions import Fraction
 
 import av
 import datasets
@@ -33,6 +35,7 @@ from kinetics_tools.sampling import (
 
 LENGTHS = (1, 2, 3, 7, 15, 16, 17, 31, 60, 61, 62, 64, 250, 299, 300, 301)
 RATES = (12.5, 24_000 / 1001, 25.0, 29.97, 30.0, 60.0)
+EXACT_RATES = tuple(Fraction(*rate) for rate in ((25, 2), (24_000, 1001), (25, 1), (2997, 100), (30, 1), (60, 1)))
 
 
 def rng(seed=0):
@@ -80,15 +83,15 @@ def slowfast_frames(start, length, fps, count, stride, target_fps):
 @pytest.mark.parametrize(("length", "fps"), itertools.product(LENGTHS, RATES))
 @pytest.mark.parametrize(("clips", "count", "stride"), [(10, 16, 4), (1, 8, 8), (5, 32, 2)])
 def test_uniform_clips_are_the_views_of_slowfast(length, fps, clips, count, stride):
-    """get_start_end_idx: delta = max(N - L, 0); clip k starts at delta k / n, or with USE_OFFSET_SAMPLING at delta / 2
-    for one clip and k floor(delta / (n - 1)) for more."""
+    """get_start_end_idx: delta = max(N - L, 0); clip k starts at delta k / n, or with USE_OFFSET_SAMPLING at
+    floor(delta / 2) for one clip and k floor(delta / (n - 1)) for more."""
     delta = max(length - max(1.0, count * stride * fps / 30), 0)
     indices = UniformClips(clips, count, stride)(length, fps)
     offset = UniformClips(clips, count, stride, offset=True)(length, fps)
     for clip in range(clips):
         start = delta * clip / clips
         assert indices[clip].tolist() == slowfast_frames(start, length, fps, count, stride, 30)
-        start = delta / 2 if clips == 1 else clip * math.floor(delta / (clips - 1))
+        start = math.floor(delta / 2) if clips == 1 else clip * math.floor(delta / (clips - 1))
         assert offset[clip].tolist() == slowfast_frames(start, length, fps, count, stride, 30)
 
 
@@ -149,25 +152,57 @@ def test_whole_ratios_take_every_frame_of_the_slice():
     assert EveryClip(1, 1, 7).count(299, 30.0) == 69
 
 
+def test_one_offset_clip_starts_at_a_whole_frame():
+    """PySlowFast: N = 300, L = 16 * 4 * 25 / 30 = 53.33, floor((N - L) / 2) = 123, then 3.49 frames apart."""
+    indices = UniformClips(1, 16, 4, offset=True)(300, 25.0)[0]
+    assert indices[:4].tolist() == [123, 126, 129, 133]
+
+
 def pytorchvideo_frames(start, length, fps, duration, count):
-    """Frames with start <= time < start + duration, then uniform_temporal_subsample: trunc(linspace(0, t - 1, T))."""
+    """Frames with start <= time < start + duration, then uniform_temporal_subsample: floor(k (t - 1) / (T - 1))."""
     kept = [frame for frame in range(length) if start * fps <= frame < (start + duration) * fps]
     kept = kept or [min(math.ceil(start * fps), length - 1)]
-    return [kept[int(place)] for place in np.linspace(0, len(kept) - 1, count)]
+    return [kept[place * (len(kept) - 1) // max(count - 1, 1)] for place in range(count)]
 
 
-@pytest.mark.parametrize(("length", "fps"), itertools.product(LENGTHS, RATES))
-@pytest.mark.parametrize(("duration", "rate"), [(64 / 30, 7.5), (1, 8), (0.1, 10)])
+@pytest.mark.parametrize(("length", "fps"), itertools.product(LENGTHS, EXACT_RATES))
+@pytest.mark.parametrize(
+    ("duration", "rate"), [(Fraction(64, 30), Fraction(15, 2)), (Fraction(1), 8), (Fraction(1, 10), 10)]
+)
 def test_seconds_are_those_of_pytorchvideo(length, fps, duration, rate):
-    """random: start uniform in [0, max(D - c, 0)]; constant: i max(D - c, 0) / max(n - 1, 1)."""
-    latest, count = max(length / fps - duration, 0), round(duration * rate)
-    start = rng(3).uniform(0, latest)
+    """random: start uniform in [0, max(D - c, 0)]; constant: i max(D - c, 0) / max(n - 1, 1). All in fractions."""
+    latest, count = max(length / fps - duration, Fraction(0)), round(duration * rate)
+    start = Fraction(rng(3).uniform(0, float(latest)))
     expected = pytorchvideo_frames(start, length, fps, duration, count)
-    assert Seconds(duration, rate)(length, fps, rng(3)).tolist() == expected
-    for clips in (1, 4):
+    given = (float(duration), float(rate))
+    assert Seconds(*given)(length, float(fps), rng(3)).tolist() == expected
+    for clips in (1, 4, 10):
         starts = [i * latest / max(clips - 1, 1) for i in range(clips)]
         expected = [pytorchvideo_frames(start, length, fps, duration, count) for start in starts]
-        assert Seconds(duration, rate, num_clips=clips)(length, fps, rng()).tolist() == expected
+        assert Seconds(*given, num_clips=clips)(length, float(fps)).tolist() == expected
+
+
+def test_seconds_span_as_many_frames_as_they_last():
+    """2 s at 30 a second are 60 frames; the sixth of ten clips of 5 s starts at 5/3 s, at frame 50."""
+    indices = Seconds(2, 16, num_clips=10)(150, 30.0)[5]
+    assert (indices[0], indices[-1]) == (50, 109)
+
+
+@pytest.mark.parametrize(
+    "sampler",
+    [Segments(8), EveryClip(8), UniformClips(2, 8), Seconds(2, 8, num_clips=2)],
+    ids=lambda one: type(one).__name__,
+)
+def test_what_draws_nothing_needs_no_generator(sampler):
+    np.testing.assert_array_equal(sampler(300, 30.0), sampler(300, 30.0, rng()))
+
+
+@pytest.mark.parametrize(
+    "sampler", [RandomClip(8), RandomClip(8, target_fps=15), Segments(8, random=True), Seconds(2, 8)], ids=str
+)
+def test_what_draws_says_that_it_needs_a_generator(sampler):
+    with pytest.raises(ValueError, match="rng=None: this sampler draws"):
+        sampler(300, 30.0)
 
 
 # ---- Properties ---------------------------------------------------------------------------------------------
@@ -175,7 +210,8 @@ def test_seconds_are_those_of_pytorchvideo(length, fps, duration, rate):
 counts = st.integers(1, 40)
 shorts = st.sampled_from(["repeat_last", "loop"])
 samplers = st.one_of(
-    st.builds(RandomClip, counts, counts, st.sampled_from([None, "grid"]), st.none(), shorts),
+    st.builds(RandomClip, counts, counts, short=shorts),
+    st.builds(lambda count, stride, short: RandomClip(count, 4 * stride, "grid", short=short), counts, counts, shorts),
     st.builds(RandomClip, counts, counts, target_fps=st.floats(1, 60), short=shorts),
     st.builds(UniformClips, counts, counts, counts, st.floats(1, 60) | st.none(), st.booleans(), shorts),
     st.builds(Segments, counts, st.booleans(), shorts),
@@ -246,13 +282,38 @@ def test_random_resized_crops_have_the_areas_and_shapes_asked_for():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RandomClip(0), "num_frames=0: must be at least 1"),
-        (lambda: RandomClip(8, 0), "stride=0: must be at least 1"),
+        (lambda: RandomClip(0), "num_frames=0: must be a whole number, at least 1"),
+        (lambda: RandomClip(8, 0), "stride=0: must be a whole number, at least 1"),
+        (lambda: RandomClip(16.5, 4), "num_frames=16.5: must be a whole number, at least 1"),
+        (lambda: RandomClip(True), "num_frames=True: must be a whole number, at least 1"),
+        (lambda: RandomClip(16, 4, target_fps=0), "target_fps=0: must be a number over 0"),
+        (lambda: RandomClip(16, 4, target_fps=-3), "target_fps=-3: must be a number over 0"),
+        (lambda: UniformClips(2, 16, 4, target_fps=0), "target_fps=0: must be a number over 0"),
+        (lambda: UniformClips(2, 16, 4, target_fps="30"), "target_fps='30': must be a number over 0"),
+        (lambda: RandomClip(16, 5, align="grid"), "align='grid' with stride=5: must be a multiple of 4"),
+        (lambda: CenterCrop(224, 128), "size=224: must be at most short_side=128"),
+        (lambda: ThreeCrops(224, 100), "size=224: must be at most short_side=100"),
+        (lambda: CenterCrop(0), "size=0: must be a whole number, at least 1"),
+        (lambda: ShortSide(2.5), "size=2.5: must be a whole number, at least 1"),
+        (lambda: Scale((224, 0)), "size=(224, 0): must be a whole number of at least 1, or (height, width) of such"),
+        (lambda: RandomResizedCrop(0), "size=0: must be a whole number, at least 1"),
+        (
+            lambda: RandomResizedCrop(64, scale=(1, 0.1)),
+            "scale=(1, 0.1): must be (low, high), with 0 < low <= high <= 1",
+        ),
+        (lambda: RandomResizedCrop(64, ratio=(0, 1)), "ratio=(0, 1): must be (low, high), with 0 < low <= high"),
+        (lambda: RandomResizedCrop(64, flip=2), "flip=2: must be a probability, from 0 to 1"),
+        (lambda: RandomCrop(64, 256), "short_side=256: must be (low, high)"),
+        (lambda: Frames(RandomClip(4), (224, 224)), "size=(224, 224): must be a whole number, at least 1"),
+        (lambda: Frames(RandomClip(4), "224"), "size='224': must be a whole number, at least 1"),
+        (lambda: Frames(RandomClip(4), CenterCrop), "must be a made one, as RandomClip(16, 4) and CenterCrop(224) are"),
+        (lambda: Frames(4), "sampler=4: must be a made one, as RandomClip(16, 4)"),
+        (lambda: Frames(RandomClip), "RandomClip'>: must be a made one, as RandomClip(16, 4)"),
         (lambda: RandomClip(8, short="black"), "short='black': must be one of repeat_last, loop"),
         (lambda: RandomClip(8, align="gop"), "align='gop': must be None or 'grid'"),
         (lambda: RandomClip(8, align="grid", target_fps=30), "only one of them"),
         (lambda: UniformClips(0, 8), "num_clips=0"),
-        (lambda: EveryClip(8, frame_rate=0), "frame_rate=0: must be over 0"),
+        (lambda: EveryClip(8, frame_rate=0), "frame_rate=0: must be a number over 0"),
         (lambda: Seconds(0.01, 1), "must make at least one frame"),
         (lambda: RandomCrop(300), "with low at least size=300"),
         (lambda: Frames(RandomClip(8), on_error="ignore"), "on_error='ignore': must be one of skip, raise"),
@@ -260,7 +321,7 @@ def test_random_resized_crops_have_the_areas_and_shapes_asked_for():
     ],
 )
 def test_mistakes_are_named(make, message):
-    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=re.escape(message)):
         make()
 
 

@@ -113,7 +113,7 @@ class KineticsClips:
         if output_format not in get_args(OutputFormat):
             raise ValueError(f"output_format={output_format!r}: must be one of {', '.join(get_args(OutputFormat))}")
         self.windows = EveryClip(frames_per_clip, step_between_clips, frame_rate)
-        self.transform, self.audio, self.size, self.output_format = transform, audio, size, output_format
+        self.transform, self.audio, self.view, self.output_format = transform, audio, View(size=size), output_format
         self.tensors = has_torch() if tensors is None else tensors
         if isinstance(root, str | os.PathLike):
             self._source: Any = _of_directory(Path(root), str(num_classes), split)
@@ -152,7 +152,7 @@ class KineticsClips:
             indices = self.windows.clip(window, reader.num_frames, reader.fps)
             if len(indices) < self.windows.frames_per_clip:
                 raise ClipError(f"{reader.name}: has only {reader.num_frames} frames, other than was recorded")
-            frames: Any = reader.decode(indices, view=View(size=self.size), layout=self.output_format)
+            frames: Any = reader.decode(indices, view=self.view, layout=self.output_format)
             start, end = reader.span(indices)
         sound: Any = np.zeros((1, 0), np.float32)
         if self.audio:

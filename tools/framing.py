@@ -10,9 +10,11 @@ lie at even pixels, as those of 4:2:0 chroma do, so at most a pixel beside where
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from kinetics_tools.arguments import check_whole, is_whole
 from kinetics_tools.media import View
 
 Framing = Callable[[int, int, np.random.Generator], Sequence[View]]
@@ -24,6 +26,10 @@ class Scale:
 
     size: int | tuple[int, int]
 
+    def __post_init__(self) -> None:
+        if not (is_whole(self.size) or _is_pair(self.size)):
+            raise ValueError(f"size={self.size!r}: must be a whole number of at least 1, or (height, width) of such")
+
     def __call__(self, height: int, width: int, rng: np.random.Generator | None = None) -> list[View]:
         return [View(size=_pair(self.size))]
 
@@ -33,6 +39,9 @@ class ShortSide:
     """The whole picture, its short side scaled to `size`; the long one to floor(size long / short), as torchvision."""
 
     size: int
+
+    def __post_init__(self) -> None:
+        check_whole(size=self.size)
 
     def __call__(self, height: int, width: int, rng: np.random.Generator | None = None) -> list[View]:
         short = min(height, width)
@@ -46,6 +55,9 @@ class CenterCrop:
     size: int
     short_side: int | None = None
 
+    def __post_init__(self) -> None:
+        _check_sides(self.size, self.short_side)
+
     def __call__(self, height: int, width: int, rng: np.random.Generator | None = None) -> list[View]:
         return [_cropped(height, width, self.size, self.short_side or self.size, 0.5, 0.5)]
 
@@ -57,6 +69,9 @@ class ThreeCrops:
 
     size: int
     short_side: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_sides(self.size, self.short_side)
 
     def __call__(self, height: int, width: int, rng: np.random.Generator | None = None) -> list[View]:
         along, across = (0.0, 0.5, 1.0), 0.5
@@ -75,8 +90,10 @@ class RandomCrop:
     inverse: bool = False
 
     def __post_init__(self) -> None:
-        if not self.size <= self.short_side[0] <= self.short_side[1]:
+        check_whole(size=self.size)
+        if not _is_pair(self.short_side) or not self.size <= self.short_side[0] <= self.short_side[1]:
             raise ValueError(f"short_side={self.short_side}: must be (low, high), with low at least size={self.size}")
+        _check_flip(self.flip)
 
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> list[View]:
         low, high = self.short_side
@@ -98,6 +115,12 @@ class RandomResizedCrop:
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
     flip: float = 0.0
 
+    def __post_init__(self) -> None:
+        check_whole(size=self.size)
+        _check_range("scale", self.scale, 1)
+        _check_range("ratio", self.ratio, math.inf)
+        _check_flip(self.flip)
+
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> list[View]:
         view = View(self._box(height, width, rng), (self.size, self.size))
         return [_flipped(view, self.flip, rng)]
@@ -118,8 +141,6 @@ class RandomResizedCrop:
 def _cropped(height: int, width: int, size: int, short_side: int, down: float, right: float) -> View:
     """The view of `size` x `size` in the picture whose short side is scaled to `short_side`; `down` and `right` say
     how far the box lies from the top and the left, from 0 to 1."""
-    if size > short_side:
-        raise ValueError(f"size={size}: must be at most short_side={short_side}")
     short = min(height, width)
     side = size * short / short_side
     if short == short_side:
@@ -148,3 +169,25 @@ def _flipped(view: View, probability: float, rng: np.random.Generator) -> View:
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
+
+
+def _is_pair(size: Any) -> bool:
+    return isinstance(size, tuple | list) and len(size) == 2 and all(map(is_whole, size))
+
+
+def _check_sides(size: int, short_side: int | None) -> None:
+    check_whole(size=size)
+    if short_side is not None:
+        check_whole(short_side=short_side)
+        if size > short_side:
+            raise ValueError(f"size={size}: must be at most short_side={short_side}")
+
+
+def _check_range(name: str, bounds: tuple[float, float], most: float) -> None:
+    if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] <= most:
+        raise ValueError(f"{name}={bounds}: must be (low, high), with 0 < low <= high{' <= 1' * (most == 1)}")
+
+
+def _check_flip(probability: float) -> None:
+    if not 0 <= probability <= 1:
+        raise ValueError(f"flip={probability}: must be a probability, from 0 to 1")

@@ -1,19 +1,24 @@
 """Which frames of a clip: pure functions of its length, its rate and a random generator.
 
 A sampler is called with a clip's number of frames, its frames a second and a generator, and gives indices of shape
-(T,), or (N, T) for N clips, all in [0, number of frames). Those that draw nothing need no generator.
+(T,), or (N, T) for N clips, all in [0, number of frames). Those that draw nothing need no generator; the others raise
+ValueError without one.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from kinetics_tools.arguments import check_positive, check_whole
+
 FrameIndices = npt.NDArray[np.int64]
-Sampler = Callable[[int, float, np.random.Generator], FrameIndices]
+Generator = np.random.Generator
+Sampler = Callable[[int, float, Generator], FrameIndices]
 Short = Literal["repeat_last", "loop"]
 Align = Literal["grid"]
 
@@ -26,8 +31,9 @@ the three before it."""
 class RandomClip:
     """One clip of `num_frames` frames, `stride` apart, from a random start: (T,).
 
-    A clip spans s = stride (T - 1) + 1 of N frames, and its start is one of 0, 1, ..., max(N - s, 0), all as likely
-    (TorchCodec's clips_at_random_indices, MMAction2's SampleFrames with one clip).
+    A clip spans s = stride (T - 1) + 1 of N frames, and its start is one of 0, 1, ..., max(N - s, 0), all as likely:
+    TorchCodec's clips_at_random_indices. MMAction2's SampleFrames takes s = stride T in training, so that the last
+    stride - 1 of these starts never come, and loops clips that are shorter.
 
     With `target_fps` the clip lasts as long as it does at that rate, as in PySlowFast's training: it spans
     L = max(1, T stride fps / target_fps) frames, the start is uniform in [0, max(N - L, 0)], a real number, and the
@@ -35,7 +41,7 @@ class RandomClip:
 
     Attributes:
         align: "grid" takes only starts that are multiples of 4: of prepared clips these need the fewest frames
-            decoded, if the stride is a multiple of 4, too.
+            decoded. The stride must be a multiple of 4, too.
         target_fps: None counts `stride` in the clip's own frames.
         short: what follows the last frame of a clip that is shorter: "repeat_last", or "loop" from its first frame.
     """
@@ -47,20 +53,24 @@ class RandomClip:
     short: Short = "repeat_last"
 
     def __post_init__(self) -> None:
-        _check(self, "num_frames", "stride")
+        check_whole(num_frames=self.num_frames, stride=self.stride)
+        _check_rate(self.target_fps)
+        _check_short(self.short)
         if self.align not in (None, *get_args(Align)):
             raise ValueError(f"align={self.align!r}: must be None or 'grid'")
         if self.align and self.target_fps:
             raise ValueError(f"align={self.align!r} with target_fps={self.target_fps}: only one of them can be kept to")
+        if self.align and self.stride % GRID:
+            raise ValueError(f"align={self.align!r} with stride={self.stride}: must be a multiple of {GRID}")
 
-    def __call__(self, num_frames: int, fps: float, rng: np.random.Generator) -> FrameIndices:
+    def __call__(self, num_frames: int, fps: float, rng: Generator | None = None) -> FrameIndices:
         if self.target_fps is not None:
             span = _slowfast_span(self.num_frames, self.stride, fps, self.target_fps)
-            start = rng.uniform(0, max(num_frames - span, 0))
+            start = _drawing(rng).uniform(0, max(num_frames - span, 0))
             return _fit(_spread(start, span, self.num_frames), num_frames, self.short)
         last_start = max(num_frames - (self.stride * (self.num_frames - 1) + 1), 0)
         unit = GRID if self.align else 1
-        first = unit * int(rng.integers(last_start // unit + 1))
+        first = unit * int(_drawing(rng).integers(last_start // unit + 1))
         return _fit(first + self.stride * np.arange(self.num_frames), num_frames, self.short)
 
 
@@ -70,8 +80,9 @@ class UniformClips:
 
     A clip lasts as `num_frames` frames `stride` apart do at `target_fps`: L = max(1, T stride fps / target_fps) of N
     frames, and with d = max(N - L, 0) clip k of n starts at d k / n. So the last one ends before the clip does. With
-    `offset` (USE_OFFSET_SAMPLING there) it starts at k floor(d / (n - 1)), a single one at d / 2. The frames are
-    trunc(linspace(start, start + L - 1, T)).
+    `offset` (USE_OFFSET_SAMPLING there) it starts at k floor(d / (n - 1)), a single one at floor(d / 2). The frames are
+    trunc(linspace(start, start + L - 1, T)), in float64; PySlowFast's float32 may give the frame beside one of these
+    where a place is almost whole, which depends on the processor.
 
     Attributes:
         target_fps: 30 as in PySlowFast; None counts `stride` in the clip's own frames.
@@ -86,10 +97,12 @@ class UniformClips:
     short: Short = "repeat_last"
 
     def __post_init__(self) -> None:
-        _check(self, "num_clips", "num_frames", "stride")
+        check_whole(num_clips=self.num_clips, num_frames=self.num_frames, stride=self.stride)
+        _check_rate(self.target_fps)
+        _check_short(self.short)
 
-    def __call__(self, num_frames: int, fps: float, rng: np.random.Generator | None = None) -> FrameIndices:
-        span = _slowfast_span(self.num_frames, self.stride, fps, self.target_fps or fps)
+    def __call__(self, num_frames: int, fps: float, rng: Generator | None = None) -> FrameIndices:
+        span = _slowfast_span(self.num_frames, self.stride, fps, fps if self.target_fps is None else self.target_fps)
         delta = max(num_frames - span, 0)
         starts = [self._start(clip, delta) for clip in range(self.num_clips)]
         clips = np.stack([_spread(start, span, self.num_frames) for start in starts])
@@ -98,7 +111,7 @@ class UniformClips:
     def _start(self, clip: int, delta: float) -> float:
         if not self.offset:
             return delta * clip / self.num_clips
-        return delta / 2 if self.num_clips == 1 else clip * math.floor(delta / (self.num_clips - 1))
+        return math.floor(delta / 2) if self.num_clips == 1 else clip * math.floor(delta / (self.num_clips - 1))
 
 
 @dataclass(frozen=True)
@@ -117,15 +130,16 @@ class Segments:
     short: Short = "repeat_last"
 
     def __post_init__(self) -> None:
-        _check(self, "num_frames")
+        check_whole(num_frames=self.num_frames)
+        _check_short(self.short)
 
-    def __call__(self, num_frames: int, fps: float, rng: np.random.Generator) -> FrameIndices:
+    def __call__(self, num_frames: int, fps: float, rng: Generator | None = None) -> FrameIndices:
         parts = np.arange(self.num_frames)
         length = num_frames // self.num_frames
         if not self.random:
             indices = (2 * parts + 1) * num_frames // (2 * self.num_frames)
         elif length:
-            indices = parts * length + rng.integers(length, size=self.num_frames)
+            indices = parts * length + _drawing(rng).integers(length, size=self.num_frames)
         else:
             indices = np.round(parts * num_frames / self.num_frames).astype(np.int64)
         return _fit(indices, num_frames, self.short)
@@ -149,11 +163,11 @@ class EveryClip:
     frame_rate: float | None = None
 
     def __post_init__(self) -> None:
-        _check(self, "frames_per_clip", "step_between_clips")
-        if self.frame_rate is not None and self.frame_rate <= 0:
-            raise ValueError(f"frame_rate={self.frame_rate}: must be over 0")
+        check_whole(frames_per_clip=self.frames_per_clip, step_between_clips=self.step_between_clips)
+        if self.frame_rate is not None:
+            check_positive(frame_rate=self.frame_rate)
 
-    def __call__(self, num_frames: int, fps: float, rng: np.random.Generator | None = None) -> FrameIndices:
+    def __call__(self, num_frames: int, fps: float, rng: Generator | None = None) -> FrameIndices:
         starts = self.step_between_clips * np.arange(self.count(num_frames, fps))
         return self._resampled(num_frames, fps)[starts[:, np.newaxis] + np.arange(self.frames_per_clip)]
 
@@ -188,7 +202,8 @@ class Seconds:
 
     With D = N / (the clip's rate), a clip starts at s, uniform in [0, max(D - duration, 0)], or clip i of n at
     i max(D - duration, 0) / max(n - 1, 1). The t frames with s <= time < s + duration are reduced, or repeated, to
-    T = round(duration fps): trunc(linspace(0, t - 1, T)).
+    T = round(duration fps): floor(k (t - 1) / (T - 1)) for k = 0, ..., T - 1. All of it is exact: rates and durations
+    are the fractions next to them with denominators up to a million, as 30000/1001 is to 29.97002997.
 
     Attributes:
         duration: in seconds.
@@ -201,22 +216,38 @@ class Seconds:
     num_clips: int | None = None
 
     def __post_init__(self) -> None:
-        if self.duration <= 0 or self.fps <= 0 or round(self.duration * self.fps) < 1:
+        check_positive(duration=self.duration, fps=self.fps)
+        if self._count < 1:
             raise ValueError(f"duration={self.duration}, fps={self.fps}: must make at least one frame")
         if self.num_clips is not None:
-            _check(self, "num_clips")
+            check_whole(num_clips=self.num_clips)
 
-    def __call__(self, num_frames: int, fps: float, rng: np.random.Generator) -> FrameIndices:
-        latest = max(num_frames / fps - self.duration, 0.0)
+    def __call__(self, num_frames: int, fps: float, rng: Generator | None = None) -> FrameIndices:
+        rate = _fraction(fps)
+        latest = max(num_frames / rate - _fraction(self.duration), Fraction(0))
         if self.num_clips is None:
-            return self._clip(rng.uniform(0, latest), num_frames, fps)
+            return self._clip(Fraction(_drawing(rng).uniform(0, float(latest))), num_frames, rate)
         starts = [clip * latest / max(self.num_clips - 1, 1) for clip in range(self.num_clips)]
-        return np.stack([self._clip(start, num_frames, fps) for start in starts])
+        return np.stack([self._clip(start, num_frames, rate) for start in starts])
 
-    def _clip(self, start: float, num_frames: int, fps: float) -> FrameIndices:
-        first = min(math.ceil(start * fps), num_frames - 1)
-        stop = max(min(math.ceil((start + self.duration) * fps), num_frames), first + 1)
-        return _spread(first, stop - first, round(self.duration * self.fps))
+    def _clip(self, start: Fraction, num_frames: int, rate: Fraction) -> FrameIndices:
+        first = min(math.ceil(start * rate), num_frames - 1)
+        stop = max(min(math.ceil((start + _fraction(self.duration)) * rate), num_frames), first + 1)
+        return first + np.arange(self._count) * (stop - 1 - first) // max(self._count - 1, 1)
+
+    @property
+    def _count(self) -> int:
+        return round(_fraction(self.duration) * _fraction(self.fps))
+
+
+def _fraction(number: float) -> Fraction:
+    return Fraction(float(number)).limit_denominator()
+
+
+def _drawing(rng: Generator | None) -> Generator:
+    if rng is None:
+        raise ValueError("rng=None: this sampler draws, so it needs a generator, such as numpy.random.default_rng(0)")
+    return rng
 
 
 def _spread(start: float, span: float, count: int) -> FrameIndices:
@@ -232,10 +263,11 @@ def _fit(indices: npt.NDArray[Any], num_frames: int, short: Short) -> FrameIndic
     return indices % num_frames if short == "loop" else np.minimum(indices, num_frames - 1)
 
 
-def _check(sampler: Any, *names: str) -> None:
-    for name in names:
-        if getattr(sampler, name) < 1:
-            raise ValueError(f"{name}={getattr(sampler, name)}: must be at least 1")
-    short = getattr(sampler, "short", "loop")
+def _check_rate(target_fps: float | None) -> None:
+    if target_fps is not None:
+        check_positive(target_fps=target_fps)
+
+
+def _check_short(short: Short) -> None:
     if short not in get_args(Short):
         raise ValueError(f"short={short!r}: must be one of {', '.join(get_args(Short))}")

@@ -88,7 +88,12 @@ class Frames:
             if value not in choices:
                 raise ValueError(f"{name}={value!r}: must be one of {', '.join(choices)}")
         self.sampler = sampler
-        self.framing: Framing = CenterCrop(framing) if isinstance(framing, int) else framing
+        self.framing: Framing = framing if callable(framing) else CenterCrop(framing)
+        for name, function in (("sampler", self.sampler), ("framing", self.framing)):
+            if isinstance(function, type) or not callable(function):
+                raise ValueError(
+                    f"{name}={function!r}: must be a made one, as RandomClip(16, 4) and CenterCrop(224) are"
+                )
         self.layout, self.seed, self.on_error, self.column = layout, seed, on_error, column
         self._epoch = _shared_zero()
         self._failures = 0

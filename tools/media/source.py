@@ -70,6 +70,8 @@ def source_of(video: VideoSource) -> tuple[str, str | BinaryIO]:
         content, path = video, None
     elif isinstance(video, str | os.PathLike):
         content, path = None, video
+    elif not hasattr(video, "read"):
+        raise TypeError(f"video={video!r}: must be a path, the bytes of a file, an open file, or its bytes and path")
     else:
         return str(getattr(video, "name", "a file")), cast(BinaryIO, video)
     name = f"a clip of {len(content)} bytes" if path is None else os.fspath(path)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, Literal, cast
 
 import av
@@ -62,6 +63,16 @@ class View:
     crop: Box | None = None
     size: Size | None = None
     flip: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, form in (
+            ("crop", self.crop, "top, left, height, width"),
+            ("size", self.size, "height, width"),
+        ):
+            parts = form.split(", ")
+            is_given = isinstance(value, tuple | list) and len(value) == len(parts)
+            if value is not None and not (is_given and all(isinstance(one, Integral) for one in value)):
+                raise ValueError(f"{name}={value!r}: must be ({form}), whole numbers of pixels")
 
 
 class Writer:
