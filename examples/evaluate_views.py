@@ -1,6 +1,6 @@
 """Scores a model of examples/train.py over several views of each clip, and writes what `kinetics evaluate` reads.
 
-    python examples/evaluate_views.py demo/prepared run/checkpoint-0-of-1.pt --release 700 --split validation
+    python examples/evaluate_views.py demo/prepared run/checkpoint.pt --release 700 --split validation
     kinetics evaluate scores.parquet 700 --annotations demo/700/annotations
 
 Ten windows over the clip and three crops of each, as PySlowFast tests: the mean of their softmax is the clip's score.
@@ -13,9 +13,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from datasets import load_dataset
-from train import build, floats
+from train import build, floats, load
 
+from kinetics import find_split
 from kinetics_tools.sampling import Frames, ThreeCrops, UniformClips
 
 
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("data", help="what load_dataset takes: a folder that `kinetics prepare` made, or a repository")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--release", default="700")
-    parser.add_argument("--split", default="validation")
+    parser.add_argument("--split", type=find_split, default="validation")
     parser.add_argument("--out", type=Path, default=Path("scores.parquet"))
     parser.add_argument("--model", choices=("small", "videomae"), default="small")
     parser.add_argument("--windows", type=int, default=10)
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     args = parser.parse_args()
 
-    data = load_dataset(args.data, args.release, split=args.split, streaming=True)
+    data = load(args)
     classes = data.features["label"].num_classes
     model = build(args.model, classes, args.frames, args.size)
     model.load_state_dict(torch.load(args.checkpoint, weights_only=False)["model"])

@@ -6,7 +6,8 @@
     torchrun --nproc-per-node 2 examples/train.py demo/prepared --release 700 --split validation --out run2
 
 It needs torch, and transformers for `--model videomae`. What a run draws (order of files, windows, crops) follows from
-the seed and the epoch alone, so a run that was killed gives the loss curve that it would have given.
+the seed and the epoch alone, so a run that was killed gives the loss curve that it would have given. All processes take
+every step together, and rank 0 keeps one checkpoint with the places of all of them.
 """
 
 import argparse
@@ -24,9 +25,11 @@ from datasets.distributed import split_dataset_by_node
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from kinetics import find_split
 from kinetics_tools.sampling import GRID, CenterCrop, Frames, RandomClip, RandomResizedCrop, UniformClips, collate
 
 MEAN, STD = 0.45, 0.225
+FREE_TO_CHANGE = {"out", "epochs", "save_every"}  # the options that a run may go on with other values of
 
 
 class SmallNet(nn.Module):
@@ -51,7 +54,10 @@ class VideoMAE(nn.Module):
 
     def __init__(self, classes: int, num_frames: int, size: int):
         super().__init__()
-        from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+        try:
+            from transformers import VideoMAEConfig, VideoMAEForVideoClassification
+        except ImportError as error:
+            raise SystemExit(f"--model videomae needs transformers ({error}): pip install transformers") from None
 
         config = VideoMAEConfig(
             image_size=size,
@@ -77,11 +83,19 @@ def floats(frames: torch.Tensor) -> torch.Tensor:
     return (frames.float() / 255 - MEAN) / STD
 
 
+def load(args: argparse.Namespace) -> Any:
+    """The clips, streamed."""
+    try:
+        return load_dataset(args.data, args.release, split=args.split, streaming=True)
+    except ValueError as error:  # as of a split or a release that is not there
+        raise SystemExit(f"{args.data} with --release {args.release} --split {args.split}: {error}") from None
+
+
 class Stream:
     """This rank's clips of an epoch, in batches, from where `state` says."""
 
     def __init__(self, args: argparse.Namespace, rank: int, world: int):
-        data = load_dataset(args.data, args.release, split=args.split, streaming=True)
+        data = load(args)
         self.classes = data.features["label"].num_classes
         # The files are shuffled; the clips in them are already, so that no buffer is needed, and none is lost. Newer
         # releases of datasets would read several files at once for the buffer.
@@ -123,9 +137,32 @@ def save(path: Path, content: dict[str, Any]) -> None:
     os.replace(partial, path)
 
 
+def check_options(args: argparse.Namespace, saved: dict[str, Any], options: dict[str, Any]) -> None:
+    """A run goes on as it began."""
+    changed = [f"{name} {saved.get(name)}, not {value}" for name, value in options.items() if saved.get(name) != value]
+    if changed:
+        raise SystemExit(f"{args.out} has a run with {'; '.join(changed)}: choose another --out")
+
+
+def summed(value: float) -> float:
+    """Over all processes."""
+    total = torch.tensor(float(value))
+    if dist.is_initialized():
+        dist.all_reduce(total)
+    return total.item()
+
+
+def gathered(value: Any, world: int) -> list[Any]:
+    """What each process has, by rank."""
+    values = [value] * world
+    if dist.is_initialized():
+        dist.all_gather_object(values, value)
+    return values
+
+
 def accuracy(model: nn.Module, args: argparse.Namespace) -> float:
     """Top-1 of the middle of each clip."""
-    data = load_dataset(args.data, args.release, split=args.split, streaming=True)
+    data = load(args)
     data = Frames(UniformClips(1, args.frames, args.stride), CenterCrop(args.size), layout="CTHW").apply(data)
     right = count = 0
     model.eval()
@@ -142,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="what load_dataset takes: a folder that `kinetics prepare` made, or a repository")
     parser.add_argument("--release", default="700")
-    parser.add_argument("--split", default="train")
+    parser.add_argument("--split", type=find_split, default="train")
     parser.add_argument("--out", type=Path, default=Path("run"), help="folder of the checkpoint and the losses")
     parser.add_argument("--model", choices=("small", "videomae"), default="small")
     parser.add_argument("--epochs", type=int, default=30)
@@ -166,34 +203,44 @@ def main() -> None:
     trained = DistributedDataParallel(model) if world > 1 else model
 
     args.out.mkdir(parents=True, exist_ok=True)
-    checkpoint = args.out / f"checkpoint-{rank}-of-{world}.pt"  # each rank is at a place of its own in the stream
+    checkpoint = args.out / "checkpoint.pt"
+    options = {f"--{name.replace('_', '-')}": value for name, value in vars(args).items() if name not in FREE_TO_CHANGE}
+    options["processes"] = world
     epoch, step, state = 0, 0, None
     losses: list[float] = []
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=False)
+        check_options(args, saved["options"], options)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
-        epoch, step, state, losses = saved["epoch"], saved["step"], saved["stream"], saved["losses"]
+        epoch, step, state, losses = saved["epoch"], saved["step"], saved["streams"][rank], saved["losses"]
         print(f"rank {rank}: goes on in epoch {epoch} after step {step}", flush=True)
 
+    def keep(state: dict[str, Any] | None) -> None:
+        """Each process is at a place of its own in the stream."""
+        streams = gathered(state, world)
+        if rank == 0:
+            content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
+            save(checkpoint, {**content, "epoch": epoch, "step": step, "streams": streams, "options": options})
+
+    blank = {"frames": torch.zeros(1, 3, args.frames, args.size, args.size), "label": torch.zeros(1, dtype=torch.int64)}
     while epoch < args.epochs:
-        # Ranks may have different numbers of clips: those that are done wait for the others.
-        with trained.join() if isinstance(trained, DistributedDataParallel) else torch.enable_grad():
-            for batch in stream.batches(epoch, state):
-                loss = nn.functional.cross_entropy(trained(floats(batch["frames"])), batch["label"])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                step += 1
-                losses.append(loss.item())
-                if world == 1 and step % args.save_every == 0:
-                    content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
-                    save(checkpoint, {**content, "epoch": epoch, "step": step, "stream": stream.state_dict()})
+        batches = stream.batches(epoch, state)
+        batch = next(batches, None)
+        # Processes may have different numbers of clips: one that is done adds nothing to the gradients of the others.
+        while ranks := summed(batch is not None):
+            given = batch or blank
+            loss = nn.functional.cross_entropy(trained(floats(given["frames"])), given["label"]) * (batch is not None)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+            losses.append(summed(loss.item()) / ranks)
+            if step % args.save_every == 0:
+                keep(stream.state_dict())
+            batch = next(batches, None)
         epoch, state = epoch + 1, None
-        content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}
-        if world > 1:
-            dist.barrier()  # or one rank could have the checkpoint of an epoch that another has not finished
-        save(checkpoint, {**content, "epoch": epoch, "step": step, "stream": None})
+        keep(None)
         if rank == 0:
             print(f"epoch {epoch}: loss {losses[-1]:.3f} after {step} steps", flush=True)
 
