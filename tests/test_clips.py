@@ -95,6 +95,8 @@ def test_what_an_item_is(tree):
             videos[index]
     with pytest.raises(ValueError, match="output_format='CTHW': must be one of TCHW, THWC"):
         loaded(tree, 8, output_format="CTHW")
+    with pytest.raises(ValueError, match=r"size=64: must be \(height, width\)"):
+        loaded(tree, 8, size=64)
 
 
 def test_tensors(tree, torch):
