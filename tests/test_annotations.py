@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kinetics import ANNOTATION_SCHEMA, LABELS, clip_name, read_annotations
+from kinetics import ANNOTATION_SCHEMA, LABELS, clip_name, find_split, read_annotations
 from trees import Clip, json_entry, load, write_annotations, write_tree
 
 # File of the real data -> rows, videos with several clips, split, release: its README.
@@ -31,6 +31,13 @@ SPLIT_WORDS = {
     "validation": "validation",
     "test": "test",
 }
+
+
+@pytest.mark.parametrize("word", SPLIT_WORDS)
+def test_splits_are_found_by_every_word_for_them(word):
+    assert find_split(word) == SPLIT_WORDS[word]
+    with pytest.raises(ValueError, match=r"unknown split 'vall'; did you mean 'validation'\? \(valid: train, "):
+        find_split("vall")
 
 
 def rows_by_csv_module(path):

@@ -63,7 +63,7 @@ class KineticsClips:
         frame_rate: to resample to; None keeps that of each clip.
         step_between_clips: frames from the start of one window to that of the next, after resampling.
         transform: a function of `video`.
-        num_workers: threads that read headers.
+        num_workers: threads that read headers; 0 is one, too.
         output_format: "TCHW" or "THWC".
         audio: False does not read sound: `audio` is empty.
         size: (height, width) to scale to while decoding, which is faster than to do so after it.
@@ -181,7 +181,7 @@ class _Rows:
         if {"num_frames", "fps"} <= set(self.dataset.column_names):
             table = self.dataset.select_columns(["num_frames", "fps"])
             return list(zip(table["num_frames"], table["fps"], strict=True))
-        with ThreadPoolExecutor(num_workers) as threads:
+        with ThreadPoolExecutor(max(num_workers, 1)) as threads:
             rows = range(len(self.dataset))
             return list(threads.map(lambda row: _length(self.dataset[row]["video"]), rows))
 
@@ -203,7 +203,7 @@ class _Files:
             for path, stat in zip(self.paths, stats, strict=True)
         ]
         new = {key: path for key, path in zip(keys, self.paths, strict=True) if key not in known}
-        with ThreadPoolExecutor(num_workers) as threads:
+        with ThreadPoolExecutor(max(num_workers, 1)) as threads:
             found = dict(zip(new, threads.map(_length, new.values()), strict=True))
         # An error of the medium may pass; a clip that is none stays so until its file changes.
         lasting = {key: length for key, length in found.items() if not isinstance(length, OSError)}
