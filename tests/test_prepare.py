@@ -425,6 +425,7 @@ def test_a_clip_that_crashes_or_hangs_is_named_and_costs_no_other(tree, clips, t
         ({"profile": "trian"}, r"unknown profile 'trian' \(valid: train, source\)"),
         ({"profile": "source"}, r"an encoding with profile='source'"),
         ({"shards": (3, 3)}, r"shards 3:3"),
+        ({"shards": (8, 12)}, r"shards 8:12: there are 8, the first of them 0"),
         ({"splits": ["validaton"]}, r"did you mean 'validation'"),
         ({"engine": "spark"}, r"unknown engine 'spark' \(valid: local, ray\)"),
         ({"workers": 0}, r"workers is 0"),
@@ -436,6 +437,26 @@ def test_bad_arguments(tree, tmp_path, options, message):
     with pytest.raises(ValueError, match=message):
         run(tree, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_readme_of_somebody_elses_is_not_replaced(tree, tmp_path):
+    (tmp_path / "README.md").write_text("# my notes\n")
+    with pytest.raises(ValueError, match=r"README\.md is not ours, .*; name another folder, or move that file"):
+        run(tree, tmp_path)
+    assert files_of(tmp_path) == {"README.md": b"# my notes\n"}
+
+
+def test_a_tree_may_hold_its_own_shards(clips, tmp_path):
+    tree = write_tree(tmp_path, clips={"validation": clips[:2]})
+    before = files_of(tree)
+    assert run(tree, tree, profile="source", encoding=None).is_complete
+    assert files_of(tree).items() > before.items()
+
+
+def test_a_place_that_is_a_file_is_refused(tree, tmp_path):
+    (tmp_path / "out").write_bytes(b"")
+    with pytest.raises(ValueError, match="out is a file; name a folder"):
+        run(tree, tmp_path / "out")
 
 
 def test_archives_are_to_be_extracted_first(clips, tmp_path):
@@ -550,6 +571,17 @@ def test_the_command(tree, prepared, tmp_path):
     for bad, message in ((["--shards", "1-2"], 'write "A:B"'), (["--crf", "99"], "crf"), (["--split", "vall"], "val")):
         result = CliRunner().invoke(app, [*given, *bad])
         assert (result.exit_code, message in result.output) == (2, True), result.output
+
+
+def test_the_command_takes_clips_from_a_url(tree, tmp_path):
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tree))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        given = ["prepare", "700", "--data-dir", f"http://127.0.0.1:{server.server_port}", "--out", str(tmp_path)]
+        result = CliRunner().invoke(app, [*given, "--profile", "source", "--dry-run"])
+        server.shutdown()
+    assert result.exit_code == 0, result.output
+    assert "to make: 8 shards of 30 annotated clips, 29 of them here" in result.output
 
 
 def test_real_clips(shared, tmp_path):

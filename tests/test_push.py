@@ -20,12 +20,14 @@ import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
 from rich.console import Console
+from typer.testing import CliRunner
 
 from clients import run_program
 from hub import Hub
 from hub_process import HubProcess, environment
 from hub_token import ANN, ANN_FINE, ANN_READS, BOB
 from kinetics import LABELS
+from kinetics_tools.cli import app
 from kinetics_tools.published import published_infos
 from kinetics_tools.push import PushError, push
 from kinetics_tools.shard_file import prepared_features
@@ -416,6 +418,21 @@ def test_an_incomplete_split_is_refused_or_said_to_be_one(hub: Hub, out: Path, t
 def test_bad_arguments(hub: Hub, out: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         quiet(out, REPO, **options)
+    assert not hub.requests
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--classes", "abseiling", "--crf", "10"], "--classes, --crf without --stream: "),
+        (["--seed", "0"], "--seed without --stream: "),
+        (["--max-disk", "1GB", "--annotations-only"], "--max-disk without --stream: "),
+        (["--annotations", "x.csv"], "--annotations without --stream or --annotations-only: "),
+    ],
+)
+def test_options_of_a_stream_are_refused_without_one(hub: Hub, out: Path, options: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, ["push", str(out), REPO, *options])
+    assert (result.exit_code, message in result.output) == (2, True), result.output
     assert not hub.requests
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "CARD_NAME",
     "annotation_features",
     "card_patterns",
+    "check_place",
     "dataset_infos",
     "has_text",
     "is_named",
@@ -83,6 +84,18 @@ def write_infos(path: str | os.PathLike[str] = "dataset_infos.json", infos: Mapp
 # ---- The card -----------------------------------------------------------------------------------------------
 
 
+def check_place(store: Store) -> None:
+    """Raises ValueError where a folder is a file, or has a README.md that `write_card` did not make."""
+    if store.is_local and os.path.isfile(store.root):
+        raise ValueError(f"{store.url} is a file; name a folder")
+    previous = _previous(store)
+    if previous and not is_ours(previous):
+        raise ValueError(
+            f"{store.path(CARD_NAME)} is not ours, and the card of the prepared clips would replace it; name another "
+            "folder, or move that file"
+        )
+
+
 def write_card(store: Store) -> None:
     """Writes README.md for the prepared splits in `store` that are complete; none where no split is."""
     summaries = {}
@@ -93,11 +106,15 @@ def write_card(store: Store) -> None:
     if not summaries:
         return
     sizes = {f"{release}/{name}": size for release in summaries for name, size in store.sizes(release).items()}
+    store.write(CARD_NAME, make_card(summaries, sizes, previous=_previous(store)).encode())
+
+
+def _previous(store: Store) -> str:
+    """The README.md that is there; empty where there is none."""
     try:
-        previous = store.read(CARD_NAME).decode()
+        return store.read(CARD_NAME).decode(errors="replace")
     except FileNotFoundError:
-        previous = ""
-    store.write(CARD_NAME, make_card(summaries, sizes, previous=previous).encode())
+        return ""
 
 
 def make_card(

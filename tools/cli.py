@@ -1,6 +1,7 @@
 """The `kinetics` command: arguments and printing, nothing else."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -244,7 +245,9 @@ def verify(
 @app.command(cls=_Command, epilog=_examples("kinetics prepare 700 --data-dir k700 --out kinetics --split validation"))
 def prepare(
     release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
-    data_dir: Annotated[Path, typer.Option(help="Folder with train, val or test, as `kinetics download` makes it.")],
+    data_dir: Annotated[
+        str, typer.Option(help="Folder with train, val or test, as `kinetics download` makes it, or a URL of one.")
+    ],
     out: Annotated[str, typer.Option(help="Folder to write to, or a URL of one; an earlier run's is gone on with.")],
     split: _Splits = None,
     classes: _Classes = None,
@@ -294,6 +297,20 @@ def prepare(
     raise typer.Exit(0 if dry_run or shards or report.is_complete else 1)
 
 
+# What only a stream takes of the options of push.
+_OF_STREAM = ("data_dir", "max_disk", "classes", "profile", "short_side", "max_fps", "crf", "preset", "audio",
+              "clips_per_shard", "seed")  # fmt: skip
+
+
+def _refuse_without(switches: str, context: typer.Context, names: Sequence[str]) -> None:
+    """Raises ValueError where an option of these was given, which without others would do nothing."""
+    sources = {name: context.get_parameter_source(name) for name in names}
+    if given := [
+        f"--{name.replace('_', '-')}" for name, source in sources.items() if source and source.name != "DEFAULT"
+    ]:
+        raise ValueError(f"{', '.join(given)} without {switches}: what is prepared is pushed as it is; leave it out")
+
+
 @app.command(
     cls=_Command,
     epilog=_examples(
@@ -303,6 +320,7 @@ def prepare(
     ),
 )
 def push(
+    context: typer.Context,
     out: Annotated[Path, typer.Argument(help="Folder that `kinetics prepare` wrote.")],
     target: Annotated[
         str, typer.Argument(help="Repository, USER/NAME, or the URL of a bucket or folder.", metavar="REPO_ID")
@@ -358,6 +376,10 @@ def push(
     from kinetics_tools.push import push
     from kinetics_tools.stream import stream_of
 
+    if not stream:
+        _refuse_without("--stream", context, _OF_STREAM)
+    if not (stream or annotations_only):
+        _refuse_without("--stream or --annotations-only", context, ["annotations"])
     encoding = _given(short_side=short_side, max_fps=max_fps, crf=crf, preset=preset, audio=audio)
     asked: dict[str, Any] = {"data_dir": data_dir, "classes": _items(classes), "annotations": annotations}
     asked |= {"profile": profile, "encoding": encoding, "clips_per_shard": clips_per_shard, "seed": seed}

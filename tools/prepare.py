@@ -24,7 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
-from kinetics_tools.card import CARD_NAME, write_card
+from kinetics_tools.card import CARD_NAME, check_place, write_card
 from kinetics_tools.clip_tables import clip_tables
 from kinetics_tools.engine import Crash, available_cores, run, spread
 from kinetics_tools.intake import Dropped, Taken, read_clip, take
@@ -77,10 +77,11 @@ def prepare(
         shards: (begin, end) of the shards of the one split to make, end left out; other machines make the others.
         dry_run: write nothing, and say what would be made, by encoding a few clips.
 
-    Raises ValueError for arguments that make no sense, or where `out` holds shards made with other options;
-    FileNotFoundError where `data_dir` has no clips.
+    Raises ValueError for arguments that make no sense, or where `out` holds shards made with other options or a
+    README.md of somebody else's; FileNotFoundError where `data_dir` has no clips.
     """
     store = Store(out)
+    check_place(store)
     plans, chosen, options = plan_shards(
         release,
         data_dir,
@@ -98,6 +99,8 @@ def prepare(
     if not 0 <= begin < (begin + 1 if end is None else end):
         raise ValueError(f"shards {begin}:{end}: give the first and, after it, the one behind the last")
     finished = {plan.split: _finished(store, plan) for plan in plans}
+    if begin >= max(plan.count for plan in plans):
+        raise ValueError(f"shards {begin}:{end}: there are {plans[0].count:,}, the first of them 0")
     todo = [
         (plan, shard)
         for plan in plans
