@@ -1144,16 +1144,17 @@ def _limited(table: pa.Table, limit: int, seed: int) -> pa.Table:
 class _Wanted:
     """The clips of a split to load: rows (youtube_id, time_start, time_end, label as index), found by file name.
 
-    `whole` holds all annotated clips of the split, if they are more.
+    `whole` holds all annotated clips of the split, if they are more; `source` names where these are from.
     """
 
-    def __init__(self, table: pa.Table, whole: pa.Table | None = None):
+    def __init__(self, table: pa.Table, whole: pa.Table | None = None, source: str = ""):
         self.table = table
+        self.source = source
         self._whole = whole
 
     def __getstate__(self) -> dict[str, Any]:
         # Without the dictionaries, which every process makes when it needs them.
-        return {"table": self.table, "_whole": self._whole}
+        return {"table": self.table, "source": self.source, "_whole": self._whole}
 
     def __len__(self) -> int:
         return len(self.table)
@@ -1735,7 +1736,9 @@ class Kinetics(datasets.ArrowBasedBuilder):
         """The annotated clips of a split, those to load, and where `data_dir` has them in files of their own.
 
         Columns: label (int64, -1 without), youtube_id (string), time_start and time_end (float32, seconds), path
-        (string, null where a clip is absent). `paths` are the files, where they are not to be looked for. None where
+        (string, null where a clip is absent). The schema's metadata has "annotated", the number of annotated clips of
+        the whole split, and "annotations", the name or public URL of their file, without it where names of files and
+        directories are all that there is. `paths` are the files, where they are not to be looked for. None where
         no file is called like a clip, or no clip has a label to choose `classes` by and this split was not asked
         for. Raises FileNotFoundError where the split has no such files, with what to do about archives.
         """
@@ -1765,7 +1768,8 @@ class Kinetics(datasets.ArrowBasedBuilder):
         missing = wanted.names.filter(pc.is_null(positions)).to_pylist()
         self._report(split, len(wanted), missing, extra)
         paths = pa.array(list(by_stem.values()), type=pa.string()).take(positions)
-        return wanted.table.select(_KEY_COLUMNS).append_column("path", paths)
+        about = {"annotated": f"{len(wanted.annotated)}"} | ({"annotations": wanted.source} if wanted.source else {})
+        return wanted.table.select(_KEY_COLUMNS).append_column("path", paths).replace_schema_metadata(about)
 
     def _by_stem(self, split: str, paths: Iterable[str]) -> dict[str, str]:
         """Clips by file name without suffix; those whose names Arrow cannot hold are left out, which is said."""
@@ -1869,7 +1873,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
     def _wanted(self, split: str, cache: DownloadCache, by_stem: dict[str, str]) -> _Wanted:
         """The clips of a split to load."""
         config = self.config
-        path = None
+        path, source = None, ""
         if config.annotations is None and config.data_dir is not None:
             for directory in (config.data_dir + "/annotations", config.data_dir):
                 path = path or find_annotations(directory, split)
@@ -1880,6 +1884,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
                     f"none of its {len(by_stem):,} files, called like a clip, lies in a directory called like a class"
                 )
         else:
+            is_published = path is None and config.annotations is None
             try:
                 path = path or annotation_file(
                     config.name, split, annotations=config.annotations, mirror=config.mirror, cache=cache
@@ -1887,15 +1892,27 @@ class Kinetics(datasets.ArrowBasedBuilder):
             except FileNotFoundError as error:
                 raise self._with_way_out(error) from None
             table = _first_of_each(read_split(path, config.name, split), path)
+            source = self._public_name(path, is_published=is_published)
         if config.classes is None and config.max_clips_per_class is None:
-            return _Wanted(table.combine_chunks())
+            return _Wanted(table.combine_chunks(), source=source)
         try:
             options = {"classes": config.classes, "max_clips_per_class": config.max_clips_per_class}
-            return _Wanted(select_clips(table, config.name, seed=config.seed, **options), table)
+            return _Wanted(select_clips(table, config.name, seed=config.seed, **options), table, source)
         except ValueError as error:
             if config.splits is not None:
                 raise
             raise _NothingToLoad(str(error)) from None
+
+    def _public_name(self, path: str, *, is_published: bool) -> str:
+        """What anybody may call a file of annotations: the URL that was given or is the default, or their file.
+
+        Neither folders of this machine nor what gives access are in it.
+        """
+        given = _EDITIONS[self.config.name] if is_published else self.config.annotations
+        if given is not None and _is_url(given):
+            url = urllib.parse.urlsplit(given)
+            return url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment="").geturl()
+        return os.path.basename(path)
 
     def _report(self, split: str, wanted: int, missing: list[str], extra: list[str]) -> None:
         """Says which clips are absent and which are not annotated; raises where that is asked for."""

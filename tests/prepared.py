@@ -26,7 +26,7 @@ def plan_of(release: str, split: str, clips: int, shards: int, crf: int = 23) ->
             "time_start": pa.array([float(row % 300) for row in range(clips)], pa.float32()),
             "time_end": pa.array([float(row % 300 + 10) for row in range(clips)], pa.float32()),
         }
-    )
+    ).replace_schema_metadata({"annotated": str(clips), "annotations": f"{split}.csv"})
     options = {"profile": "train", "crf": crf, **FORMAT}
     plan = ShardPlan.of(table, release=release, split=split, clips_per_shard=-(-clips // shards), options=options)
     assert plan.count == shards, f"{clips} clips make {plan.count} shards, not {shards}"

@@ -154,8 +154,12 @@ def test_the_text_says_what_a_researcher_asks(summaries) -> None:
         "@article{carreira2019kinetics700",
     ):
         assert expected in text, expected
-    assert "carreira2018kinetics600" not in text
+    # Each release builds on those before; of those that are here first.
+    papers = ("kay2017kinetics,", "carreira2019kinetics700,", "carreira2018kinetics600,", "smaira2020kinetics700,")
+    places = [text.index(f"@article{{{paper}") for paper in papers]
+    assert places == sorted(places)
     assert "Incomplete" not in text
+    assert "Every annotated clip is here." not in text
 
 
 def test_the_speed_of_reading_is_told_of_what_was_encoded_for_it(summaries) -> None:
@@ -165,8 +169,56 @@ def test_the_speed_of_reading_is_told_of_what_was_encoded_for_it(summaries) -> N
     assert len(rows) == 2
     assert all(float(ours) < float(other) < float(original) for ours, other, original in rows)
     assert "frames.apply(clips)" in reading
-    summaries["700"]["splits"]["train"]["options"] = {"profile": "source"}
+    assert "of clips made with `profile` train, `short_side` 256, `crf` 23:" in reading
+    assert "This is about" not in reading
+    changed = [{"profile": "source"}, {"profile": "train", "short_side": 128, "crf": 23}]
+    for (release, split), options in zip((("700", "train"), ("400", "validation")), changed, strict=True):
+        summaries[release]["splits"][split]["options"] = options
+    assert "\n\nThis is about 700 validation.\n\n" in DatasetCard(card_of(summaries)).text
+    summaries["700"]["splits"]["validation"]["options"] = {"profile": "train", "short_side": 256, "crf": 30}
     assert "## How fast they read" not in DatasetCard(card_of(summaries)).text
+
+
+def basis(**values: object) -> dict[str, object]:
+    asked = {"seed": 3, "clips_per_shard": 512, "annotations": "val.csv", "annotated": 1_000, "wanted": 1_000}
+    return {**asked, **values}
+
+
+def card_text_of(**values: object) -> str:
+    """Of a card of one split."""
+    return DatasetCard(card_of({"700": {"splits": {"validation": entry("700", "validation", **values)}}})).text
+
+
+def test_a_choice_of_classes_is_told_and_counted() -> None:
+    """Of 19 annotated clips 3 are of the class."""
+    one = basis(classes=["abseiling"], annotated=19, wanted=3)
+    text = card_text_of(clips=3, rows=2, dropped={"absent": 1}, basis=one)
+    assert "of a YouTube video that shows a human action, abseiling:" in text
+    assert "> **A part:** 700 validation has only the class abseiling." in text
+    assert "| release | split | clips | annotated | absent | not asked for | hours |" in text
+    assert "| 700 | validation | 2 | 19 | 1 | 16 |" in text
+    assert "names each clip that is *absent*." in text
+    assert "The annotations are those of `val.csv` (700 validation)." in text
+    assert "Every annotated clip" not in text
+    assert "| `seed` | 3 |" in text
+    assert "| `clips_per_shard` | 512 |" in text
+    several = basis(classes=["abseiling", "yoga", "zumba"])
+    text = card_text_of(clips=1_000, basis=several)
+    assert "shows one of 3 human actions:" in text
+    assert "700 validation has 3 of 700 classes: abseiling, yoga, zumba." in text
+
+
+def test_every_clip_is_here_where_that_is_known() -> None:
+    whole: dict[str, object] = {"clips": 1_000, "dropped": {}}
+    assert "Every annotated clip is here." in card_text_of(**whole, basis=basis())
+    text = card_text_of(**whole, basis=basis(annotations=None))
+    assert "| 700 | validation | 1,000 | unknown |" in text
+    assert "made without annotations" in text
+    assert "Every annotated clip" not in text
+    assert "Every annotated clip" not in card_text_of(**whole)  # from before that was written down
+    text = card_text_of(clips=300, dropped={}, done=2, basis=basis())
+    assert "| 700 | validation (incomplete) | 300 | 1,000 | 700 |" in text
+    assert "*not made yet*" in text
 
 
 def test_a_split_that_is_incomplete_is_named_file_by_file(summaries) -> None:

@@ -178,6 +178,54 @@ def test_row_groups_are_cut_by_size(tmp_path, monkeypatch):
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [2, 1, 1, 1]
 
 
+def summary_of(out):
+    return json.loads((out / "700" / "prepare.json").read_text())["splits"]["validation"]
+
+
+def test_prepare_json_says_what_was_asked_for_and_names_each_clip_that_is_not_there(prepared, tree, clips, tmp_path):
+    whole = {"seed": 0, "clips_per_shard": 4, "annotations": "val.csv", "annotated": 30, "wanted": 30}
+    assert summary_of(prepared)["basis"] == whole
+    assert summary_of(prepared)["absent"] == [clips[3].stem]
+    assert f'"absent": ["{clips[3].stem}"],\n' in (prepared / "700" / "prepare.json").read_text()
+    assert [one["name"] for one in summary_of(prepared)["unusable"]] != []
+    run(tree, tmp_path, profile="source", encoding=None, classes=["Zumba", "hurling_(sport)"], seed=5)
+    chosen = [clip for clip in clips if clip.label in ("zumba", "hurling (sport)")]
+    assert summary_of(tmp_path)["basis"] == {
+        **whole,
+        "classes": ["zumba", "hurling (sport)"],
+        "seed": 5,
+        "wanted": len(chosen),
+    }
+    card = (tmp_path / "README.md").read_text()
+    assert "700 validation has 2 of 700 classes: zumba, hurling (sport)." in card
+
+
+def test_without_annotations_it_is_said_that_nobody_knows_what_is_missing(clips, tmp_path):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]}, annotations=None)
+    run(tree, tmp_path / "out", profile="source", encoding=None)
+    assert summary_of(tmp_path / "out")["basis"]["annotations"] is None
+    assert "made without annotations" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("given", ["a file", "a folder"])
+def test_annotations_are_named_without_folders_of_this_machine(clips, tmp_path, given):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]}, annotations=None)
+    path = write_annotations(tmp_path / "mine" / "validate.csv", clips[7:15], "validate")
+    annotations = str(path if given == "a file" else path.parent)
+    run(tree, tmp_path / "out", profile="source", encoding=None, annotations=annotations)
+    assert summary_of(tmp_path / "out")["basis"]["annotations"] == "validate.csv"
+    assert str(tmp_path) not in (tmp_path / "out" / "700" / "prepare.json").read_text()
+
+
+def test_annotations_of_a_url_are_named_without_what_gives_access(clips, tmp_path, monkeypatch):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]}, annotations=None)
+    path = write_annotations(tmp_path / "val.csv", clips[7:15], "val")
+    monkeypatch.setattr(kinetics, "annotation_file", lambda *_, **__: str(path))
+    url = "https://user:secret@example.org/k700/val.csv?signature=secret"
+    run(tree, tmp_path / "out", profile="source", encoding=None, annotations=url)
+    assert summary_of(tmp_path / "out")["basis"]["annotations"] == "https://example.org/k700/val.csv"
+
+
 # ---- datasets alone reads it
 
 

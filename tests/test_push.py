@@ -169,6 +169,18 @@ def test_a_push_is_loaded_and_a_second_one_sends_nothing(hub: Hub, out: Path, tm
     assert hub.repositories[REPO].resolve("main") == head
 
 
+def test_what_was_prepared_before_prepare_json_told_all_is_pushed_too(hub: Hub, out: Path) -> None:
+    path = out / "700" / "prepare.json"
+    summary = json.loads(path.read_text())
+    for name in ("absent", "basis"):
+        del summary["splits"]["validation"][name]
+    path.write_text(json.dumps(summary))
+    assert quiet(out, REPO).files_sent == 8
+    entry = json.loads(text(hub, "700/prepare.json"))["splits"]["validation"]
+    assert (len(entry["absent"]), entry["basis"]) == (1, {})
+    assert "| 700 | validation | 23 | 24 | 1 |" in text(hub, "README.md")
+
+
 def test_a_file_is_read_once_in_all_runs(hub: Hub, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     quiet(out, REPO)
     monkeypatch.setattr("kinetics_tools.digests.hashlib", None)

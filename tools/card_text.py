@@ -19,11 +19,14 @@ _ABOUT = {
     "700": "more actions again; nearly all of 600 are among them",
     "700-2020": "the actions of 700, at least 700 clips of each",
 }
+_NOT_ASKED, _NOT_MADE = "not asked for", "not made yet"
 _REASONS = {
     "absent": "not at hand: most often no longer on YouTube, private, or blocked",
     "empty": "a file without content",
     "unreadable": "a file that does not decode",
     "crashed": "a file that takes its decoder down",
+    _NOT_ASKED: "of other classes than those that were chosen",
+    _NOT_MADE: "the files that would hold them are still to be made",
 }
 _COLUMNS = (
     ("video", "`Video`", "the encoded clip, as bytes and file name"),
@@ -46,15 +49,22 @@ _OPTIONS = {
     "max_fps": "frames a second at most",
     "crf": "quality of x264; lower is better",
     "preset": "of x264",
+    "seed": "of the order of clips",
+    "clips_per_shard": "annotated clips in a file, at most",
     "audio": "`copy`: the sound as it was where an mp4 takes it; `aac`: always encoded; `none`: left out",
     "format": "of the files, counted up when it changes",
     "row_group_bytes": "of video in a row group of the Parquet files, about",
     "chunks": "how the Parquet pages are cut, so that equal content is stored once",
 }
-# Milliseconds a clip on one core, as benchmarks/sampling.py measured them of real clips: prepared and read by
-# kinetics_tools, prepared and read by the fastest other, originals read by the fastest other.
+# Milliseconds a clip on one core, as benchmarks/sampling.py measured them of real clips: prepared with these options
+# and read by kinetics_tools, prepared and read by the fastest other, originals read by the fastest other.
+_READING_OF = {"profile": "train", "short_side": 256, "crf": 23}
 _READING_ON = "an Intel Xeon, 2026-11-25"
 _READING = {"random, 16 frames, 4 apart": (6.9, 16.0, 44.0), "random, 8 frames, 8 apart": (5.1, 13.0, 41.0)}
+
+
+_CLASSES_NAMED = 10
+_ORDER = ("seed", "clips_per_shard")  # of the basis of a plan, what is an option and no choice of clips
 
 
 def is_partial(split: Mapping[str, Any]) -> bool:
@@ -67,13 +77,14 @@ def card_text(releases: Mapping[str, _Splits], *, repo_id: str | None) -> str:
     names = list(releases)
     has_video = _has_video(releases)
     clips = sum(split["rows"] for splits in releases.values() for split in splits.values())
-    classes = max(len(kinetics.LABELS[release]) for release in names)
+    classes = max((_classes(release, splits) for release, splits in releases.items()), key=len)
+    shows = f"shows one of {len(classes)} human actions" if len(classes) > 1 else f"shows a human action, {classes[0]}"
     title = "Kinetics-" + ", ".join(names)
     lines = [f"# {title}", ""]
     if has_video:
         lines += [
-            f"{clips:,} clips of about 10 s, each a segment of a YouTube video that shows one of {classes} human",
-            "actions: what video models are trained and judged on. The clips are in the Parquet files, so that plain",
+            f"{clips:,} clips of about 10 s, each a segment of a YouTube video that {shows}:",
+            "what video models are trained and judged on. The clips are in the Parquet files, so that plain",
             "[`datasets`](https://huggingface.co/docs/datasets) loads and streams them, with no other code.",
         ]
     else:
@@ -87,6 +98,8 @@ def card_text(releases: Mapping[str, _Splits], *, repo_id: str | None) -> str:
             if is_partial(split):
                 done = f"{split['shards_done']:,} of its {split['shards']:,} files"
                 lines += [f"> **Incomplete:** {release} {name} has {done} so far.", ""]
+            if chosen := _basis(split).get("classes"):
+                lines += [f"> **A part:** {release} {name} has {_selection(chosen, release)}.", ""]
     sections = [
         lines,
         _loading(releases, repo_id or "path/to/this/folder"),
@@ -94,7 +107,7 @@ def card_text(releases: Mapping[str, _Splits], *, repo_id: str | None) -> str:
         _releases(names),
         _example(releases),
         _processing(releases) if has_video else [],
-        _reading() if has_video and _is_encoded(releases) else [],
+        _reading(releases),
         _labels(names),
         _use(),
         _licence(has_video, on_hub=repo_id is not None),
@@ -108,6 +121,26 @@ def card_text(releases: Mapping[str, _Splits], *, repo_id: str | None) -> str:
 
 def _has_video(releases: Mapping[str, _Splits]) -> bool:
     return any(split.get("content") != "annotations" for splits in releases.values() for split in splits.values())
+
+
+def _basis(split: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the plan of a split follows from; nothing where its prepare.json is older than that."""
+    basis: Mapping[str, Any] = split.get("basis", {})
+    return basis
+
+
+def _classes(release: str, splits: _Splits) -> list[str]:
+    """Those that any of the splits may have."""
+    every = kinetics.LABELS[release]
+    return sorted({label for split in splits.values() for label in _basis(split).get("classes", every)})
+
+
+def _selection(chosen: Sequence[str], release: str) -> str:
+    """In words: "only the class abseiling"."""
+    if len(chosen) == 1:
+        return f"only the class {chosen[0]}"
+    names = f": {', '.join(chosen)}" if len(chosen) <= _CLASSES_NAMED else ", which `prepare.json` names"
+    return f"{len(chosen)} of {len(kinetics.LABELS[release])} classes{names}"
 
 
 def _loading(releases: Mapping[str, _Splits], source: str) -> list[str]:
@@ -128,7 +161,8 @@ def _loading(releases: Mapping[str, _Splits], source: str) -> list[str]:
         "```",
         "",
         "Rows are shuffled already, so that each file has the mix of the whole; `shuffle(seed=..., buffer_size=1)` and",
-        "`set_epoch` then change the order of files from epoch to epoch without a buffer. `split_dataset_by_node` and",
+        "`set_epoch` then change the order of files from epoch to epoch without a buffer. (On `datasets` 5 also pass",
+        "`max_buffer_input_shards=1`, or it reads ten files at once.) `split_dataset_by_node` and",
         "`DataLoader(num_workers=...)` share the files out among nodes and workers.",
         'Without torchcodec, `clips.cast_column("video", datasets.Video(decode=False))` gives the bytes.',
     ]
@@ -136,31 +170,64 @@ def _loading(releases: Mapping[str, _Splits], source: str) -> list[str]:
 
 
 def _counts(releases: Mapping[str, _Splits]) -> list[str]:
-    dropped = [split["dropped"] for splits in releases.values() for split in splits.values()]
-    reasons = sorted({reason for one in dropped for reason in one})
+    lacking = {
+        (release, name): _lacking(split) for release, splits in releases.items() for name, split in splits.items()
+    }
+    reasons = [reason for reason in _REASONS if any(reason in one for one in lacking.values())]
     heads = ["release", "split", "clips", "annotated", *reasons, "hours", "size", "files"]
-    rows = [
-        [
-            release,
-            name + (" (incomplete)" if is_partial(split) else ""),
-            f"{split['clips'] - sum(split['dropped'].values()):,}",
-            f"{split['clips']:,}",
-            *(f"{split['dropped'].get(reason, 0):,}" for reason in reasons),
-            f"{split['seconds'] / 3600:,.1f}",
-            size_text(split["bytes_out"]),
-            f"{split['shards_done']:,}",
-        ]
-        for release, splits in releases.items()
-        for name, split in splits.items()
-    ]
+    rows, sources, unknown = [], [], []
+    for (release, name), missing in lacking.items():
+        split = releases[release][name]
+        clips = split["clips"] - sum(split["dropped"].values())
+        is_known = _basis(split).get("annotations", "") is not None
+        if is_known and _basis(split):
+            sources.append(f"`{_basis(split)['annotations']}` ({release} {name})")
+        elif not is_known:
+            unknown.append(f"{release} {name}")
+        rows.append(
+            [
+                release,
+                name + (" (incomplete)" if is_partial(split) else ""),
+                f"{clips:,}",
+                f"{clips + sum(missing.values()):,}" if is_known else "unknown",
+                *(f"{missing.get(reason, 0):,}" for reason in reasons),
+                _hours(split["seconds"]),
+                size_text(split["bytes_out"]),
+                f"{split['shards_done']:,}",
+            ]
+        )
     lines = ["## Clips", "", *_table(heads, rows, numbers=range(2, len(heads)))]
+    lines += ["", f"The annotations are those of {', '.join(sources)}."] if sources else []
+    if unknown:
+        lines += [
+            "",
+            f"{', '.join(unknown)}: made without annotations, by the names of folders and files; nothing tells",
+        ]
+        lines += ["which clips are missing."]
     if reasons:
-        lines += ["", "Annotated clips that are not here:", ""]
-        lines += [f"- *{reason}*: {_REASONS.get(reason, reason)}" for reason in reasons]
-        lines += ["", "`prepare.json` beside the files of a release names each clip that was there and is no good."]
-    else:
+        lines += ["", "Clips that are not here:", ""]
+        lines += [f"- *{reason}*: {_REASONS[reason]}" for reason in reasons]
+    if any(split["dropped"] for splits in releases.values() for split in splits.values()):
+        named = " or ".join(f"*{reason}*" for reason in reasons if reason not in (_NOT_ASKED, _NOT_MADE))
+        lines += ["", f"`prepare.json` beside the files of a release names each clip that is {named}."]
+    if not reasons and len(sources) == len(rows):
         lines += ["", "Every annotated clip is here."]
     return lines
+
+
+def _lacking(split: Mapping[str, Any]) -> dict[str, int]:
+    """Why clips of a split are not here -> how many these are."""
+    basis = _basis(split)
+    found = dict(split["dropped"])
+    if basis:
+        found[_NOT_ASKED] = basis["annotated"] - basis["wanted"]
+        found[_NOT_MADE] = basis["wanted"] - split["clips"]
+    return {reason: count for reason, count in found.items() if count}
+
+
+def _hours(seconds: float) -> str:
+    hours = seconds / 3600
+    return f"{hours:,.1f}" if hours >= 1 else f"{hours:.2g}"
 
 
 def _releases(names: Sequence[str]) -> list[str]:
@@ -197,37 +264,43 @@ def _example(releases: Mapping[str, _Splits]) -> list[str]:
 
 
 def _processing(releases: Mapping[str, _Splits]) -> list[str]:
-    groups: dict[str, tuple[Mapping[str, Any], list[str]]] = {}
+    groups: dict[str, tuple[Mapping[str, Any], Mapping[str, str], list[str]]] = {}
     for release, splits in releases.items():
         for name, split in splits.items():
             if "options" in split:
-                key = repr((split["options"], split.get("made_with")))
-                groups.setdefault(key, (split, []))[1].append(f"{release} {name}")
+                options = {**split["options"], **{one: _basis(split)[one] for one in _ORDER if one in _basis(split)}}
+                made_with = split.get("made_with", {})
+                groups.setdefault(repr((options, made_with)), (options, made_with, []))[2].append(f"{release} {name}")
     lines = ["## How the clips were made"]
-    for split, users in groups.values():
+    for values, programs, users in groups.values():
         lines += ["", f"{', '.join(users)}:" if len(groups) > 1 else ""]
-        rows = [[f"`{name}`", _value(value), _OPTIONS.get(name, "")] for name, value in split["options"].items()]
+        rows = [[f"`{name}`", _value(value), _OPTIONS.get(name, "")] for name, value in values.items()]
         lines += ["", *_table(["option", "value", ""], rows)]
-        made_with = ", ".join(f"{name} {version}" for name, version in split.get("made_with", {}).items())
-        lines += ["", f"With {made_with}."] if made_with else []
+        versions = ", ".join(f"{name} {version}" for name, version in programs.items())
+        lines += ["", f"With {versions}."] if versions else []
     return lines
 
 
-def _is_encoded(releases: Mapping[str, _Splits]) -> bool:
-    """Whether all of it is in the `train` profile."""
-    profiles = {split.get("options", {}).get("profile") for splits in releases.values() for split in splits.values()}
-    return profiles == {"train"}
-
-
-def _reading() -> list[str]:
+def _reading(releases: Mapping[str, _Splits]) -> list[str]:
+    """Of the splits that were made as those that were measured; nothing where none was."""
+    fast: list[str] = []
+    others: list[str] = []
+    for release, splits in releases.items():
+        for name, split in splits.items():
+            is_measured = _READING_OF.items() <= split.get("options", {}).items() and "content" not in split
+            (fast if is_measured else others).append(f"{release} {name}")
+    if not fast:
+        return []
     rows = [[what, *(f"{one:.1f} ms" for one in milliseconds)] for what, milliseconds in _READING.items()]
     heads = ["a clip at 224x224", "these, `kinetics_tools`", "these, the fastest other", "originals, the fastest other"]
+    options = ", ".join(f"`{name}` {value}" for name, value in _READING_OF.items())
     return [
         "## How fast they read",
         "",
+        *([f"This is about {', '.join(fast)}.", ""] if others else []),
         "Every fourth frame decodes without the three before it, and every 32nd on its own; `kinetics_tools`, of the",
         "package kinetics-dataset, makes use of that. So long a clip took on one core, where the others are PyAV,",
-        f"torchcodec and decord with one thread ({_READING_ON}):",
+        f"torchcodec and decord with one thread ({_READING_ON}), of clips made with {options}:",
         "",
         *_table(heads, rows, numbers=range(1, 4)),
         "",
@@ -291,11 +364,10 @@ def _licence(has_video: bool, *, on_hub: bool) -> list[str]:
 
 
 def _citation(names: Sequence[str]) -> list[str]:
-    lines = ["## Citation", "", "Please cite the paper of the release that you use.", "", "```bibtex"]
-    for name in kinetics.RELEASES:
-        if name in names:
-            lines += [kinetics.CITATIONS[name], ""]
-    return [*lines[:-1], "```"]
+    """Of all releases, since each builds on those before; first of those that are here."""
+    lines = ["## Citation", "", f"Please cite the paper of the release that you use: here {', '.join(names)}.", ""]
+    ordered = [*names, *(name for name in kinetics.RELEASES if name not in names)]
+    return [*lines, "```bibtex", "\n\n".join(kinetics.CITATIONS[name] for name in ordered), "```"]
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Container[int] = ()) -> list[str]:

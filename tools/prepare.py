@@ -24,6 +24,7 @@ from typing import Any
 
 from rich.console import Console
 
+import kinetics
 from kinetics_tools.card import CARD_NAME, check_place, write_card
 from kinetics_tools.clip_tables import clip_tables
 from kinetics_tools.engine import Crash, available_cores, run, spread
@@ -176,7 +177,10 @@ def plan_shards(
     chosen = None if profile == "source" else encoding or Encoding()
     options = {"profile": profile, **(asdict(chosen) if chosen else {}), **FORMAT}
     tables = clip_tables(release, data_dir, splits=splits, classes=classes, annotations=annotations)
+    config = kinetics.KineticsConfig(name=release, classes=classes)
+    config.check()  # which makes labels of any spelling
     fixed: dict[str, Any] = {"release": release, "seed": seed, "clips_per_shard": clips_per_shard, "options": options}
+    fixed["classes"] = config.classes
     return [ShardPlan.of(clips, split=split, **fixed) for split, clips in tables], chosen, options
 
 

@@ -48,19 +48,23 @@ class Part:
     count: int
     fingerprint: str
     pattern: str
-    about: Mapping[str, Any] = field(repr=False)  # "options", "made_with" and, without video, "content"
+    about: Mapping[str, Any] = field(repr=False)  # "basis", "options", "made_with"; without video, "content"
 
     @classmethod
     def of(cls, release: str, split: str, entry: Mapping[str, Any]) -> "Part":
         """Out of what prepare.json says of the split."""
-        about = {name: entry[name] for name in ("content", "options", "made_with") if name in entry}
+        about = {name: entry[name] for name in ("content", "basis", "options", "made_with") if name in entry}
         return cls(release, split, entry["shards"], entry["fingerprint"], entry["files"], about)
 
     @classmethod
     def of_plan(cls, plan: ShardPlan, options: Mapping[str, Any]) -> "Part":
         """Before it is made."""
-        about = {"options": options, "made_with": made_with()}
+        about = {"basis": plan.basis, "options": options, "made_with": made_with()}
         return cls(plan.release, plan.split, plan.count, plan.fingerprint, plan.pattern, about)
+
+    @property
+    def basis(self) -> Mapping[str, Any]:
+        return self.about.get("basis", {})
 
     @property
     def title(self) -> str:

@@ -9,7 +9,7 @@ any shard, and all of them together are the same bytes.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,9 @@ class ShardPlan:
         clips: the annotated clips in the order of the shards, as `Kinetics.local_clips` gives them, with `name`.
         count: number of shards.
         fingerprint: 8 hexadecimal digits of what decides the bytes: the clips, their order and the options.
+        basis: what the plan follows from, of JSON's types, for prepare.json: "classes" where not all were asked for,
+            "seed", "clips_per_shard", "annotations" (their file or URL; None where names of files had to do),
+            "annotated" clips of the whole split, and those that are "wanted".
     """
 
     release: str
@@ -53,6 +56,7 @@ class ShardPlan:
     clips: pa.Table
     count: int
     fingerprint: str
+    basis: Mapping[str, Any]
 
     @classmethod
     def of(
@@ -64,10 +68,12 @@ class ShardPlan:
         seed: int = 0,
         clips_per_shard: int = CLIPS_PER_SHARD,
         options: Mapping[str, Any],
+        classes: Sequence[str] | None = None,
     ) -> "ShardPlan":
         """Shuffles the clips of a whole split by a hash of `seed` and name, so that each stretch has its class mix.
 
-        A reader then needs no shuffle buffer. `options` is what else decides the bytes, of JSON's types.
+        A reader then needs no shuffle buffer. `options` is what else decides the bytes, of JSON's types;
+        `classes` are those by which the clips were chosen.
         """
         names = clip_names(clips).to_pylist()
         order = sorted(range(len(names)), key=lambda row: hashlib.sha256(f"{seed}:{names[row]}".encode()).digest())
@@ -76,7 +82,17 @@ class ShardPlan:
         digest = hashlib.sha256(json.dumps([release, split, count, options], sort_keys=True).encode())
         for name, label in zip(clips["name"].to_pylist(), clips["label"].to_pylist(), strict=True):
             digest.update(f"\n{name} {label}".encode())
-        return cls(release, split, clips, count, digest.hexdigest()[:8])
+        about = clips.schema.metadata or {}
+        annotations = about.get(b"annotations")
+        basis = {
+            **({} if classes is None else {"classes": list(classes)}),
+            "seed": seed,
+            "clips_per_shard": clips_per_shard,
+            "annotations": annotations and annotations.decode(),
+            "annotated": int(about.get(b"annotated", len(clips))),
+            "wanted": len(clips),
+        }
+        return cls(release, split, clips, count, digest.hexdigest()[:8], basis)
 
     def rows(self, shard: int) -> pa.Table:
         """The clips of a shard, in order."""

@@ -1,6 +1,7 @@
 """What a preparation gave: for who ran it, and in prepare.json for everybody after."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -47,6 +48,9 @@ class _Shards(Protocol):
     @property
     def count(self) -> int: ...
 
+    @property
+    def basis(self) -> Mapping[str, Any]: ...
+
 
 @dataclass(frozen=True)
 class SplitReport:
@@ -57,9 +61,11 @@ class SplitReport:
         shards, shards_done: how many there are to be, and how many there are.
         clips: annotated clips in the shards that are done; `rows` of them were prepared, the others dropped.
         dropped: reason -> clips.
-        unusable: the dropped clips that are there, each with what is wrong with it.
+        absent: names of the dropped clips that were not there.
+        unusable: the other dropped clips, each with what is wrong with it.
         bytes_in, bytes_out: of the prepared clips, before and after.
         seconds: how long they are shown.
+        basis: as in `ShardPlan`; empty of what was prepared before that was told.
     """
 
     fingerprint: str
@@ -69,10 +75,12 @@ class SplitReport:
     clips: int
     rows: int
     dropped: dict[str, int]
+    absent: tuple[str, ...]
     unusable: tuple[Dropped, ...]
     bytes_in: int
     bytes_out: int
     seconds: float
+    basis: Mapping[str, Any]
 
     @classmethod
     def of(cls, plan: _Shards, finished: Mapping[int, ShardReport]) -> "SplitReport":
@@ -86,10 +94,12 @@ class SplitReport:
             clips=sum(report.clips for report in reports),
             rows=sum(report.rows for report in reports),
             dropped=dict(sorted(dropped.items())),
+            absent=tuple(sorted(one.name for report in reports for one in report.dropped if one.reason == "absent")),
             unusable=tuple(one for report in reports for one in report.dropped if one.reason != "absent"),
             bytes_in=sum(report.bytes_in for report in reports),
             bytes_out=sum(report.bytes_out for report in reports),
             seconds=round(sum(report.seconds for report in reports), 3),
+            basis=plan.basis,
         )
 
     @property
@@ -194,8 +204,10 @@ def put_split(summary: dict[str, Any], split: str, entry: dict[str, Any]) -> Non
 
 
 def summary_bytes(summary: dict[str, Any]) -> bytes:
-    """A prepare.json with it."""
-    return (json.dumps(summary, indent=2) + "\n").encode()
+    """A prepare.json with it, in which the clips that are absent, perhaps many, take one line."""
+    text = json.dumps(summary, indent=2)
+    text = re.sub(r'(?<="absent": )\[[^]]*\]', lambda found: json.dumps(json.loads(found[0])), text)
+    return f"{text}\n".encode()
 
 
 def read_summary(store: Store, release: str) -> dict[str, Any]:
