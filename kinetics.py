@@ -1744,8 +1744,8 @@ class Kinetics(datasets.ArrowBasedBuilder):
         """
         by_stem, archives = self._listed(split) if paths is None else (self._by_stem(split, paths), [])
         if not by_stem:
-            there = f"{len(archives):,} archives, which have to be extracted first" if archives else "no clips"
-            raise FileNotFoundError(f"{self.config.data_dir}: has {there} of the {split} split")
+            there = "no clips" + f", but {len(archives):,} archives, which have to be extracted first" * bool(archives)
+            raise FileNotFoundError(f"{self.config.data_dir}: the {split} split has {there}")
         try:
             wanted = self._wanted(split, DownloadCache(), by_stem)
         except _NothingToLoad as reason:

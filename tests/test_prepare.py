@@ -31,7 +31,9 @@ from kinetics_tools.cli import app
 from kinetics_tools.intake import Dropped, take
 from kinetics_tools.media import Encoding, write_clip
 from kinetics_tools.prepare import prepare
-from kinetics_tools.shard_file import read_report
+from kinetics_tools.shard_file import ShardReport, read_report
+from kinetics_tools.summary import Report, SplitReport
+from prepared import write_prepared
 from trees import Clip, write_annotations, write_clips, write_tree
 
 LABELS = ("abseiling", "massaging person's head", "hurling (sport)", "zumba")
@@ -352,6 +354,33 @@ def test_finished_shards_stay_and_the_others_are_made(prepared, tree, tmp_path):
     assert run(tree, tmp_path).made == 0
 
 
+def test_clips_that_come_later_are_named_with_how_to_take_them_in(clips, tmp_path):
+    tree, out = write_tree(tmp_path / "tree", clips={"validation": clips[7:27]}), tmp_path / "out put"
+    came = [tree / "val" / clip.label / clip.file_name for clip in clips[7:11]]
+    came[0].unlink()
+    came[1].write_bytes(b"")
+    came[2].unlink()
+    came[3].write_bytes(b"")
+    given = {"profile": "source", "encoding": None}
+    assert run(tree, out, **given).late == ()
+    came[0].write_bytes(clips[7].content)
+    came[1].write_bytes(clips[8].content)
+    came[2].write_bytes(b"")
+    again = run(tree, out, **given)
+    assert sorted(one.name for one in again.late) == [clips[7].stem, clips[8].stem]
+    came[2].unlink()
+    lines = again.lines()
+    assert lines[0] == "nothing to make: the shards were there already"
+    assert [line for line in lines if line.startswith("2 clips have come since their shards were made: validation ")]
+    command = next(line for line in lines if line.startswith("rm "))
+    subprocess.run(command, shell=True, check=True)
+    taken = run(tree, out, **given)
+    assert (taken.made, taken.late) == (len({one.shard for one in again.late}), ())
+    whole = tmp_path / "whole"
+    run(tree, whole, **given)
+    assert files_of(out) == files_of(whole)
+
+
 def test_other_options_or_clips_are_not_mixed_in(tree, tmp_path):
     run(tree, tmp_path, shards=(0, 1))
     for options in ({"encoding": Encoding(crf=30)}, {"seed": 1}, {"clips_per_shard": 2}, {"classes": ["zumba"]}):
@@ -599,12 +628,46 @@ def test_ctrl_c_keeps_finished_shards_and_exits_130(tree, prepared, tmp_path):
     assert "Traceback" not in output
     assert not [name for name in files_of(tmp_path) if name.endswith(".tmp")]
     assert shards_of(tmp_path).items() <= shards_of(prepared).items()
+    # What there is can be published.
+    assert summary_of(tmp_path)["shards_done"] == len(shards_of(tmp_path))
 
 
 # ---- The command
 
 
-def test_the_command(tree, prepared, tmp_path):
+def printed_call(lines):
+    """What the last line says to load the split with, done."""
+    call = lines[-1].removesuffix(" loads it")
+    assert call.startswith("load_dataset("), call
+    ds = eval(call.removesuffix(")") + ", streaming=True)", {"load_dataset": datasets.load_dataset})
+    return ds.cast_column("video", datasets.Video(decode=False))
+
+
+@pytest.mark.parametrize("form", ["relative", "absolute", "file URL"])
+def test_the_last_line_loads_it_from_anywhere(clips, tmp_path, monkeypatch, form):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]})
+    monkeypatch.chdir(tmp_path)
+    out = {"relative": "a", "absolute": str(tmp_path / "a"), "file URL": f"file://{tmp_path}/a"}[form]
+    lines = run(tree, out, profile="source", encoding=None).lines()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(list(printed_call(lines))) == 8
+
+
+def test_the_last_line_loads_it_from_an_object_store():
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    try:
+        plan = write_prepared("memory://bucket/kinetics", "700", "validation")
+        split = SplitReport.of(plan, dict.fromkeys(range(8), ShardReport(plan.fingerprint, 3, 3, 0, 0, 0.0, ())))
+        report = Report("700", "memory://bucket/kinetics", {}, {"validation": split}, to_make=0)
+        assert len(list(printed_call(report.lines()))) == 24
+    finally:
+        fs.store.clear()
+
+
+def test_the_command(tree, prepared, clips, tmp_path):
     out = tmp_path / "kinetics"
     given = ["prepare", "700", "--data-dir", str(tree), "--out", str(out), "--clips-per-shard", "4"]
     result = CliRunner().invoke(app, [*given, "--preset", "ultrafast", "--dry-run"])
@@ -615,6 +678,8 @@ def test_the_command(tree, prepared, tmp_path):
     assert result.exit_code == 0, result.output
     assert "validation: not prepared: 1 absent, 1 empty, 2 unreadable" in result.output
     assert f'load_dataset("{out}", "700", split="validation") loads it' in result.output
+    assert f"validation: {clips[4].stem}: empty\n" in result.output
+    assert f"validation: {clips[5].stem}: unreadable: is not a readable clip" in result.output
     assert files_of(out) == files_of(prepared)
     for bad, message in ((["--shards", "1-2"], 'write "A:B"'), (["--crf", "99"], "crf"), (["--split", "vall"], "val")):
         result = CliRunner().invoke(app, [*given, *bad])

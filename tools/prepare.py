@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import fsspec
 from rich.console import Console
 
 import kinetics
@@ -34,7 +35,7 @@ from kinetics_tools.progress import Progress
 from kinetics_tools.shard_file import FORMAT, ShardReport, ShardWriter, clip_row, prepared_features, read_report
 from kinetics_tools.shards import CLIPS_PER_SHARD, ShardPlan, parse_name
 from kinetics_tools.store import Store
-from kinetics_tools.summary import SUMMARY_NAME, Estimate, Report, SplitReport, write_summary
+from kinetics_tools.summary import SUMMARY_NAME, Estimate, Late, Report, SplitReport, write_summary
 
 __all__ = ["PROFILES", "Job", "parse_shards", "plan_shards", "prepare", "prepare_shard"]
 
@@ -115,35 +116,43 @@ def prepare(
         options=options,
         splits={plan.split: SplitReport.of(plan, finished[plan.split]) for plan in plans},
         to_make=len(todo),
+        late=tuple(late for plan in plans for late in _late(plan, finished[plan.split])),
     )
     if dry_run:
         return replace(report, estimate=_estimate(todo, chosen, workers))
     started = time.monotonic()
     made: list[ShardReport] = []
-    with _progress(todo, console) as watch:
-        function: Callable[[Job], ShardReport] = prepare_shard
-        if engine == "local":
-            function = functools.partial(prepare_shard, on_clip=watch.clip)
-        # One after the other as they are needed: all rows of a release as Python values take half a gigabyte.
-        jobs = (Job.of(plan, shard, store, chosen) for plan, shard in todo)
-        items = (((job.split, job.shard), job) for job in jobs)
-        for (split, shard), shard_report in spread(
-            function, items, workers=workers, engine=engine, address=address, stop=watch.stop
-        ):
-            finished[split][shard] = shard_report
-            made.append(shard_report)
-            if engine != "local":
-                watch.shard(shard_report)
-    seconds = time.monotonic() - started
-    report = replace(
-        report,
-        splits={plan.split: SplitReport.of(plan, finished[plan.split]) for plan in plans},
-        made=len(made),
-        rows_made=sum(one.rows for one in made),
-        wall_seconds=seconds,
-    )
-    _describe(store, report, plans, finished)
-    return report
+
+    def described() -> Report:
+        now = replace(
+            report,
+            splits={plan.split: SplitReport.of(plan, finished[plan.split]) for plan in plans},
+            made=len(made),
+            rows_made=sum(one.rows for one in made),
+            wall_seconds=time.monotonic() - started,
+        )
+        _describe(store, now, plans, finished)
+        return now
+
+    try:
+        with _progress(todo, console) as watch:
+            function: Callable[[Job], ShardReport] = prepare_shard
+            if engine == "local":
+                function = functools.partial(prepare_shard, on_clip=watch.clip)
+            # One after the other as they are needed: all rows of a release as Python values take half a gigabyte.
+            jobs = (Job.of(plan, shard, store, chosen) for plan, shard in todo)
+            items = (((job.split, job.shard), job) for job in jobs)
+            for (split, shard), shard_report in spread(
+                function, items, workers=workers, engine=engine, address=address, stop=watch.stop
+            ):
+                finished[split][shard] = shard_report
+                made.append(shard_report)
+                if engine != "local":
+                    watch.shard(shard_report)
+    except KeyboardInterrupt:
+        described()  # so that what there is can be published
+        raise
+    return described()
 
 
 def parse_shards(text: str) -> tuple[int, int]:
@@ -214,6 +223,21 @@ def _finished(store: Store, plan: ShardPlan, known: Mapping[int, ShardReport] | 
             for shard, one in zip(shards, reports, strict=True)
             if one is not None and one.fingerprint == plan.fingerprint
         }
+
+
+def _late(plan: ShardPlan, finished: Mapping[int, ShardReport]) -> Iterator[Late]:
+    """The clips that finished shards lack for want of a file, or of anything in it, and that have one now."""
+    for shard, report in sorted(finished.items()):
+        lacking = {one.name for one in report.dropped if one.reason in ("absent", "empty")}
+        rows = plan.rows(shard).select(["name", "path"]).to_pylist() if lacking else []
+        for row in rows:
+            if row["name"] in lacking and row["path"] is not None and _has_bytes(row["path"]):
+                yield Late(row["name"], plan.split, plan.name(shard))
+
+
+def _has_bytes(path: str) -> bool:
+    fs, name = fsspec.url_to_fs(path)
+    return bool(fs.size(name))
 
 
 # ---- One shard ----------------------------------------------------------------------------------------------

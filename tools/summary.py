@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -21,6 +22,7 @@ from kinetics_tools.store import Store
 __all__ = [
     "SUMMARY_NAME",
     "Estimate",
+    "Late",
     "Report",
     "SplitReport",
     "made_with",
@@ -121,6 +123,15 @@ class Estimate:
 
 
 @dataclass(frozen=True)
+class Late:
+    """A clip whose file came after the shard that should hold it was made; `shard` is that file's name in `out`."""
+
+    name: str
+    split: str
+    shard: str
+
+
+@dataclass(frozen=True)
 class Report:
     """What a run found and made.
 
@@ -128,6 +139,7 @@ class Report:
         options: what decides the bytes of a shard but for its clips.
         splits: split -> what there is of it now.
         to_make: shards that were not there before the run; `made` of them are now, with `rows_made` clips.
+        late: clips for which finished shards would have to be made again.
     """
 
     release: str
@@ -135,6 +147,7 @@ class Report:
     options: dict[str, Any]
     splits: dict[str, SplitReport]
     to_make: int
+    late: tuple[Late, ...] = ()
     made: int = 0
     rows_made: int = 0
     wall_seconds: float = 0.0
@@ -169,26 +182,58 @@ class Report:
                 f"to make: {self.to_make:,} shards of {found.clips:,} annotated clips, {found.present:,} of them here",
                 f"about {size_text(found.bytes)} in {took} with {found.workers:,} workers, "
                 f"by {found.sampled} clips that were tried",
+                *self._late_lines(),
             ]
         rate = self.rows_made / self.wall_seconds if self.wall_seconds else 0.0
         took = timedelta(seconds=round(self.wall_seconds))
-        lines = [f"made {self.made:,} shards, {self.rows_made:,} clips in {took}, {rate:.2f} clips/s"]
+        lines = ["nothing to make: the shards were there already"]
+        if self.made:
+            lines = [f"made {self.made:,} shards, {self.rows_made:,} clips in {took}, {rate:.2f} clips/s"]
         for name, split in self.splits.items():
             if split.dropped:
                 reasons = ", ".join(f"{count:,} {reason}" for reason, count in split.dropped.items())
                 lines.append(f"{name}: not prepared: {reasons}")
-            lines += [f"{name}: {one.name}: {one.reason}: {one.detail}" for one in split.unusable[:_SHOWN]]
+            lines += [f"{name}: {_what(one)}" for one in split.unusable[:_SHOWN]]
             if len(split.unusable) > _SHOWN:
                 where = f"{self.out}/{self.release}/{SUMMARY_NAME}"
                 lines.append(f"{name}: {len(split.unusable) - _SHOWN:,} more are named in {where}")
+        lines += self._late_lines()
         for name, split in self.splits.items():
             if split.is_complete:
-                lines.append(f'load_dataset("{self.out}", "{self.release}", split="{name}") loads it')
+                lines.append(f"{self._call(name, split)} loads it")
             else:
                 lines.append(
                     f"{name}: {split.shards - split.shards_done:,} shards are to be made; it is not in the card"
                 )
         return lines
+
+    def _late_lines(self) -> list[str]:
+        """Which clips have come since, and how to take them in."""
+        if not self.late:
+            return []
+        store = Store(self.out)
+        names = ", ".join(f"{one.split} {one.name}" for one in self.late[:_SHOWN])
+        more = f" and {len(self.late) - _SHOWN:,} more" if len(self.late) > _SHOWN else ""
+        shards = [store.path(shard) for shard in sorted({one.shard for one in self.late})]
+        return [
+            f"{len(self.late):,} clips have come since their shards were made: {names}{more}",
+            "to take them in, remove these shards, and run the same command again:",
+            f"{'rm ' if store.is_local else ''}{shlex.join(shards)}",
+        ]
+
+    def _call(self, name: str, split: SplitReport) -> str:
+        """What loads a split, from any folder of this machine; of URLs `datasets` takes those of files alone."""
+        store = Store(self.out)
+        if store.is_local:
+            return f'load_dataset("{store.root}", "{self.release}", split="{name}")'
+        files = f'{{"{name}": "{self.out}/{split.files}"}}'
+        return f'load_dataset("parquet", data_files={files}, split="{name}")'
+
+
+def _what(one: Dropped) -> str:
+    """What is wrong with a clip, whose name is said once."""
+    detail = re.sub(rf"^{re.escape(one.name)}\.\w+: ", "", one.detail)
+    return f"{one.name}: {one.reason}" + (f": {detail}" if detail else "")
 
 
 def parse_summary(release: str, content: str | bytes) -> dict[str, Any]:
