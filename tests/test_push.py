@@ -484,6 +484,30 @@ def test_a_branch_and_a_pull_request_leave_main_alone(hub: Hub, out: Path) -> No
     assert content(hub) == size(out)  # the second time all was stored
 
 
+def test_a_pull_request_is_verified_where_it_is(hub: Hub, out: Path, tmp_path: Path) -> None:
+    quiet(out, REPO)
+    shutil.rmtree(out)
+    write_prepared(out, "700", "validation", crf=30)
+    done = run(hub, tmp_path / "home", out, REPO, "--create-pr", "--verify")
+    assert done.returncode == 0, done.stderr
+    assert "read 24 clips back, and they are the same" in done.stdout
+    assert f"see {hub.url}/datasets/{REPO}/discussions/1" in done.stdout
+
+
+def test_a_pull_request_needs_a_repository(hub: Hub, out: Path) -> None:
+    with pytest.raises(PushError, match=r"ann/kinetics is not there, .*; push without --create-pr first"):
+        quiet(out, REPO, create_pr=True)
+    assert not hub.repositories
+
+
+def test_a_damaged_file_is_said_before_a_repository_is_made(hub: Hub, out: Path) -> None:
+    name = shards(out)[2]
+    (out / name).write_bytes(b"PAR1")
+    with pytest.raises(PushError, match=f"{name} is damaged; remove it"):
+        quiet(out, REPO)
+    assert not hub.repositories
+
+
 def test_delete_local_leaves_what_a_later_push_needs(hub: Hub, out: Path, tmp_path: Path) -> None:
     seen, sent = ids(out), size(out)
     assert quiet(out, REPO, delete_local=True).files_removed == 8

@@ -91,11 +91,16 @@ def test_another_split_joins(hub: Hub, tree: Path, tmp_path: Path) -> None:
 
 
 def test_too_small_a_disk_is_said_before_anything_is_sent(hub: Hub, tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        ValueError, match=r"max_disk_bytes 1 kB does not hold one file, of about .*clips_per_shard smaller"
-    ):
+    with pytest.raises(ValueError, match=r"max_disk 1 kB does not hold one file, of about .*clips_per_shard smaller"):
         quiet(tmp_path / "out", REPO, stream=stream_of(tree, max_disk_bytes=1000))
     assert shards(tmp_path / "out") == []
+    assert not hub.repositories
+
+
+def test_a_dry_run_is_refused_before_anything_is_planned(hub: Hub, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`kinetics prepare --dry-run` says how much it is"):
+        quiet(tmp_path / "out", REPO, stream=stream_of(tmp_path / "no tree"), dry_run=True)
+    assert not hub.requests
 
 
 def test_the_command_streams(hub: Hub, tree: Path, prepared: Path, tmp_path: Path) -> None:

@@ -289,7 +289,10 @@ class Repository(OnTheHub):
                 info = self._api.repo_info(self.repo_id, repo_type="dataset", revision=self._revision)
             except RepositoryNotFoundError:
                 if self._create_pr:
-                    raise
+                    raise PushError(
+                        f"{self.repo_id} is not there, and a pull request needs a repository; push without "
+                        "--create-pr first"
+                    ) from None
                 return State({}, exists=False)
             except RevisionNotFoundError:  # the branch will start at main
                 info, exists = self._api.repo_info(self.repo_id, repo_type="dataset"), False
@@ -351,6 +354,7 @@ class Repository(OnTheHub):
             raise
         for name in files:
             del self._uploaded[name]
+        self._revision = done.pr_revision or self._revision  # what is to be read back
         return str(done.pr_url or done.commit_url)
 
     def _addition(self, name: str, digests: Digests) -> None:

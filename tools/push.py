@@ -128,6 +128,10 @@ def push(
         raise ValueError(f"workers is {workers}; it must be 1 or more")
     if create_pr and (delete_local or revision):
         raise ValueError("create_pr opens a pull request, to main; leave out revision and delete_local")
+    if annotations_only and (delete_local or stream is not None):
+        raise ValueError("annotations_only sends no clips: leave out delete_local and stream")
+    if stream is not None and dry_run:
+        raise ValueError("a dry run of what is still to be prepared: `kinetics prepare --dry-run` says how much it is")
     store = Store(out)
     if not store.is_local:
         raise ValueError(f"{store.url} is not on this machine; copy it to a local folder and push that")
@@ -142,8 +146,6 @@ def push(
         parts = find_parts(store, releases, splits)
     check_unmixed(store, parts)
     if annotations_only:
-        if delete_local or stream is not None:
-            raise ValueError("annotations_only sends no clips: leave out delete_local and stream")
         with tempfile.TemporaryDirectory(prefix="kinetics-annotations-") as folder:
             write_availability(store, parts, Store(folder), annotations=annotations)
             return push(
@@ -169,8 +171,10 @@ def push(
     state = patiently(destination.look, console.print)
     publication.check(state, last=stream is None)
     report = PushReport(destination.url, {part.title: part.count for part in parts})
-    if dry_run and stream is not None:
-        raise ValueError("a dry run of what is still to be prepared: `kinetics prepare --dry-run` says how much it is")
+    # Which finds damaged files.
+    patiently(lambda: [publication.reports(state, part) for part in parts], console.print)
+    if stream is not None:
+        stream.check_disk(plans, publication, state)
     if dry_run:
         return replace(patiently(lambda: _dry(publication, state, report)), url=destination.url)
     if not state.exists or private is not None or gated is not None:

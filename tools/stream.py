@@ -6,7 +6,7 @@ What the place holds is not made again. A shard is removed here once a commit th
 import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,20 @@ class Stream:
             seed=self.seed,
         )
 
+    def check_disk(self, plans: Sequence[ShardPlan], publication: Publication, state: State) -> None:
+        """Raises ValueError where a file that is to be made does not fit the disk."""
+        disk = _Disk(self.max_disk_bytes)
+        for plan, shard in self._todo(plans, publication, state):
+            disk.check(_size_of(plan.rows(shard)["path"].drop_null().to_pylist()))
+
+    def _todo(
+        self, plans: Sequence[ShardPlan], publication: Publication, state: State
+    ) -> Iterator[tuple[ShardPlan, int]]:
+        """What neither the place nor the folder has."""
+        for plan, part in zip(plans, publication.parts, strict=True):
+            done = {part.shard(name) for name in (*state.files, *publication.local(part))}
+            yield from ((plan, shard) for shard in range(plan.count) if shard not in done)
+
     def run(
         self,
         plans: Sequence[ShardPlan],
@@ -82,10 +96,7 @@ class Stream:
         """Makes what neither the place, whose `state` was seen, nor the folder has; `send` sends and removes it."""
         encoding = None if self.profile == "source" else self.encoding or Encoding()
         store = publication.store
-        todo = []
-        for plan, part in zip(plans, publication.parts, strict=True):
-            done = {part.shard(name) for name in (*state.files, *publication.local(part))}
-            todo += [(plan, shard) for shard in range(plan.count) if shard not in done]
+        todo = list(self._todo(plans, publication, state))
         console.print(f"making {len(todo):,} of {sum(plan.count for plan in plans):,} files")
         disk = _Disk(self.max_disk_bytes)
         disk.add(sum(size for part in publication.parts for size in publication.local(part).values()))
@@ -95,7 +106,7 @@ class Stream:
         def items() -> Iterator[tuple[tuple[str, int], Job]]:
             for plan, shard in todo:
                 job = Job.of(plan, shard, store, encoding)
-                sizes[plan.split, shard] = disk.reserve(_size_of(job))
+                sizes[plan.split, shard] = disk.reserve(_size_of(path for _, (_, path) in job.inputs()))
                 yield (plan.split, shard), job
 
         sender.start()
@@ -139,12 +150,9 @@ def parse_bytes(text: str) -> int:
     return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
 
 
-def _size_of(job: Job) -> int:
+def _size_of(paths: Iterable[str]) -> int:
     """Bytes of the clips of a shard; of clips in an object store, which would have to be asked for each, a guess."""
-    size = 0
-    for _, (_, path) in job.inputs():
-        size += 1_000_000 if "://" in path else os.path.getsize(path)
-    return size
+    return sum(1_000_000 if "://" in path else os.path.getsize(path) for path in paths)
 
 
 class _Disk:
@@ -165,14 +173,19 @@ class _Disk:
             self._made += size
             self._changed.notify_all()
 
-    def reserve(self, size: int) -> int:
-        """Waits for room, and returns how much is reserved. Raises ValueError where there can never be enough."""
+    def check(self, size: int) -> int:
+        """How much a file of clips of so many bytes may take. Raises ValueError where that is more than there is."""
         size = max(size + _OVERHEAD_BYTES, self._largest)
         if size > self._limit:
             raise ValueError(
-                f"max_disk_bytes {size_text(self._limit)} does not hold one file, of about {size_text(size)}; make it "
+                f"max_disk {size_text(self._limit)} does not hold one file, of about {size_text(size)}; make it "
                 "larger, or clips_per_shard smaller"
             )
+        return size
+
+    def reserve(self, size: int) -> int:
+        """Waits for room, and returns how much is reserved. Raises ValueError where there can never be enough."""
+        size = self.check(size)
         with self._changed:
             while self._making + self._made + size > self._limit and self._error is None:
                 self._is_short = True
