@@ -681,7 +681,17 @@ def test_the_command(tree, prepared, clips, tmp_path):
     assert f"validation: {clips[4].stem}: empty\n" in result.output
     assert f"validation: {clips[5].stem}: unreadable: is not a readable clip" in result.output
     assert files_of(out) == files_of(prepared)
-    for bad, message in ((["--shards", "1-2"], 'write "A:B"'), (["--crf", "99"], "crf"), (["--split", "vall"], "val")):
+    result = CliRunner().invoke(app, [*given, "--preset", "ultrafast", "--split", "val"])
+    assert "nothing to make" in result.output
+    for bad, message in (
+        (["--shards", "1-2"], 'write "A:B"'),
+        (["--crf", "99"], "error: --crf 99.0: must be from 0"),
+        (["--preset", "fastish"], "error: --preset fastish: must be one of"),
+        (["--clips-per-shard", "0"], "error: --clips-per-shard is 0"),
+        (["--preset", "ultrafast", "--address", "auto"], "error: address is of a Ray cluster; pass --engine ray, too"),
+        (["--data-dir", "/data_dir/crf=1"], "error: --data-dir /data_dir/crf=1 does not exist"),
+        (["--split", "vall"], "val"),
+    ):
         result = CliRunner().invoke(app, [*given, *bad])
         assert (result.exit_code, message in result.output) == (2, True), result.output
 

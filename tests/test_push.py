@@ -610,6 +610,14 @@ def test_infos_of_a_repository(hub: Hub, out: Path, tmp_path: Path) -> None:
     assert info.download_size == size(out)
     with pytest.raises(PushError, match="is not there, or its card names none of 400, 600, 700, 700-2020"):
         published_infos("ann/nothing")
+    path = tmp_path / "dataset_infos.json"
+    for held, is_replaced in (('{"700": {}, "600": {}}', False), ('{"700": {}}', True), ("not JSON", True)):
+        path.write_text(held)
+        result = CliRunner().invoke(app, ["infos", str(path), "--repo", REPO])
+        assert result.exit_code == (0 if is_replaced else 2), result.output
+        assert (path.read_text() != held) == is_replaced
+        message = "has 600, too, which would be lost; name another file, as in `kinetics infos FILE --repo"
+        assert (message in result.output) != is_replaced
 
 
 # ---- In processes of their own
@@ -634,6 +642,8 @@ def test_the_command_pushes_and_verifies(tmp_path: Path, out: Path, xet: bool) -
         assert readers_see(hub, tmp_path / "reader", ["main"], xet=xet)["main"]["700"] == {"validation": ids(out)}
         hub.clear(log=True)
         done = run(hub, tmp_path / "home", out, REPO, xet=xet)
+        assert "nothing to send: all of 8 files are there" in done.stdout
+        done = run(hub, tmp_path / "home", out, REPO, "--split", "val", xet=xet)
         assert "nothing to send: all of 8 files are there" in done.stdout
         assert content(hub) == 0
         done = run(hub, tmp_path / "home", out, REPO, "--delete-local", "--verify", xet=xet)

@@ -74,11 +74,28 @@ def _split(name: str, num_examples: int) -> dict[str, Any]:
 
 
 def write_infos(path: str | os.PathLike[str] = "dataset_infos.json", infos: Mapping[str, Any] | None = None) -> Path:
-    """Writes `infos`, or `dataset_infos()`, to `path`, which it returns. The file is replaced whole or not at all."""
+    """Writes `infos`, or `dataset_infos()`, to `path`, which it returns. The file is replaced whole or not at all.
+
+    Raises ValueError where the file has releases that `infos` lacks.
+    """
     infos = dataset_infos() if infos is None else infos
+    if lost := [name for name in _releases_in(Path(path)) if name not in infos]:
+        raise ValueError(
+            f"{path} has {', '.join(lost)}, too, which would be lost; name another file, as in `kinetics infos "
+            "FILE --repo USER/NAME`"
+        )
     with replacing(path) as partial:
         partial.write_text(json.dumps(infos, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return Path(path)
+
+
+def _releases_in(path: Path) -> list[str]:
+    """Those that a dataset_infos.json has; none where it is not there, or no JSON."""
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return []
+    return [name for name in kinetics.RELEASES if name in held]
 
 
 # ---- The card -----------------------------------------------------------------------------------------------

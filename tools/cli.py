@@ -1,6 +1,7 @@
 """The `kinetics` command: arguments and printing, nothing else."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,6 +24,25 @@ class _Command(TyperCommand):
         return _without_types_of_flags(super().get_params(ctx))
 
 
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _as_typed(message: str, command: Any) -> str:
+    """An error's message with the options that can be typed, where it has the arguments of a function."""
+    names = "|".join(parameter.name for parameter in command.params if parameter.param_type_name == "option")
+
+    def typed(found: re.Match[str]) -> str:
+        name, given, quoted, bare = found.groups()
+        value = quoted or bare
+        if not given and "_" not in name:  # a word like others
+            return found[0]
+        return f"{_option(name)} {value}" if value else _option(name)
+
+    # Not in paths and URLs.
+    return re.sub(rf"(?<![\w/.?&-])({names})(=(?:'([^']*)'|([\w.+-]+))?)?(?![\w/-])", typed, message)
+
+
 class _Group(TyperGroup):
     """Turns what a verb raises into one line and an exit code, before typer makes a traceback of it."""
 
@@ -36,6 +56,8 @@ class _Group(TyperGroup):
             raise
         except (ValueError, OSError, ImportError) as error:
             message = " ".join(str(error).split())
+            command = self.commands.get(ctx.invoked_subcommand or "")
+            message = _as_typed(message, command) if command else message
             Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
             raise typer.Exit(2) from None
         except KeyboardInterrupt as interrupt:
@@ -112,6 +134,15 @@ _Order = Annotated[int, typer.Option(help="Of the order of clips.")]
 def _items(values: list[str] | None) -> list[str] | None:
     """Of an option that is given several times, or once with commas, or both."""
     return [item.strip() for value in values for item in value.split(",")] if values else None
+
+
+def _splits(values: list[str] | None) -> list[str] | None:
+    """As `_items`, of splits in the spellings of the published files: "val" is "validation"."""
+    import kinetics
+
+    spellings = {name: split for split in kinetics.SPLITS for name in kinetics.split_spellings(split)}
+    items = _items(values)
+    return items and [spellings.get(item, item) for item in items]
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -278,7 +309,7 @@ def prepare(
         release,
         data_dir,
         out,
-        splits=_items(split),
+        splits=_splits(split),
         classes=_items(classes),
         annotations=annotations,
         profile=profile,
@@ -323,7 +354,10 @@ def push(
     context: typer.Context,
     out: Annotated[Path, typer.Argument(help="Folder that `kinetics prepare` wrote.")],
     target: Annotated[
-        str, typer.Argument(help="Repository, USER/NAME, or the URL of a bucket or folder.", metavar="REPO_ID")
+        str,
+        typer.Argument(
+            help="Repository, USER/NAME or your own NAME; or the URL of a bucket or folder.", metavar="REPO_ID"
+        ),
     ],
     split: _Splits = None,
     release: Annotated[
@@ -387,7 +421,7 @@ def push(
         out,
         target,
         releases=None if stream else _items(release),
-        splits=None if stream else _items(split),
+        splits=None if stream else _splits(split),
         private=private,
         gated=gated,
         revision=revision,
@@ -402,7 +436,7 @@ def push(
         dry_run=dry_run,
         annotations_only=annotations_only,
         annotations=annotations,
-        stream=stream_of(_items(release), _items(split), max_disk=max_disk, **asked) if stream else None,
+        stream=stream_of(_items(release), _splits(split), max_disk=max_disk, **asked) if stream else None,
     )
     typer.echo("\n".join(report.lines()))
 
@@ -430,7 +464,9 @@ def evaluate(
 
 @app.command(cls=_Command, epilog=_examples("kinetics infos", "kinetics infos infos.json --repo user/kinetics"))
 def infos(
-    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("dataset_infos.json"),
+    path: Annotated[Path, typer.Argument(help="File to write; one of more releases is not replaced.")] = Path(
+        "dataset_infos.json"
+    ),
     repo: Annotated[str | None, typer.Option(help="Of what a repository holds, USER/NAME, with its counts.")] = None,
     token: Annotated[str | None, typer.Option(help="repo: where it is private.")] = None,
 ) -> None:
