@@ -50,7 +50,7 @@ class Stream:
 
     def __post_init__(self) -> None:
         if self.max_disk_bytes < 1:
-            raise ValueError(f"max_disk_bytes is {self.max_disk_bytes}; it must be 1 or more")
+            raise ValueError(f"max_disk is {self.max_disk_bytes} bytes; it must be 1 or more")
 
     def plans(self) -> tuple[list[ShardPlan], list[Part]]:
         """Raises what `prepare` raises."""

@@ -214,7 +214,8 @@ class Report:
         store = Store(self.out)
         names = ", ".join(f"{one.split} {one.name}" for one in self.late[:_SHOWN])
         more = f" and {len(self.late) - _SHOWN:,} more" if len(self.late) > _SHOWN else ""
-        shards = [store.path(shard) for shard in sorted({one.shard for one in self.late})]
+        folder = store.root if store.is_local else self.out
+        shards = [f"{folder}/{shard}" for shard in sorted({one.shard for one in self.late})]
         return [
             f"{len(self.late):,} clips have come since their shards were made: {names}{more}",
             "to take them in, remove these shards, and run the same command again:",
