@@ -52,7 +52,7 @@ def waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def use(patch: pytest.MonkeyPatch, hub: Hub) -> None:
     """Makes it the Hub of this process."""
-    patch.setattr("kinetics_tools.destination.HfApi", functools.partial(HfApi, endpoint=hub.url))
+    patch.setattr("kinetics_tools.repository.HfApi", functools.partial(HfApi, endpoint=hub.url))
     # Old clients check a card there, whatever endpoint they were given.
     patch.setattr(huggingface_hub.hf_api, "ENDPOINT", hub.url, raising=False)
 

@@ -10,8 +10,9 @@ from typing import Any, BinaryIO
 from huggingface_hub import HfApi, HfFileSystem
 
 from kinetics_tools.card import CARD_NAME
-from kinetics_tools.destination import FOOTER_BYTES, OnTheHub, PushError, RemoteFile, State, has_footer_of
+from kinetics_tools.destination import FOOTER_BYTES, PushError, RemoteFile, State, has_footer_of
 from kinetics_tools.digests import Digests
+from kinetics_tools.repository import OnTheHub
 
 __all__ = ["BUCKETS", "Bucket"]
 

@@ -7,7 +7,8 @@ from huggingface_hub import DatasetCard
 
 import kinetics
 from kinetics_tools.card import CARD_NAME, dataset_infos
-from kinetics_tools.destination import PushError, Repository, patiently
+from kinetics_tools.destination import PushError, patiently
+from kinetics_tools.repository import Repository
 
 __all__ = ["published_infos"]
 

@@ -21,9 +21,11 @@ from rich.console import Console
 
 from kinetics_tools.availability import write_availability
 from kinetics_tools.bucket import BUCKETS, Bucket
-from kinetics_tools.destination import Destination, Folder, PushError, Repository, State, patiently
+from kinetics_tools.destination import Destination, PushError, State, patiently
+from kinetics_tools.folder import Folder
 from kinetics_tools.progress import size_text
 from kinetics_tools.publication import Change, Publication, check_unmixed, find_parts
+from kinetics_tools.repository import Repository
 from kinetics_tools.shards import ShardPlan
 from kinetics_tools.store import Store
 from kinetics_tools.stream import Stream

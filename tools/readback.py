@@ -12,8 +12,10 @@ import pyarrow.parquet as pq
 
 from kinetics_tools.bucket import Bucket
 from kinetics_tools.card import CARD_NAME, card_patterns, is_named
-from kinetics_tools.destination import Destination, Folder, PushError, Repository, State, patiently
+from kinetics_tools.destination import Destination, PushError, State, patiently
+from kinetics_tools.folder import Folder
 from kinetics_tools.publication import Part, Publication
+from kinetics_tools.repository import Repository
 
 __all__ = ["read_back"]
 
