@@ -770,7 +770,7 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
         ("absent", "700"): "absent' does not exist",
         ("data/train", "700"): "it should hold train, val",
         ("data", "700", "--split", "trian"): "unknown split 'trian'; did you mean 'train'?",
-        ("data", "700", "--annotations", "absent.csv"): "absent.csv' does not exist",
+        ("data", "700", "--annotations", "absent.csv"): "absent.csv does not exist",
         ("data", "700", "--report", "no/report.json"): "no/report.json cannot be written: its folder does not exist",
         ("data", "700", "--report", "folder"): "folder cannot be written: it is a folder; name a file",
         ("data", "700", "--classes", "zumba,zumbaa"): "unknown class of 700 'zumbaa'; did you mean 'zumba'?",
