@@ -779,7 +779,7 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
         ("data", "700", "--overlap", "600"): "'600' does not name a release and a split; write it as 700:train",
         ("data", "700", "--overlap", "600:val"): "unknown split 'val'; did you mean 'validation'?",
         ("data", "700", "--overlap", "60:train=some.csv"): "unknown release '60'",
-        ("data", "700", "--overlap", "600:train=nowhere"): "nowhere' does not exist",
+        ("data", "700", "--overlap", "600:train=nowhere"): "nowhere does not exist",
     }
     for args, message in wrong.items():
         done = invoke(*args)
