@@ -41,7 +41,13 @@ T = TypeVar("T")
 Row = tuple[str, str, int, int]
 
 ID_CHARACTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
-_QUIET = {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "DATASETS_VERBOSITY": "error", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_QUIET = {
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "DATASETS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    # Where there is no network, `datasets` waits for seconds until it gives up counting a download.
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+}
 
 
 # ---- Running ------------------------------------------------------------------------------------------------

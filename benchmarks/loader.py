@@ -72,7 +72,9 @@ def batches(paths: list[str], workers: int) -> Iterator[Any]:
     torch.set_num_threads(1)
     data = stream(paths)
     if workers:
-        yield from torch.utils.data.DataLoader(data, batch_size=BATCH, num_workers=workers, collate_fn=collate)
+        # As in a script: this process was spawned, and would spawn workers, which all pin themselves to one core.
+        options = {"num_workers": workers, "multiprocessing_context": "fork"}
+        yield from torch.utils.data.DataLoader(data, batch_size=BATCH, collate_fn=collate, **options)
         return
     rows = []
     for row in data:

@@ -726,7 +726,7 @@ def killed_pushes(hub: Hub | HubProcess, out: Path, home: Path, *, kills: int, s
     A moment is a number of bytes that the hub has received, so that it comes on slow machines, too.
     """
     rng, killed = random.Random(seed), 0
-    step = size(out) / kills
+    step = size(out) / max(kills, 1)
     home.mkdir(exist_ok=True)
     env = environment(hub.url, home, token=ANN, xet=xet)
     for _ in range(kills):
@@ -735,7 +735,7 @@ def killed_pushes(hub: Hub | HubProcess, out: Path, home: Path, *, kills: int, s
         ) as process:
             moment = hub.bytes_received() + rng.uniform(0, step)
             while process.poll() is None and hub.bytes_received() < moment:
-                time.sleep(0.01)
+                time.sleep(0.05)  # counting takes time from the hub
             killed += process.poll() is None
             process.kill()
             errors = process.stderr.read().decode() if process.stderr else ""
