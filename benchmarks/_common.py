@@ -77,6 +77,12 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
+def import_decoders() -> None:
+    """What `datasets` would import by itself at the first clip, where it is installed."""
+    with contextlib.suppress(ImportError, OSError, RuntimeError):
+        import torchcodec.decoders  # noqa: F401
+
+
 def alternate(sides: Mapping[K, Callable[[], T]], *, rounds: int) -> dict[K, list[T]]:
     """What each side returned in each round; the sides take turns, so that a busy machine slows all of them."""
     measured: dict[K, list[T]] = {name: [] for name in sides}

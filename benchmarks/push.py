@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from _common import CORES, Result, alternate, fresh, ratio, report, workspace
+from _common import CORES, Result, alternate, fresh, import_decoders, ratio, report, workspace
 from hub_process import HubProcess, environment
 from hub_token import ANN
 
@@ -87,8 +87,7 @@ def stream(repo_id: str) -> tuple[float, float]:
     """By plain `datasets`."""
     import datasets
 
-    with contextlib.suppress(ImportError):  # which `datasets` imports by itself
-        import torch  # noqa: F401
+    import_decoders()
 
     def clips() -> Iterator[bytes]:
         rows = datasets.load_dataset(repo_id, "700", split="train", streaming=True)
