@@ -35,6 +35,7 @@ from _common import (
     annotation_rows,
     clip_file,
     fresh,
+    import_decoders,
     mirror,
     ratio,
     report,
@@ -77,6 +78,7 @@ def tarfile_disk(path: str, mode: str) -> int:
 
 def rates_of(read: Callable[..., int], *args: Any) -> tuple[float, float]:
     """Bytes of clips a second, of processor time and by the clock."""
+    import_decoders()
     processor, clock = time.process_time(), time.perf_counter()
     count = read(*args)
     return count / (time.process_time() - processor), count / (time.perf_counter() - clock)
