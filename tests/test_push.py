@@ -726,7 +726,7 @@ def killed_pushes(hub: Hub | HubProcess, out: Path, home: Path, *, kills: int, s
     A moment is a number of bytes that the hub has received, so that it comes on slow machines, too.
     """
     rng, killed = random.Random(seed), 0
-    step = size(out) / max(kills, 1)
+    step = size(out) / (2 * max(kills, 1))  # what is in flight at a kill comes again
     home.mkdir(exist_ok=True)
     env = environment(hub.url, home, token=ANN, xet=xet)
     for _ in range(kills):
