@@ -33,6 +33,11 @@ hypothesis.settings.load_profile("kinetics")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost", None, "")
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Names long bytes by their length: gzip's hold the time, and all workers must collect the same names."""
+    return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 16 else None
+
+
 def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
