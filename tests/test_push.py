@@ -274,6 +274,7 @@ FAULTS = {
     "upload URLs have expired": [Fault("status", "/_blobs/*", method="PUT", code=403, times=5)],
     "the listing fails": [Fault("status", "*/tree/*", code=502, times=2)],
     "the batch fails": [Fault("status", "*/objects/batch", code=500, times=2)],
+    "the card cannot be read": [Fault("status", "*/resolve/*/README.md", code=503, times=2)],
     "whoami is refused": [Fault("status", "/api/whoami-v2", code=429, times=2)],
     "all is refused now and then": [Fault("status", "*", code=503, probability=0.05, seed=1)],
 }

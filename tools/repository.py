@@ -13,7 +13,6 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Hf
 
 # Not all of them are in huggingface_hub.errors before 0.25.
 from huggingface_hub.utils import (  # type: ignore[attr-defined]
-    EntryNotFoundError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -89,7 +88,7 @@ class OnTheHub:
         except Exception as error:
             status, retry_after = _answer_of(error)
             message = self._clean(f"{what}: {_first_line(error)}")
-            if status in fatal or "Invalid metadata" in message or isinstance(error, EntryNotFoundError):
+            if status in fatal or "Invalid metadata" in message:
                 raise PushError(message) from None
             raise Unavailable(message, moved=status in _MOVED, retry_after_seconds=retry_after) from None
 
