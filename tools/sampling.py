@@ -246,9 +246,9 @@ def _as_array(value: Any) -> Any:
 def _stacked(arrays: Sequence[npt.NDArray[Any]]) -> Any:
     """A tensor, which a loader's worker makes in the memory that it shares with its parent, without another copy."""
     tensors = [as_torch(array) for array in arrays]
-    from torch.utils.data import default_collate
+    from kinetics_tools.batch_memory import stacked
 
-    return default_collate(tensors)
+    return stacked(tensors)
 
 
 def has_torch() -> bool:
