@@ -20,7 +20,7 @@ from prepared import write_prepared
 __all__ = ["waits"]  # a fixture
 
 KILLS = 100
-SHARDS = 128
+SHARDS = 384  # more than five at a time, the workers of a push, between any two kills
 
 # Reads main again and again, as fast as it can: each time what it sees must be the old state or the new.
 POLL = """
@@ -50,8 +50,9 @@ open(answer, "w").write(json.dumps(seen))
 def test_100_kills(tmp_path: Path, xet: bool) -> None:
     """Half of them while a first preparation is pushed into a new repository, half while a second one replaces it."""
     old, new = tmp_path / "old", tmp_path / "new"
-    write_prepared(old, "700", "train", shards=SHARDS, clips=2 * SHARDS)
-    write_prepared(new, "700", "train", shards=SHARDS, clips=2 * SHARDS, crf=30, absent=["700tr000007"])
+    options: Any = {"shards": SHARDS, "clips": 2 * SHARDS}
+    write_prepared(old, "700", "train", **options)
+    write_prepared(new, "700", "train", **options, crf=30, absent=["700tr000007"])
     rng = random.Random(7)
     some: list[Fault] = [
         Fault("status", "*/commit/*", code=503, probability=0.1, seed=1),
