@@ -20,7 +20,6 @@ from prepared import write_prepared
 __all__ = ["waits"]  # a fixture
 
 KILLS = 100
-SHARDS = 384  # more than five at a time, the workers of a push, between any two kills
 
 # Reads main again and again, as fast as it can: each time what it sees must be the old state or the new.
 POLL = """
@@ -50,7 +49,8 @@ open(answer, "w").write(json.dumps(seen))
 def test_100_kills(tmp_path: Path, xet: bool) -> None:
     """Half of them while a first preparation is pushed into a new repository, half while a second one replaces it."""
     old, new = tmp_path / "old", tmp_path / "new"
-    options: Any = {"shards": SHARDS, "clips": 2 * SHARDS}
+    shards = 128 if xet else 384  # of those that a push sends at a time, five, LFS has all or none at a kill
+    options: Any = {"shards": shards, "clips": 2 * shards}
     write_prepared(old, "700", "train", **options)
     write_prepared(new, "700", "train", **options, crf=30, absent=["700tr000007"])
     rng = random.Random(7)
