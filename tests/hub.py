@@ -430,7 +430,9 @@ class Hub(Server):
 def _front_matter(readme: str) -> dict[str, Any]:
     """The YAML at the head of a README.md."""
     match = re.match(r"---\s*\n(.*?)\n?---\s*(\n|$)", readme, re.DOTALL)
-    data = (yaml.safe_load(match[1]) or {}) if match is not None else {}
+    # In C where there is it: a card of 700 labels is long, and who asks for it waits.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    data = (yaml.load(match[1], Loader=loader) or {}) if match is not None else {}
     if not isinstance(data, dict):
         raise ValueError("the card's YAML is no mapping")
     return data
