@@ -617,6 +617,11 @@ def test_the_command_prints_a_report_and_its_exit_code_says_whether_it_is_comple
     arguments += ["zumba,hurling (sport)", "--workers", "2", "--rate-limit", "100MB"]
     dry = CliRunner().invoke(app, [*arguments, "--dry-run"])
     assert (dry.exit_code, out.exists()) == (0, False)
+    spellings = [
+        CliRunner().invoke(app, [*arguments[:4], "--split", name, "--dry-run"]).output for name in ("val", "validation")
+    ]
+    assert spellings[0] == spellings[1]
+    assert "validation" in spellings[0]
     assert re.search(r"to fetch: [\d.]+ kB\ndisk: about [\d.]+ kB needed, [\d.,]+ GB free", dry.output)
     mirror.add(Fault("status", "*/train/part_1.tar.gz", code=404, method="GET"))
     failed = CliRunner().invoke(app, arguments)
@@ -635,7 +640,7 @@ def test_the_command_prints_a_report_and_its_exit_code_says_whether_it_is_comple
     ("arguments", "message"),
     [
         (["800"], "unknown release '800'"),
-        (["700-2020", "--split", "val"], "unknown split 'val'"),
+        (["700-2020", "--split", "vla"], "unknown split 'vla'"),
         (["700-2020", "--classes", "zumbaa"], "did you mean 'zumba'"),
         (["7000", "--classes", "zumba"], "unknown release '7000'; did you mean '700'?"),
         (["700-2020", "--source", "tapes"], "unknown source 'tapes'"),

@@ -777,15 +777,18 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
         ("data", "700", "--max-per-class", "0"): "max_clips_per_class is 0; it must be 1 or more",
         ("data", "700", "--csv", "no/clips.csv"): "no/clips.csv cannot be written: its folder does not exist",
         ("data", "700", "--overlap", "600"): "'600' does not name a release and a split; write it as 700:train",
-        ("data", "700", "--overlap", "600:val"): "unknown split 'val'; did you mean 'validation'?",
+        ("data", "700", "--overlap", "600:trian"): "unknown split 'trian'; did you mean 'train'?",
         ("data", "700", "--overlap", "60:train=some.csv"): "unknown release '60'",
-        ("data", "700", "--overlap", "600:train=nowhere"): "nowhere does not exist",
+        ("data", "700", "--overlap", "600:train=nowhere"): "'600:train=nowhere': nowhere does not exist",
     }
     for args, message in wrong.items():
         done = invoke(*args)
         assert done.exit_code == 2, (args, done.output)
         assert message in done.output
         assert "Traceback" not in done.output
+    write_annotations(tmp_path / "data" / "annotations" / "val.csv", clips[:3], "val")
+    assert invoke("data", "700", "--split", "val,validation").exit_code == 1
+    assert [*json.loads(Path("report.json").read_text())["splits"]] == ["validation"]
     done = CliRunner().invoke(app, ["verify", "data", "700", "--workers", "0"])
     assert done.exit_code == 2
     assert "workers is 0; it must be 1 or more" in done.output

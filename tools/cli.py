@@ -109,7 +109,7 @@ def demo(
 
 _Splits = Annotated[
     list[str] | None,
-    typer.Option(help="Of train, validation, test; separated by commas (default: all).", metavar="SPLIT,..."),
+    typer.Option(help="Of train, validation (val), test; separated by commas (default: all).", metavar="SPLIT,..."),
 ]
 _Classes = Annotated[
     list[str] | None, typer.Option(help="Labels, separated by commas (default: all).", metavar="CLASS,...")
@@ -137,12 +137,11 @@ def _items(values: list[str] | None) -> list[str] | None:
 
 
 def _splits(values: list[str] | None) -> list[str] | None:
-    """As `_items`, of splits in the spellings of the published files: "val" is "validation"."""
+    """As `_items`, of splits in any spelling."""
     import kinetics
 
-    spellings = {name: split for split in kinetics.SPLITS for name in kinetics.split_spellings(split)}
     items = _items(values)
-    return items and [spellings.get(item, item) for item in items]
+    return items and [kinetics.find_split(item) for item in items]
 
 
 def _given(**options: Any) -> dict[str, Any]:
@@ -200,7 +199,7 @@ def download(
     report = download(
         release,
         out,
-        splits=_items(split),
+        splits=_splits(split),
         classes=_items(classes),
         max_clips_per_class=max_per_class,
         seed=seed,
@@ -255,7 +254,7 @@ def verify(
     found = verify(
         directory,
         release,
-        splits=_items(split),
+        splits=_splits(split),
         classes=_items(classes),
         max_clips_per_class=max_per_class,
         seed=seed,
@@ -452,7 +451,10 @@ def evaluate(
 ) -> None:
     """Score predictions: top-1, top-5, their mean error, each class. Exit code 1: some are missing or bad."""
     from kinetics_tools.evaluate import evaluate, write_confusion
+    from kinetics_tools.whole_file import check_target
 
+    for path in filter(None, (report, confusion)):
+        check_target(path)
     found = evaluate(predictions, release, split=split, annotations=annotations)
     if report is not None:
         report.write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")

@@ -47,12 +47,17 @@ class OtherSplit:
 
     @classmethod
     def parse(cls, text: str) -> "OtherSplit":
-        """Of "700:train", or "700:train=k700/annotations". Raises ValueError for anything else."""
+        """Of "700:train", or "700:train=k700/annotations", in any spelling of a split.
+
+        Raises ValueError for anything else, FileNotFoundError for annotations that are not there.
+        """
         names, _, annotations = text.partition("=")
         release, colon, split = names.partition(":")
         if not colon or not split:
             raise ValueError(f"{text!r} does not name a release and a split; write it as 700:train or 700:train=PATH")
-        return cls(release, split, annotations or None)
+        if annotations and "://" not in annotations and not os.path.exists(annotations):
+            raise FileNotFoundError(f"{text!r}: {annotations} does not exist; it shall hold annotations of {names}")
+        return cls(release, kinetics.find_split(split), annotations or None)
 
     def table(self) -> pa.Table:
         """Its annotations, fetched if need be. Raises what `kinetics.annotation_file` and `read_split` raise."""
