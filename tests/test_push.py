@@ -422,6 +422,7 @@ def test_an_incomplete_split_is_refused_or_said_to_be_one(hub: Hub, out: Path, t
         ({"gated": "yes"}, r"unknown gated 'yes' \(valid: auto, manual, no\)"),
         ({"workers": 0}, "workers is 0"),
         ({"create_pr": True, "revision": "dev"}, "leave out revision"),
+        ({"create_pr": True, "private": True}, "leave out private and gated"),
         ({"splits": ["vall"]}, "'vall'"),
         ({"releases": ["900"]}, "900"),
         ({"releases": ["400"]}, "has no 400 split; it has 700 validation"),
@@ -528,6 +529,9 @@ def test_a_dry_run_sends_nothing(hub: Hub, out: Path) -> None:
     quiet(out, REPO)
     hub.clear(log=True)
     assert quiet(out, REPO, dry_run=True).files_sent == 0
+    closed = quiet(out, REPO, dry_run=True, private=True, gated="manual").lines()
+    assert closed[1:] == ["would make it private", "would gate it: readers wait for your consent"]
+    assert quiet(out, REPO, dry_run=True, private=False).lines()[1:] == ["would make it public, for everyone to see"]
     assert {request.method for request in hub.requests} <= {"GET", "HEAD"}
 
 
@@ -567,7 +571,7 @@ def test_a_folder_in_a_store_gets_the_card_last(out: Path, monkeypatch: pytest.M
         assert [name.rpartition("/")[2] for name in moved][-2:] == ["prepare.json", "README.md"]
         assert len(moved) == 10
         with pytest.raises(ValueError, match="private, public and gated are of repositories on the Hub"):
-            quiet(out, "memory://bucket/kinetics", private=True)
+            quiet(out, "memory://bucket/kinetics", private=True, dry_run=True)
     finally:
         fs.store.clear()
 

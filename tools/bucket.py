@@ -37,9 +37,11 @@ class Bucket(OnTheHub):
         self._held: dict[tuple[str, RemoteFile], bool] = {}
         self.url = f"{BUCKETS}{self._name}/{folder}".rstrip("/")
 
-    def prepare(self, *, private: bool | None, gated: str | None) -> None:
+    def check_settings(self, *, private: bool | None, gated: str | None) -> None:
         if gated is not None:
             raise ValueError(f"{self.url} is in a bucket, which cannot be gated, only private; leave out gated")
+
+    def prepare(self, *, private: bool | None, gated: str | None) -> None:
         with self._asking(f"making {self.url}"):
             self._api.create_bucket(self._name, private=private, exist_ok=True)
             if private:

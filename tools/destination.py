@@ -80,6 +80,9 @@ class Destination(Protocol):
     def check_rights(self) -> None:
         """Raises PushError where it is known that one may not write there."""
 
+    def check_settings(self, *, private: bool | None, gated: str | None) -> None:
+        """Raises ValueError for what the place does not have."""
+
     def prepare(self, *, private: bool | None, gated: str | None) -> None:
         """Makes the place, and closes it where so asked, before anything is sent."""
 

@@ -32,9 +32,12 @@ class Folder:
     def check_rights(self) -> None:
         pass
 
-    def prepare(self, *, private: bool | None, gated: str | None) -> None:
+    def check_settings(self, *, private: bool | None, gated: str | None) -> None:
         if private is not None or gated is not None:
             raise ValueError(f"private, public and gated are of repositories on the Hub; {self.url} is a folder")
+
+    def prepare(self, *, private: bool | None, gated: str | None) -> None:
+        pass
 
     def finish(self, *, private: bool | None, gated: str | None) -> None:
         pass

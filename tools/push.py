@@ -48,6 +48,7 @@ class PushReport:
         commits: how many there were, the one that readers see among them.
         files_removed: local shards that went, with `delete_local`.
         verified: rows that were read back and compared.
+        private, gated: settings that were asked for.
     """
 
     url: str
@@ -59,6 +60,8 @@ class PushReport:
     files_removed: int = 0
     verified: int | None = None
     wall_seconds: float = 0.0
+    private: bool | None = None
+    gated: str | None = None
     is_dry: bool = field(default=False)
 
     def lines(self) -> list[str]:
@@ -68,7 +71,7 @@ class PushReport:
         sent = f"{self.files_sent:,} of {files:,} files, {size_text(self.bytes_sent)}"
         if self.is_dry:
             gone = f"; would delete {self.files_deleted:,} files that it would not name any more"
-            return [f"would send {sent} to {self.url}{gone if self.files_deleted else ''}"]
+            return [f"would send {sent} to {self.url}{gone if self.files_deleted else ''}", *self._settings()]
         lines = [f"sent {sent} in {took}" if self.commits else f"nothing to send: all of {files:,} files are there"]
         if self.files_deleted:
             lines.append(f"deleted {self.files_deleted:,} files there, of an earlier preparation")
@@ -77,6 +80,16 @@ class PushReport:
         if self.files_removed:
             lines.append(f"removed {self.files_removed:,} files here")
         return [*lines, f"see {self.url}"]
+
+    def _settings(self) -> list[str]:
+        seen = {None: [], True: ["would make it private"], False: ["would make it public, for everyone to see"]}
+        gates = {
+            None: [],
+            "auto": ["would gate it: readers have to ask"],
+            "manual": ["would gate it: readers wait for your consent"],
+            "no": ["would open its gate"],
+        }
+        return [*seen[self.private], *gates[self.gated]]
 
 
 def push(
@@ -167,12 +180,14 @@ def push(
             )
     console = console or Console(soft_wrap=True, highlight=False, markup=False)
     destination = _destination(target, token, revision, create_pr, workers)
+    destination.check_settings(private=private, gated=gated)
     started = time.monotonic()
     patiently(destination.check_rights, console.print)
     publication = Publication(store, parts, destination, allow_partial=allow_partial, force=force, in_one=create_pr)
     state = patiently(destination.look, console.print)
     publication.check(state, last=stream is None)
-    report = PushReport(destination.url, {part.title: part.count for part in parts})
+    titles = {part.title: part.count for part in parts}
+    report = PushReport(destination.url, titles, private=private, gated=gated)
     # Which finds damaged files.
     patiently(lambda: [publication.reports(state, part) for part in parts], console.print)
     if stream is not None:

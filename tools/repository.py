@@ -130,6 +130,10 @@ class Repository(OnTheHub):
     def url(self) -> str:
         return f"{self._api.endpoint}/datasets/{self.repo_id}"
 
+    def check_settings(self, *, private: bool | None, gated: str | None) -> None:
+        if self._create_pr and (private is not None or gated is not None):
+            raise ValueError("create_pr opens a pull request, which changes no settings; leave out private and gated")
+
     def prepare(self, *, private: bool | None, gated: str | None) -> None:
         if self._create_pr:
             return
@@ -143,8 +147,6 @@ class Repository(OnTheHub):
                 self._api.create_branch(self.repo_id, branch=self._revision, repo_type="dataset", exist_ok=True)
 
     def finish(self, *, private: bool | None, gated: str | None) -> None:
-        if self._create_pr:
-            return
         with self._asking(f"the settings of {self.repo_id}"):
             if gated == "no":
                 self._set_gated(False)
