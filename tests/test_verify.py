@@ -786,6 +786,8 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
         assert done.exit_code == 2, (args, done.output)
         assert message in done.output
         assert "Traceback" not in done.output
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert "are in 600 train" in invoke("data", "700", "--split", "train", "--overlap", "600:train=~/some.csv").output
     write_annotations(tmp_path / "data" / "annotations" / "val.csv", clips[:3], "val")
     assert invoke("data", "700", "--split", "val,validation").exit_code == 1
     assert [*json.loads(Path("report.json").read_text())["splits"]] == ["validation"]

@@ -6,7 +6,6 @@ the parent has a batch in it. In the parent that byte is set back when no tensor
 """
 
 import weakref
-from collections.abc import Sequence
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
@@ -22,7 +21,7 @@ _MIN_BYTES = 1 << 20
 _ALIGNMENT_BYTES = 64
 
 
-def stacked(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+def stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
     """Tensors of one shape as one tensor with a new first axis; in a loader's worker in memory that it shares."""
     first = tensors[0]
     size = len(tensors) * first.nbytes
@@ -30,9 +29,9 @@ def stacked(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
         piece = _pieces.free(size)
         if piece is not None:
             batch = piece.lend((len(tensors), *first.shape), first.dtype)
-            torch.stack(list(tensors), out=batch)
+            torch.stack(tensors, out=batch)
             return batch
-    joined: torch.Tensor = default_collate(list(tensors))
+    joined: torch.Tensor = default_collate(tensors)
     return joined
 
 

@@ -55,9 +55,12 @@ class OtherSplit:
         release, colon, split = names.partition(":")
         if not colon or not split:
             raise ValueError(f"{text!r} does not name a release and a split; write it as 700:train or 700:train=PATH")
-        if annotations and "://" not in annotations and not os.path.exists(annotations):
-            raise FileNotFoundError(f"{text!r}: {annotations} does not exist; it shall hold annotations of {names}")
-        return cls(release, kinetics.find_split(split), annotations or None)
+        try:
+            return cls(release, kinetics.find_split(split), annotations or None)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"{text!r}: {annotations} does not exist; it shall hold annotations of {names}"
+            ) from None
 
     def table(self) -> pa.Table:
         """Its annotations, fetched if need be. Raises what `kinetics.annotation_file` and `read_split` raise."""
