@@ -335,9 +335,7 @@ _OF_STREAM = ("data_dir", "max_disk", "classes", "profile", "short_side", "max_f
 def _refuse_without(switches: str, context: typer.Context, names: Sequence[str]) -> None:
     """Raises ValueError where an option of these was given, which without others would do nothing."""
     sources = {name: context.get_parameter_source(name) for name in names}
-    if given := [
-        f"--{name.replace('_', '-')}" for name, source in sources.items() if source and source.name != "DEFAULT"
-    ]:
+    if given := [_option(name) for name, source in sources.items() if source and source.name != "DEFAULT"]:
         raise ValueError(f"{', '.join(given)} without {switches}: what is prepared is pushed as it is; leave it out")
 
 
