@@ -162,6 +162,15 @@ def test_the_text_says_what_a_researcher_asks(summaries) -> None:
     assert "Every annotated clip is here." not in text
 
 
+def test_the_settings_of_memory_are_those_of_the_readme_which_were_measured(summaries) -> None:
+    settings = re.findall(r"^export (MALLOC_.*)$", DatasetCard(card_of(summaries)).text, re.MULTILINE)
+    root = Path(__file__).parent.parent
+    assert re.findall(r"^export (MALLOC_.*)$", (root / "README.md").read_text(), re.MULTILINE) == settings
+    measured = re.findall(r'"(MALLOC_\w+)": "(\d+)"', (root / "benchmarks" / "push.py").read_text())
+    assert ["=".join(one) for one in measured] == settings[0].split()
+    assert len(settings) == 1
+
+
 def test_the_speed_of_reading_is_told_of_what_was_encoded_for_it(summaries) -> None:
     text = DatasetCard(card_of(summaries)).text
     reading = text[text.index("## How fast they read") :]

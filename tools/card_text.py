@@ -163,6 +163,13 @@ def _loading(releases: Mapping[str, _Splits], source: str) -> list[str]:
         "`max_buffer_input_shards=1`, or it reads ten files at once.) `split_dataset_by_node` and",
         "`DataLoader(num_workers=...)` share the files out among nodes and workers.",
         'Without torchcodec, `clips.cast_column("video", datasets.Video(decode=False))` gives the bytes.',
+        "",
+        "On Linux, streams over a fast network came 1.6 times as fast with these settings, made before Python starts:",
+        "what one block was read into then serves the next, instead of having each of its pages cleared anew.",
+        "",
+        "```sh",
+        "export MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456",
+        "```",
     ]
     return lines
 
