@@ -129,6 +129,29 @@ def test_what_a_worker_does_to_a_batch_arrives(torch, collate_fn, is_kept):
             assert_right({**batch, "frames": batch["again"]})
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the list of mapped memory that Linux keeps")
+def test_small_tensors_are_sent_as_what_they_hold(torch):
+    class Mixed(Numbered):
+        def __getitem__(self, row):
+            small = {"fps": row / 2, "has_audio": row % 3 == 0, "point": np.full((2, 3), row, "int16")}
+            return {**super().__getitem__(row), **small}
+
+    for number, batch in enumerate(batches(torch, Mixed(rows=8))):
+        rows = [2 * number, 2 * number + 1]
+        for name, dtype, expected in (
+            ("label", torch.int64, rows),
+            ("fps", torch.float64, [row / 2 for row in rows]),
+            ("has_audio", torch.bool, [row % 3 == 0 for row in rows]),
+            ("point", torch.int16, [[[row] * 3] * 2 for row in rows]),
+        ):
+            assert type(batch[name]) is torch.Tensor
+            assert batch[name].dtype == dtype
+            assert batch[name].tolist() == expected
+            assert file_of(batch[name]) == "0"  # in no file that is shared
+            batch[name].zero_()
+        assert file_of(batch["frames"]) != "0"
+
+
 def test_batches_of_other_sizes_take_the_place_of_free_memory(torch):
     class Growing(Numbered):
         def __getitem__(self, row):

@@ -2,7 +2,8 @@
 
 torch takes new memory for each batch, and the system clears a page of it when it is first touched: with frames that is
 a fifth of what a worker does. Here a worker has a few pieces of shared memory, of which a byte at the end says whether
-the parent has a batch in it. In the parent that byte is set back when no tensor uses the memory any more.
+the parent has a batch in it. In the parent that byte is set back when no tensor uses the memory any more. And torch
+makes a file of shared memory and a connection for each tensor; here a small one is sent as what it holds.
 """
 
 import weakref
@@ -13,7 +14,7 @@ import torch
 from torch.multiprocessing.reductions import reduce_tensor
 from torch.utils.data import default_collate, get_worker_info
 
-__all__ = ["stacked"]
+__all__ = ["by_value", "stacked"]
 
 # What a worker may have with its parent at a time; loaders ask for 2 batches ahead, and a script may hold some.
 _MAX_PIECES = 8
@@ -25,7 +26,9 @@ def stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
     """Tensors of one shape as one tensor with a new first axis; in a loader's worker in memory that it shares."""
     first = tensors[0]
     size = len(tensors) * first.nbytes
-    if get_worker_info() is not None and size >= _MIN_BYTES and len({(one.shape, one.dtype) for one in tensors}) == 1:
+    if get_worker_info() is not None and len({(one.shape, one.dtype) for one in tensors}) == 1:
+        if size < _MIN_BYTES:
+            return by_value(torch.stack(tensors))
         piece = _pieces.free(size)
         if piece is not None:
             batch = piece.lend((len(tensors), *first.shape), first.dtype)
@@ -35,11 +38,17 @@ def stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
     return joined
 
 
+def by_value(tensor: torch.Tensor) -> torch.Tensor:
+    """The same; a small one, in a loader's worker, as a tensor that is sent to the parent as what it holds."""
+    is_sent_so = get_worker_info() is not None and tensor.nbytes < _MIN_BYTES
+    return tensor.as_subclass(_Lent) if is_sent_so else tensor
+
+
 class _Lent(torch.Tensor):
-    """A tensor on a piece of shared memory; views and results of it are tensors as all others."""
+    """A tensor on a piece of shared memory, or a small one; views and results of it are tensors as all others."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
-    piece: "_Piece | None"
+    piece: "_Piece | None" = None
 
 
 class _Piece:
@@ -89,7 +98,9 @@ _pieces = _Pieces()
 
 
 def _sent(batch: _Lent) -> Any:
-    """How a batch is pickled for the parent: once as its piece, then, or if it lies elsewhere now, as any tensor."""
+    """How it is pickled for the parent: once as its piece, then, or if it lies elsewhere now, as any tensor."""
+    if batch.nbytes < _MIN_BYTES:
+        return torch.from_numpy, (batch.numpy(),)
     piece, batch.piece = batch.piece, None
     if piece is None or batch.untyped_storage().data_ptr() != piece.shared.untyped_storage().data_ptr():
         return reduce_tensor(batch.as_subclass(torch.Tensor))

@@ -231,7 +231,7 @@ def collate(examples: Sequence[Mapping[str, Any]], *, torch: bool | None = None)
         if as_tensors and all(isinstance(value, np.ndarray) for value in values):
             batch[name] = _stacked(values)
         elif all(isinstance(value, np.ndarray | np.generic | int | float) for value in values):
-            batch[name] = as_torch(np.stack(values)) if as_tensors else np.stack(values)
+            batch[name] = _of_numbers(np.stack(values)) if as_tensors else np.stack(values)
         else:
             batch[name] = values
     return batch
@@ -249,6 +249,13 @@ def _stacked(arrays: Sequence[npt.NDArray[Any]]) -> Any:
     from kinetics_tools.batch_memory import stacked
 
     return stacked(tensors)
+
+
+def _of_numbers(array: npt.NDArray[Any]) -> Any:
+    tensor = as_torch(array)
+    from kinetics_tools.batch_memory import by_value
+
+    return by_value(tensor)
 
 
 def has_torch() -> bool:
