@@ -326,6 +326,8 @@ def main() -> None:
             results += [compare(f"{way}, prepared {name}", after, after, [name], None) for name in clips]
             target = 8.0 if way.startswith("random") else None  # all views together take most frames of a clip
             results.append(compare(f"{way}, prepared against peers' originals", after, before, small, target))
+            for side in sides[1:]:
+                results.append(compare(f"{way}, the same", after, {side: before[side]}, small, None))
     report("Frames, 224x224 RGB", results + begun)
 
 

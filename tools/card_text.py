@@ -59,8 +59,8 @@ _OPTIONS = {
 # Milliseconds a clip on one core, as benchmarks/sampling.py measured them of real clips: prepared with these options
 # and read by kinetics_tools, prepared and read by the fastest other, originals read by the fastest other.
 _READING_OF = {"profile": "train", "short_side": 256, "crf": 23}
-_READING_ON = "an Intel Xeon, 2026-11-25"
-_READING = {"random, 16 frames, 4 apart": (6.8, 15.5, 45.1), "random, 8 frames, 8 apart": (5.1, 13.1, 41.5)}
+_READING_ON = "an AMD EPYC, 2026-11-26"
+_READING = {"random, 16 frames, 4 apart": (5.3, 14.0, 37.0), "random, 8 frames, 8 apart": (4.3, 11.4, 35.4)}
 _CLASSES_NAMED = 10
 _ORDER = ("seed", "clips_per_shard")  # of the basis of a plan, what is an option and no choice of clips
 
