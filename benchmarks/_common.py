@@ -32,6 +32,7 @@ import pyarrow as pa  # noqa: E402
 pa.set_cpu_count(1)
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
+import fault_server as fault_server  # noqa: E402
 import mirror as mirror  # noqa: E402
 
 K = TypeVar("K")
@@ -98,12 +99,12 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
 
 
 @contextlib.contextmanager
-def serve(root: Path, *, faults: Sequence[mirror.Fault] = (), log: Path | None = None) -> Iterator[str]:
+def serve(root: Path, *, faults: Sequence[fault_server.Fault] = (), log: Path | None = None) -> Iterator[str]:
     """The URL of a mirror of `root` that runs on another core than the client, where there is one."""
     os.sched_setaffinity(0, CORES[-1:])
     try:
         server = contextlib.ExitStack()
-        url = server.enter_context(mirror.spawn(root, faults=faults, log=log))
+        url = server.enter_context(fault_server.spawn(root, faults=faults, log=log))
     finally:
         os.sched_setaffinity(0, CORES[:1])
     with server:

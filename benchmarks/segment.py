@@ -26,7 +26,7 @@ from statistics import median
 import av
 import numpy as np
 
-from _common import Result, alternate, fresh, mirror, ratio, report, serve, workspace
+from _common import Result, alternate, fault_server, fresh, mirror, ratio, report, serve, workspace
 
 ROUNDS = 3
 SECONDS, FPS, KEY_FRAME_SECONDS = 600, 25, 5
@@ -120,7 +120,7 @@ def main() -> None:
         with contextlib.ExitStack() as servers:
             sides = {}
             for mbit in (*LINES_MBIT, None):
-                slow = mirror.Fault("slow", f"/videos/{ID}.mp4", bytes_per_second=(mbit or 0) * 1e6 / 8)
+                slow = fault_server.Fault("slow", f"/videos/{ID}.mp4", bytes_per_second=(mbit or 0) * 1e6 / 8)
                 url = servers.enter_context(serve(root, faults=[slow] if mbit else []))
                 sides["ours", mbit] = partial(fresh, seconds, with_segment, url, scratch)
                 sides["whole", mbit] = partial(fresh, seconds, with_whole_and_cut, url, scratch)

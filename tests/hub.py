@@ -33,12 +33,12 @@ from urllib.parse import parse_qs, urlencode
 import yaml
 
 import hub_xet
+from fault_server import Fault
 from hub_answer import Answer, Refusal
 from hub_bucket import Bucket, BucketHandler
 from hub_repository import Commit, Repository, git_sha1
 from hub_server import ROUTES, Server, route
 from hub_storage import Storage
-from mirror import Fault
 
 _PAGE_ENTRIES, _EXPANDED_PAGE_ENTRIES = 1000, 100
 _REGULAR_BYTES = 10 << 20  # the Hub takes no larger file outside of LFS

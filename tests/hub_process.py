@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fault_server import Fault
 from hub_server import Request, received
-from mirror import Fault
 
 _SCRIPT = Path(__file__).with_name("hub.py")
 

@@ -15,25 +15,25 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 from urllib.parse import parse_qs, unquote, urlencode
 
-import mirror
+import fault_server
+from fault_server import Fault, FaultServer
 from hub_answer import Answer, Refusal
 from hub_repository import Repository
 from hub_storage import BLOCK_BYTES, Storage, write_whole
 from hub_token import TOKENS, Token
-from mirror import Fault, Mirror
 
 _SLOW_BYTES = 32 << 10
 
 
 @dataclass
-class Request(mirror.Request):
+class Request(fault_server.Request):
     """One line of the log. The path is without query, which holds the signatures of URLs."""
 
     authorized: bool = False  # it carried a token, good or bad
     received: int = 0  # body bytes taken from the client
 
 
-class Server(Mirror):
+class Server(FaultServer):
     """Serves the repositories below `root` at `url` while the `with` block runs.
 
     With `xet` it also is a Xet store, which clients that have hf_xet then use; else they must be told not to.
@@ -41,7 +41,7 @@ class Server(Mirror):
     from expire after `url_seconds`. `log` is a file that gets each finished request as a line of JSON, at once:
     it outlives a killed server.
 
-    Of the faults of a mirror it knows status, cut, stall and slow, and corrupt for downloads. In a PUT, which is
+    Of the faults there are it knows status, cut, stall and slow, and corrupt for downloads. In a PUT, which is
     how content is uploaded, they count the bytes of the request, else those of the answer: a commit that is
     "cut" at 0 takes effect, and nobody learns of it.
     """
@@ -80,7 +80,7 @@ class Server(Mirror):
     def add(self, *faults: Fault) -> None:
         for fault in faults:
             if fault.kind not in ("status", "cut", "stall", "slow", "corrupt"):
-                raise ValueError(f"fault {fault.kind!r} is a mirror's alone; take status, cut, stall, slow or corrupt")
+                raise ValueError(f"fault {fault.kind!r} is none of a hub; take status, cut, stall, slow or corrupt")
         super().add(*faults)
 
     def bytes_received(self, pattern: str = "*") -> int:
@@ -104,7 +104,7 @@ class Server(Mirror):
     def signature(self, what: str, where: str, expires: str) -> str:
         return hmac.new(self._key, f"{what} {where} {expires}".encode(), "sha256").hexdigest()
 
-    def _finish(self, request: mirror.Request) -> None:
+    def _finish(self, request: fault_server.Request) -> None:
         with self._changed:
             if self._log is not None and not request.done:
                 with open(self._log, "a") as log:
@@ -152,7 +152,7 @@ def route(methods: str, path: str, access: Access) -> Callable[[_Method], _Metho
     return register
 
 
-class Handler(mirror._Handler):
+class Handler(fault_server.Handler):
     """Answers the requests of one connection, by its `routes`."""
 
     routes: ClassVar[Sequence[Route]]
@@ -161,7 +161,7 @@ class Handler(mirror._Handler):
     user: Token | None
 
     def do_GET(self) -> None:
-        self.hub = self.server.mirror  # type: ignore[assignment]
+        self.hub = self.server.owner  # type: ignore[assignment]
         path, _, query = self.path.partition("?")  # matched as it is: a revision may hold a quoted slash
         self.query = {name: values[-1] for name, values in parse_qs(query).items()}
         asked = self.command, unquote(path), self.headers.get("Range"), self.client_address[1]
@@ -176,7 +176,7 @@ class Handler(mirror._Handler):
             self._send(answer)
         except ConnectionError:  # the client hung up, or a fault wants that
             self.close_connection = True
-            mirror._hang_up(self.connection)
+            fault_server.hang_up(self.connection)
         finally:
             self.hub._finish(self.record)
 
@@ -252,7 +252,7 @@ class Handler(mirror._Handler):
     def _blocks(self, *, faults: bool = True) -> Iterator[memoryview]:
         """What is unread of the request's body, in blocks that are good until the next."""
         size, began = self.unread, time.monotonic()
-        kinds: tuple[mirror.Kind, ...] = ("cut", "stall", "slow") if faults and self.command == "PUT" else ()
+        kinds: tuple[fault_server.Kind, ...] = ("cut", "stall", "slow") if faults and self.command == "PUT" else ()
         drawn = self.hub._draw(self.record, *kinds, stop=size)
         slow, end = drawn.pop("slow", None), next(iter(drawn.values()), None)
         stop = size if end is None else end.at
@@ -296,7 +296,7 @@ class Handler(mirror._Handler):
 
     def window(self, size: int) -> tuple[int, int] | None:
         """[start, stop) that the request wants of so many bytes; None if it wants all."""
-        return mirror._window(self.record.range, size)
+        return fault_server.window_of(self.record.range, size)
 
     def _end(self, fault: Fault) -> None:
         if fault.kind == "stall":
@@ -331,7 +331,7 @@ class Handler(mirror._Handler):
             faults = self.hub._draw(self.record, "cut", "stall", "corrupt", "slow", start=start, stop=stop)
             with open(content, "rb") as file:
                 return self._send_body(self.record, file.fileno(), start, stop, faults)
-        kinds: tuple[mirror.Kind, ...] = () if self.command == "PUT" else ("cut", "stall")
+        kinds: tuple[fault_server.Kind, ...] = () if self.command == "PUT" else ("cut", "stall")
         end = next(iter(self.hub._draw(self.record, *kinds, stop=stop).values()), None)
         self.record.sent += self.wfile.write(content[: stop if end is None else end.at])
         self.wfile.flush()

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mirror import Mirror, write_mirror
+from fault_server import FaultServer
+from mirror import write_mirror
 from trees import Clip, clips_of
 
 LABELS = ("abseiling", "massaging person's head", "hurling (sport)", "petting animal (not cat)", "zumba")
@@ -147,7 +148,7 @@ class Killed:
 
 
 def kill_download(
-    mirror: Mirror,
+    mirror: FaultServer,
     out: Path,
     *,
     kills: int,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from fault_server import Fault, FaultServer
 from kinetics_tools.download import download
-from mirror import Fault, Mirror
 from releases import Release, kill_download, ledger_lines, leftovers, made_clips, tree_of
 
 KILLS = 200
@@ -31,14 +31,14 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Release:
 @pytest.fixture(scope="module")
 def undisturbed(release: Release, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("undisturbed")
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         assert download("400", out, splits=["train"], mirror=mirror.url).is_complete
     return tree_of(out)
 
 
 def test_200_kills(release: Release, undisturbed: dict[str, bytes], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         killed = kill_download(mirror, out, kills=KILLS, release=release, splits=["train"], workers=3, rate_limit=RATE)
         sent, requests = mirror.bytes_sent("*.t*gz"), mirror.count("*.t*gz", "GET")
     size = sum(path.stat().st_size for path in release.root.rglob("*.t*gz") if "deepmind" not in str(path))
@@ -77,7 +77,7 @@ def test_60_kills_with_a_server_that_misbehaves(
     faults = [Fault(path="*/part_*", probability=0.1, seed=number, **one) for number, one in enumerate(kinds)]
     http = {"backoff_seconds": 0.01, "timeout_seconds": 1.0}
     out = tmp_path / "out"
-    with Mirror(release.root, faults=faults) as mirror:
+    with FaultServer(release.root, faults=faults) as mirror:
         killed = kill_download(mirror, out, kills=60, release=release, http=http, splits=["train"], workers=3)
         struck = Counter(kind for request in mirror.requests for kind in request.faults)
         requests = mirror.count("*/part_*")

@@ -11,10 +11,10 @@ import pytest
 from test_push import REPO, files, ids, killed_pushes, waits
 
 from clients import program
+from fault_server import Fault
 from hub import Hub
 from hub_process import environment
 from hub_token import ANN
-from mirror import Fault
 from prepared import write_prepared
 
 __all__ = ["waits"]  # a fixture

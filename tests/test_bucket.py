@@ -14,11 +14,11 @@ from huggingface_hub import HfApi
 from test_push import command, ids, out, quiet, run, shards, size, small, use, waits
 
 from clients import run_program
+from fault_server import Fault
 from hub import Hub
 from hub_process import environment
 from hub_token import ANN, ANN_FINE, ANN_READS, BOB
 from kinetics_tools.push import PushError
-from mirror import Fault
 from prepared import write_prepared
 
 __all__ = ["out", "small", "waits"]  # fixtures

@@ -21,6 +21,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import kinetics
+from fault_server import Fault, FaultServer
 from kinetics_tools.cli import app
 from kinetics_tools.download import download
 from kinetics_tools.ledger import read_ledger
@@ -29,7 +30,7 @@ from kinetics_tools.progress import Progress, size_text
 from kinetics_tools.remote import RemoteFile
 from kinetics_tools.transfer import RateLimit
 from kinetics_tools.youtube import YouTubeOptions
-from mirror import Fault, Mirror, tar, tar_gz, write_video
+from mirror import tar, tar_gz, write_video
 from releases import Release, kill_download, ledger_lines, leftovers, made_clips, small_release, tree_of
 from trees import FILE_LAYOUTS, Clip, load, rows, rows_of, torchvision_folder, write_annotations, write_clips
 
@@ -47,7 +48,7 @@ def release(tmp_path):
 
 @pytest.fixture
 def mirror(release):
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         yield mirror
 
 
@@ -75,7 +76,7 @@ def folder_of(clip, layout):
 @pytest.mark.parametrize("name", kinetics.RELEASES)
 def test_every_clip_lies_in_the_folder_of_its_class_and_loads_without_the_mirror(tmp_path, out, name):
     release = small_release(tmp_path / "mirror", name, replacement={} if name == "400" else None)
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         report = download(name, out, mirror=mirror.url)
     assert report.is_complete
     assert report.counts == {split: {"complete": 8} for split in kinetics.SPLITS}
@@ -89,7 +90,7 @@ def test_every_clip_lies_in_the_folder_of_its_class_and_loads_without_the_mirror
 
 def test_clips_without_a_label_lie_in_the_folder_of_the_split(tmp_path, out):
     release = small_release(tmp_path / "mirror", unlabelled=["test"])
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         assert download("700-2020", out, mirror=mirror.url).is_complete
     assert tree_of(out) == release.tree()
     assert (out / "test" / release.clips("test")[0].file_name).exists()
@@ -136,7 +137,7 @@ def test_annotations_in_json_are_copied_as_csv(mirror, release, out, tmp_path):
 def test_absent_clips_are_named_and_clips_without_annotation_left_out(tmp_path, out):
     absent, extra = made_clips(3, seed=1), made_clips(2, seed=2)
     release = small_release(tmp_path / "mirror", absent={"train": absent}, extra=extra)
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         report = download("700-2020", out, splits=["train"], mirror=mirror.url)
     assert report.counts == {"train": {"complete": 8, "missing": 3}}
     assert report.is_complete  # no other run would bring more
@@ -154,7 +155,7 @@ def test_members_that_are_not_annotated_are_counted_and_a_few_named(tmp_path, ou
     """Once, though the archive has to be read twice."""
     extra = made_clips(count, seed=2)
     release = small_release(tmp_path / "mirror", extra=extra)
-    with Mirror(release.root, faults=[Fault("wrong_length", "*/part_0*", by=9, times=1, method="GET")]) as mirror:
+    with FaultServer(release.root, faults=[Fault("wrong_length", "*/part_0*", by=9, times=1, method="GET")]) as mirror:
         report = download("700-2020", out, splits=["train"], mirror=mirror.url)
     assert report.not_annotated == {"train": count}
     line = f"train: not annotated: {shown.format(*(repr(clip.file_name) for clip in extra))}"
@@ -173,7 +174,7 @@ def test_the_replacements_of_400_win(tmp_path, out, workers):
     archives = {"train": {f"part_{number}": clips[number::4] for number in range(4)}}
     replacement = {clip.file_name: b"better " + clip.content for clip in clips[::5]}
     release = Release(tmp_path / "mirror", "400", archives, replacement=replacement).write()
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         assert download("400", out, splits=["train"], workers=workers, mirror=mirror.url).is_complete
         assert tree_of(out) == release.tree()
         # Also when they come when the others are there.
@@ -191,7 +192,7 @@ def test_a_mirror_without_replacements_is_said_and_complete_and_lacks_are_named(
     archives = {"train": {"part_0": made_clips(10, size=2000)}}
     release = Release(tmp_path / "mirror", "400", archives, absent={"train": absent}).write()
     key = "kinetics/400/replacement_for_corrupted_k400.tgz"
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         monkeypatch.setenv("KINETICS_MIRROR", mirror.url)
         for _ in range(2):
             done = CliRunner().invoke(app, ["download", "400", "--out", str(out), "--split", "train"])
@@ -208,7 +209,7 @@ def test_a_mirror_without_replacements_is_said_and_complete_and_lacks_are_named(
 @pytest.mark.parametrize("code", [403, 500])
 def test_replacements_that_the_mirror_has_and_does_not_give_are_a_failure(tmp_path, out, code):
     release = small_release(tmp_path / "mirror", "400", replacement={})
-    with Mirror(release.root, faults=[Fault("status", "*/replacement*", code=code)]) as mirror:
+    with FaultServer(release.root, faults=[Fault("status", "*/replacement*", code=code)]) as mirror:
         report = download("400", out, splits=["train"], mirror=mirror.url)
     assert not report.is_complete
     assert list(report.failed) == ["kinetics/400/replacement_for_corrupted_k400.tgz"]
@@ -227,7 +228,7 @@ def test_of_a_clip_in_two_archives_that_of_the_first_in_the_list_stays(tmp_path,
         **release.tree(),
         **{f"train/{one.label}/{one.file_name}": one.content for one in clips[:10] + other[10:]},
     }
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         for workers in (1, 3):
             folder = out / str(workers)
             assert download("700", folder, splits=["train"], workers=workers, mirror=mirror.url).is_complete
@@ -241,7 +242,7 @@ def test_a_clip_without_a_byte_is_named_and_not_written(tmp_path, out):
     archive.write_bytes(
         tar_gz({clip.file_name: clip.content for clip in release.clips("validation")} | {first.file_name: b""})
     )
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         for _ in range(2):
             report = download("700-2020", out, splits=["validation"], mirror=mirror.url)
             assert report.counts == {"validation": {"complete": 7, "empty": 1}}
@@ -396,7 +397,7 @@ def test_what_is_cut_off_goes_on_at_the_byte_where_it_stopped(tmp_path, out, mon
     size = release.size("train", "part_0")
     at = size // 2
     monkeypatch.setattr(kinetics.HttpFile, "retries", 1)
-    with Mirror(release.root, faults=[Fault("cut", "*.tar.gz", at=at)]) as mirror:
+    with FaultServer(release.root, faults=[Fault("cut", "*.tar.gz", at=at)]) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
         assert not report.is_complete
         assert list(report.failed) == [release.key("train", "part_0")]
@@ -420,7 +421,7 @@ def test_what_changed_on_the_server_in_between_is_fetched_anew(tmp_path, out, mo
     root = tmp_path / "mirror"
     release = Release(root, "700", {"train": {"part_0": clips}}).write()
     monkeypatch.setattr(kinetics.HttpFile, "retries", 1)
-    with Mirror(root, faults=[Fault("cut", "*.tar.gz", at=release.size("train", "part_0") // 2)]) as mirror:
+    with FaultServer(root, faults=[Fault("cut", "*.tar.gz", at=release.size("train", "part_0") // 2)]) as mirror:
         assert not download("700", out, splits=["train"], mirror=mirror.url).is_complete
         mirror.clear()
         changed = [Clip(*clip.row, content=clip.content[::-1]) for clip in clips]
@@ -445,7 +446,7 @@ def test_an_archive_that_was_checked_once_vouches_for_its_clips(tmp_path, out):
     """Read again for the sake of one clip, and damaged by now: that says nothing about the others."""
     release = Release(tmp_path / "mirror", "700", {"train": {"part_0": made_clips(30, size=5000)}}).write()
     key = release.key("train", "part_0")
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         assert download("700", out, splits=["train"], mirror=mirror.url).is_complete
         lost = next(out.rglob("*.mp4"))
         lost.unlink()
@@ -463,7 +464,7 @@ def test_another_mirror_of_the_same_archives_goes_on(tmp_path, release, mirror, 
     lab = tmp_path / "lab"
     lab.mkdir()
     (lab / "copies").symlink_to(release.root)
-    with Mirror(lab) as other:
+    with FaultServer(lab) as other:
         assert download("700-2020", out, splits=["train"], mirror=other.url + "/copies").is_complete
         assert fetched(other) == []
 
@@ -492,7 +493,7 @@ def test_a_split_that_has_no_clip_of_the_classes_costs_nothing(tmp_path, out):
         "700",
         {"train": {"part_0": made_clips(5)}, "validation": {"part_0": made_clips(4, seed=1)}},  # the fifth is zumba
     ).write()
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         report = download("700", out, splits=["train", "validation"], classes=["zumba"], mirror=mirror.url)
         assert mirror.count("*/val/*.tar.gz") == 0
     assert report.is_complete
@@ -508,7 +509,7 @@ def test_only_the_archives_of_the_classes_are_fetched_where_each_has_its_own(tmp
     archives = {"train": {one: [clip] for one, clip in zip(names, clips, strict=True)}}
     release = Release(tmp_path / "mirror", name, archives).write()
     chosen = ["zumba", "petting animal (not cat)"]
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         assert download(name, out, splits=["train"], classes=chosen, mirror=mirror.url).is_complete
         assert mirror.count("*.tar.gz") - mirror.count("*/deepmind-media/*") == 4  # a HEAD and a GET each
         assert tree_of(out) == release.tree(labels=chosen)
@@ -530,7 +531,7 @@ def test_max_clips_per_class_chooses_what_loading_chooses(mirror, release, out):
 
 def test_splits_without_labels_are_left_out_of_a_choice_by_class_unless_asked_for(tmp_path, out, capsys):
     release = small_release(tmp_path / "mirror", unlabelled=["test"])
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         report = download("700-2020", out, classes=["zumba"], mirror=mirror.url)
         assert list(report.counts) == ["train", "validation"]
         assert "test: left out: no clip of this split has a label" in capsys.readouterr().out
@@ -597,7 +598,7 @@ def test_a_dry_run_says_what_would_be_fetched_and_writes_nothing(mirror, release
 def test_an_archive_that_failed_is_not_complete_even_where_no_clip_lacks(tmp_path, out):
     clips = made_clips(4, size=2000)
     release = Release(tmp_path / "mirror", "700", {"train": {"part_0": clips, "part_1": clips}}).write()
-    with Mirror(release.root, faults=[Fault("status", "*/part_1*", code=404)]) as mirror:
+    with FaultServer(release.root, faults=[Fault("status", "*/part_1*", code=404)]) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
     assert report.counts == {"train": {"complete": 4}}
     assert not report.is_complete
@@ -734,7 +735,7 @@ def many(tmp_path_factory):
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_that_passes_leaves_no_trace(many, out, name):
-    with Mirror(many.root, faults=[FAULTS[name]]) as mirror:
+    with FaultServer(many.root, faults=[FAULTS[name]]) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
         assert any(request.faults for request in mirror.requests)
     assert report.failed == {}
@@ -745,7 +746,7 @@ def test_a_fault_that_passes_leaves_no_trace(many, out, name):
 
 def test_cut_and_range_ignored(many, out):
     faults = [Fault("cut", "*/part_*", at=40_000, times=4), Fault("ignore_range")]
-    with Mirror(many.root, faults=faults) as mirror:
+    with FaultServer(many.root, faults=faults) as mirror:
         assert download("700", out, splits=["train"], mirror=mirror.url).is_complete
         assert sum("ignore_range" in request.faults for request in mirror.requests) >= 4
     assert tree_of(out) == many.tree()
@@ -767,7 +768,7 @@ def test_all_faults_mixed_at_a_tenth_of_the_requests(many, out, seed):
         {"kind": "changed"},
     ]
     mixed = [Fault(path="*/part_*", probability=0.1, seed=100 * seed + n, **one) for n, one in enumerate(kinds)]
-    with Mirror(many.root, faults=mixed) as mirror:
+    with FaultServer(many.root, faults=mixed) as mirror:
         report = download("700", out, splits=["train"], workers=3, mirror=mirror.url)
         assert sum(len(request.faults) for request in mirror.requests) >= 5
         failed = {line["key"] for line in ledger_lines(out) if line["status"] == "failed"}
@@ -795,7 +796,7 @@ def test_all_faults_mixed_at_a_tenth_of_the_requests(many, out, seed):
 )
 def test_a_fault_that_stays_is_named_and_the_others_are_fetched(many, out, fault, kind):
     key = many.key("train", "part_3")
-    with Mirror(many.root, faults=[fault]) as mirror:
+    with FaultServer(many.root, faults=[fault]) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
         assert list(report.failed) == [key]
         assert not report.is_complete
@@ -812,7 +813,7 @@ def test_a_fault_that_stays_is_named_and_the_others_are_fetched(many, out, fault
 def test_a_length_that_is_never_reached_is_said_in_bytes(many, out):
     size = many.size("train", "part_3")
     fault = Fault("wrong_length", "*/part_3.tar.gz", by=1000, method="GET")
-    with Mirror(many.root, faults=[fault]) as mirror:
+    with FaultServer(many.root, faults=[fault]) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
     (reason,) = report.failed.values()
     assert reason.startswith(f"{size:,} of {size + 1000:,} bytes came, and then: HTTP 416")
@@ -820,7 +821,7 @@ def test_a_length_that_is_never_reached_is_said_in_bytes(many, out):
 
 @pytest.mark.parametrize("fault", [Fault("status", "*/part_3*", code=404), Fault("cut", "*/part_3*", at=0)])
 def test_an_archive_of_which_no_byte_came_leaves_nothing_behind(many, out, fault):
-    with Mirror(many.root, faults=[fault]) as mirror:
+    with FaultServer(many.root, faults=[fault]) as mirror:
         assert not download("700", out, splits=["train"], mirror=mirror.url).is_complete
     assert leftovers(out) == []
 
@@ -830,7 +831,7 @@ def test_clips_out_of_an_archive_that_stays_corrupt_are_not_called_complete(tmp_
     clips = made_clips(120)
     parts = {"part_0": clips[:100], "part_1": clips[100:]}
     release = Release(tmp_path / "mirror", "700", {"train": parts}).write()
-    with Mirror(release.root, faults=[Fault("corrupt", "*/part_0.tar.gz", at=400_000)]) as mirror:
+    with FaultServer(release.root, faults=[Fault("corrupt", "*/part_0.tar.gz", at=400_000)]) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
     counts = report.counts["train"]
     assert counts["complete"] == 20
@@ -876,7 +877,7 @@ def test_members_that_lead_elsewhere_are_refused_named_and_written_nowhere(tmp_p
     content = tar_gz({**evil, **{clip.file_name: clip.content for clip in clips[1:]}})
     release = with_archive(tmp_path, content, clips)
     before = {path for path in tmp_path.rglob("*") if out not in path.parents}
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
     assert report.counts == {"train": {"complete": 3, "missing": 1}}
     assert len(report.refused) == len(evil)
@@ -890,7 +891,7 @@ def test_members_that_lead_elsewhere_are_refused_named_and_written_nowhere(tmp_p
 def test_many_refusals_are_counted_after_the_first_hundred(tmp_path, out):
     evil = {f"../{number}.mp4": b"" for number in range(5000)}
     release = with_archive(tmp_path, tar_gz(evil))
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
     assert len(report.refused) == 101
     assert "4,900 more members" in report.refused[-1]
@@ -901,7 +902,7 @@ def test_100_000_empty_files_are_passed_over(tmp_path, out):
     (clip,) = made_clips(1)
     empty = member("0.mp4").tobuf(tarfile.GNU_FORMAT) * 100_000
     release = with_archive(tmp_path, gzip.compress(empty + tar({clip.file_name: clip.content}), 1), [clip])
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
     assert report.counts == {"train": {"complete": 1}}
     assert tree_of(out) == release.tree()
@@ -930,7 +931,7 @@ def test_a_header_that_claims_what_cannot_be_is_bounded(tmp_path, out, claim):
     padding = b"\0" * (-len(clip.content) % 512)
     plain = first.tobuf(tarfile.GNU_FORMAT) + clip.content + padding + CLAIMS[claim] + b"\0" * 30_000_000
     release = with_archive(tmp_path, gzip.compress(plain, 1), [clip])
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
     assert list(report.failed) == [release.key("train", "part_0")]
     assert "cut off or corrupt" in str(report.failed)
@@ -958,7 +959,7 @@ def test_an_interrupt_says_how_to_go_on_whenever_it_comes(mirror, out, monkeypat
 
 def test_an_interrupt_says_how_to_go_on_and_exits_with_130(many, out):
     command = [*COMMAND, "--out", str(out), "--rate-limit", "150k"]
-    with Mirror(many.root) as mirror:
+    with FaultServer(many.root) as mirror:
         environment = {**os.environ, "KINETICS_MIRROR": mirror.url}
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             while len([*out.rglob("*.mp4")]) < 10:
@@ -989,7 +990,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 from kinetics_tools.cli import main
 main()
 """
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         environment = {**os.environ, "KINETICS_MIRROR": mirror.url}
         command = [sys.executable, "-c", code, *COMMAND[3:], "--out", str(out)]
         result = subprocess.run(command, env=environment, capture_output=True, text=True)
@@ -1014,7 +1015,7 @@ def test_killed_again_and_again(tmp_path, out):
     clips = made_clips(200, size=10_000)
     parts = {f"part_{number}": clips[number::4] for number in range(4)}
     release = Release(tmp_path / "mirror", "700", {"train": parts}).write()
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         options = {"splits": ["train"], "workers": 2, "rate_limit": "400k"}
         killed = kill_download(mirror, out, kills=8, release=release, **options)
     assert killed.exit_code == 0
@@ -1069,7 +1070,7 @@ def test_what_brought_nothing_waits_for_nobody():
 
 def test_all_workers_together_keep_to_the_rate(many, out):
     started = time.monotonic()
-    with Mirror(many.root) as mirror:
+    with FaultServer(many.root) as mirror:
         report = download("700", out, splits=["train"], workers=4, rate_limit="600kB", mirror=mirror.url)
     took = time.monotonic() - started
     assert report.is_complete
@@ -1138,7 +1139,7 @@ def lacking(tmp_path, video):
 def test_videos_bring_what_archives_lack_and_each_failure_is_classed(lacking, out, monkeypatch):
     monkeypatch.setattr(RemoteFile, "backoff_seconds", 0.001)
     release, there, short, gone = lacking
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         download("700-2020", out, splits=["train"], mirror=mirror.url)
         before = states(out)
         asked = {"splits": ["train"], "source": "youtube", "mirror": mirror.url}
@@ -1185,7 +1186,7 @@ def test_videos_bring_what_archives_lack_and_each_failure_is_classed(lacking, ou
 
 def test_a_clip_cut_from_a_video_that_is_gone_is_cut_again(lacking, out):
     release, there, _, _ = lacking
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         asked = {"splits": ["train"], "classes": ["zumba"], "source": "youtube", "mirror": mirror.url}
         asked["youtube"] = YouTubeOptions(url_template=f"{mirror.url}/watch/{{youtube_id}}.html")
         download("700-2020", out, **asked)
@@ -1206,7 +1207,7 @@ def test_clips_of_a_tree_that_others_made_are_not_cut_anew(lacking, out):
     folder.mkdir(parents=True)
     (folder / short.file_name).write_bytes(b"somebody's own copy")
     (folder / there.file_name).write_bytes(b"")  # of what has no byte there is nothing to keep
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         asked = {"splits": ["train"], "classes": ["zumba"], "source": "youtube", "mirror": mirror.url}
         asked["youtube"] = YouTubeOptions(url_template=f"{mirror.url}/watch/{{youtube_id}}.html")
         report = download("700-2020", out, **asked)
@@ -1225,7 +1226,7 @@ def test_an_interrupt_finishes_the_videos_in_flight_and_says_so(lacking, out, tm
     noise = np.random.default_rng(0).integers(0, 256, (100, 96, 128, 3), np.uint8)
     write_clip(tmp_path / "noise.mp4", noise, fps=10)
     write_video(release.root, there.youtube_id, (tmp_path / "noise.mp4").read_bytes())
-    with Mirror(release.root, faults=[Fault("slow", "/videos/*", bytes_per_second=200_000)]) as mirror:
+    with FaultServer(release.root, faults=[Fault("slow", "/videos/*", bytes_per_second=200_000)]) as mirror:
         template = f"{mirror.url}/watch/{{youtube_id}}.html"
         command = [*COMMAND[:3], "download", "700-2020", "--split", "train", "--classes", "zumba", "--out", str(out)]
         # So slow that it would take minutes, unless an interrupt ended that, too.
@@ -1246,7 +1247,7 @@ def test_an_interrupt_finishes_the_videos_in_flight_and_says_so(lacking, out, tm
 
 def test_the_command_has_the_options_of_videos(lacking, out, monkeypatch):
     release, there, _, _ = lacking
-    with Mirror(release.root) as mirror:
+    with FaultServer(release.root) as mirror:
         monkeypatch.setenv("KINETICS_MIRROR", mirror.url)
         command = ["download", "700-2020", "--out", str(out), "--split", "train", "--classes", "zumba"]
         command += ["--source", "youtube", "--url-template", f"{mirror.url}/watch/{{youtube_id}}.html", "--sleep", "0"]
@@ -1263,7 +1264,7 @@ def test_the_command_has_the_options_of_videos(lacking, out, monkeypatch):
 
 
 def test_where_the_same_command_would_not_help_it_is_not_advised(lacking, out):
-    with Mirror(lacking[0].root) as mirror:
+    with FaultServer(lacking[0].root) as mirror:
         asked = {"splits": ["train"], "classes": ["zumba"], "source": "youtube", "mirror": mirror.url}
         template = f"{mirror.url}/watch/{{youtube_id}}.html"
         youtube = YouTubeOptions(url_template=template, formats="b[height<=1]")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import kinetics
-from mirror import Fault, Mirror
+from fault_server import Fault, FaultServer
 from trees import CLIPS, Clip, load, noisy, rows, rows_of, write_public, write_tree
 
 VAL = noisy(CLIPS["validation"], 40_000)
@@ -35,7 +35,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def mirror(root):
-    with Mirror(root) as mirror:
+    with FaultServer(root) as mirror:
         yield mirror
 
 

@@ -10,8 +10,8 @@ from email.utils import formatdate
 import pytest
 
 import kinetics
+from fault_server import Fault, FaultServer
 from kinetics import HttpFile
-from mirror import Fault, Mirror
 
 SIZE = 300_000
 DATA = random.Random(0).randbytes(SIZE)
@@ -25,7 +25,7 @@ def mirror(tmp_path):
     path.write_bytes(DATA)
     path.with_name("other").write_bytes(DATA[::-1][:-5])
     (tmp_path / "empty").write_bytes(b"")
-    with Mirror(tmp_path) as mirror:
+    with FaultServer(tmp_path) as mirror:
         yield mirror
 
 

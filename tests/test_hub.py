@@ -31,11 +31,11 @@ from huggingface_hub.utils import (
 )
 
 from clients import run_program
+from fault_server import Fault
 from hub import Hub
 from hub_process import HubProcess, environment
 from hub_repository import GITATTRIBUTES, Repository
 from hub_token import ANN, ANN_FINE, ANN_READS, BOB, TOKENS
-from mirror import Fault
 
 # What has no setting for private repositories does not retry alike either, and knows no Xet.
 recent = pytest.mark.skipif(not hasattr(HfApi, "update_repo_settings"), reason="the client is of 2024")
@@ -700,7 +700,7 @@ def test_a_slow_upload_takes_its_time(hub: Hub, api: HfApi) -> None:
 
 
 def test_a_fault_that_a_hub_does_not_know_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'wrong_length' is a mirror's alone; take status"):
+    with pytest.raises(ValueError, match="'wrong_length' is none of a hub; take status"):
         Hub(tmp_path / "hub", faults=[Fault("wrong_length", by=1)])
 
 

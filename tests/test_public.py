@@ -7,8 +7,9 @@ import datasets
 import pytest
 
 import kinetics
+from fault_server import Fault, FaultServer
 from kinetics import LABELS, RELEASES, archive_urls
-from mirror import Fault, Mirror, tar_gz, write_deepmind, write_mirror
+from mirror import tar_gz, write_deepmind, write_mirror
 from trees import CLIPS, SHORT, Clip, load, noisy, rows, rows_of, torchvision_folder, write_annotations, write_public
 
 FOLDERS = {"400": "400", "600": "600", "700": "700_2020", "700-2020": "700_2020"}
@@ -29,7 +30,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def mirror(root):
-    with Mirror(root) as mirror:
+    with FaultServer(root) as mirror:
         yield mirror
 
 
@@ -57,7 +58,7 @@ def test_the_environment_names_the_mirror_and_the_argument_wins(mirror, root, st
     assert rows(load("400", split="validation", streaming=streaming)) == rows_of(VAL, "400")
     (tmp_path / "other").mkdir()
     write_public(tmp_path / "other", "400", {split: clips[:4] for split, clips in CLIPS.items()})
-    with Mirror(tmp_path / "other") as other:
+    with FaultServer(tmp_path / "other") as other:
         found = load("400", split="validation", mirror=other.url, streaming=streaming)
         assert rows(found) == rows_of(VAL[:4], "400")
 
@@ -214,7 +215,7 @@ FAULTS = {
 def test_a_bad_network_changes_nothing_of_what_comes(root, faults, streaming):
     clips = noisy(VAL, 30_000)
     write_public(root, "700-2020", {"validation": clips})
-    with Mirror(root, faults=FAULTS[faults]) as mirror:
+    with FaultServer(root, faults=FAULTS[faults]) as mirror:
         ds = load("700-2020", splits=["validation"], mirror=mirror.url, streaming=streaming)
         assert rows(ds["validation"]) == rows_of(clips)
         struck = {fault for request in mirror.requests for fault in request.faults}
@@ -225,7 +226,7 @@ def test_a_stalled_stream_goes_on(root, monkeypatch):
     monkeypatch.setattr(kinetics.HttpFile, "timeout_seconds", 0.3)
     clips = noisy(VAL, 30_000)
     write_public(root, "700-2020", {"validation": clips})
-    with Mirror(root, faults=[Fault("stall", "*/part_*", at=20_000, times=1)]) as mirror:
+    with FaultServer(root, faults=[Fault("stall", "*/part_*", at=20_000, times=1)]) as mirror:
         ds = load("700-2020", split="validation", splits=["validation"], mirror=mirror.url, streaming=True)
         assert rows(ds) == rows_of(clips)
 
@@ -242,7 +243,7 @@ def test_a_stalled_stream_goes_on(root, monkeypatch):
 def test_what_cannot_be_mended_is_one_error_that_names_the_archive(root, fault, message):
     clips = noisy(VAL, 30_000)
     write_public(root, "700-2020", {"validation": clips})
-    with Mirror(root, faults=[fault]) as mirror:
+    with FaultServer(root, faults=[fault]) as mirror:
         options = {"split": "validation", "splits": ["validation"], "streaming": True, "mirror": mirror.url}
         with pytest.raises(OSError, match=message):
             rows(load("700-2020", **options))
@@ -260,7 +261,7 @@ def test_a_damaged_archive_is_read_twice_and_then_costs_the_clips_after_the_dama
     clips = noisy(VAL, 30_000)
     write_public(root, "700-2020", {"validation": clips})
     options = {"split": "validation", "splits": ["validation"], "streaming": streaming}
-    with Mirror(root, faults=[DAMAGE[fault][0]]) as mirror:
+    with FaultServer(root, faults=[DAMAGE[fault][0]]) as mirror:
         found = rows(load("700-2020", mirror=mirror.url, **options))
         assert mirror.count("*/part_0*", "GET") == 1
         assert mirror.count("*/part_1*", "GET") == 2
@@ -279,7 +280,7 @@ def test_an_archive_that_was_damaged_on_the_way_loses_nothing(root, streaming, c
     clips = noisy(VAL, 30_000)
     write_public(root, "700-2020", {"validation": clips})
     options = {"split": "validation", "splits": ["validation"], "streaming": streaming}
-    with Mirror(root, faults=[Fault("corrupt", "*/part_*", at=70_000, times=1, per_path=True)]) as mirror:
+    with FaultServer(root, faults=[Fault("corrupt", "*/part_*", at=70_000, times=1, per_path=True)]) as mirror:
         assert rows(load("700-2020", mirror=mirror.url, **options)) == rows_of(clips)
         assert mirror.count("*/part_*", "GET") == 4
     assert not [text for text in caplog.messages if "absent" in text or "there twice" in text]
@@ -289,7 +290,7 @@ def test_an_archive_that_is_shorter_than_announced_does_not_end_a_stream(root, c
     clips = noisy(VAL, 30_000)
     write_public(root, "700-2020", {"validation": clips})
     options = {"split": "validation", "splits": ["validation"], "streaming": True}
-    with Mirror(root, faults=[Fault("wrong_length", "*/part_0*", by=2000)]) as mirror:
+    with FaultServer(root, faults=[Fault("wrong_length", "*/part_0*", by=2000)]) as mirror:
         found = rows(load("700-2020", mirror=mirror.url, **options))
     assert set(found) >= set(rows_of(clips[3:]))
     assert "part_0.tar.gz: HTTP 416" in caplog.text

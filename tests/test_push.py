@@ -23,6 +23,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from clients import run_program
+from fault_server import Fault
 from hub import Hub
 from hub_process import HubProcess, environment
 from hub_token import ANN, ANN_FINE, ANN_READS, BOB
@@ -31,7 +32,6 @@ from kinetics_tools.cli import app
 from kinetics_tools.published import published_infos
 from kinetics_tools.push import PushError, push
 from kinetics_tools.shard_file import prepared_features
-from mirror import Fault
 from prepared import write_prepared
 
 REPO = "ann/kinetics"

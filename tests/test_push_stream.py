@@ -9,12 +9,12 @@ import pytest
 from test_prepare import clip_bytes, clips, prepared, tree
 from test_push import REPO, files, hub, ids, quiet, readers_see, run, shards, text, waits
 
+from fault_server import Fault
 from hub import Hub
 from kinetics_tools.media import Encoding
 from kinetics_tools.publication import Publication
 from kinetics_tools.push import PushError
 from kinetics_tools.stream import Stream, parse_bytes
-from mirror import Fault
 from prepared import write_prepared
 
 __all__ = ["clip_bytes", "clips", "hub", "prepared", "tree", "waits"]  # fixtures

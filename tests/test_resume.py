@@ -9,7 +9,8 @@ import pytest
 from datasets.distributed import split_dataset_by_node
 
 import kinetics
-from mirror import Fault, Mirror, tar_gz, write_mirror
+from fault_server import Fault, FaultServer
+from mirror import tar_gz, write_mirror
 from trees import clips_of, left_after, load, noisy, ordered_rows, rows, rows_of, write_annotations, write_tree
 
 CLIPS = clips_of("train", 25)
@@ -42,7 +43,7 @@ def make(request, tmp_path, monkeypatch):
     monkeypatch.setattr(kinetics.HttpFile, "backoff_seconds", 0.001)
     write_mirror(tmp_path, "700-2020", {"train": members}, annotations={"train": [clip.row for clip in CLIPS]})
     faults = [Fault("cut", "*/part_*", at=200, relative=True, probability=0.5), Fault("status", probability=0.1)]
-    with Mirror(tmp_path, faults=faults if request.param == "bad mirror" else []) as mirror:
+    with FaultServer(tmp_path, faults=faults if request.param == "bad mirror" else []) as mirror:
         yield maker("700-2020", splits=["train"], mirror=mirror.url)
 
 
@@ -68,7 +69,7 @@ def test_files_are_cut_into_even_groups(tmp_path, count):
 def test_shards_of_the_mirror_are_its_archives(tmp_path):
     parts = {f"part_{number}": {clip.file_name: clip.content} for number, clip in enumerate(CLIPS[:7])}
     write_mirror(tmp_path, "600", {"val": parts}, annotations={"val": [clip.row for clip in CLIPS]})
-    with Mirror(tmp_path) as mirror:
+    with FaultServer(tmp_path) as mirror:
         options = {"split": "validation", "splits": ["validation"], "mirror": mirror.url, "streaming": True}
         assert load("600", **options).num_shards == 7
 

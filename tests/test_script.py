@@ -8,7 +8,8 @@ import datasets
 import pytest
 
 import kinetics
-from mirror import Mirror, write_mirror
+from fault_server import FaultServer
+from mirror import write_mirror
 from trees import CLIPS, DATASETS_MAJOR, LAYOUTS, clips_of, left_after, load, ordered_rows, rows, rows_of, write_tree
 
 pytestmark = pytest.mark.skipif(DATASETS_MAJOR >= 4, reason="datasets 4 and newer run no dataset scripts")
@@ -85,7 +86,7 @@ def test_the_public_archives(run, tmp_path, streaming):
     archives = {name: {clip.file_name: clip.content for clip in part} for name, part in parts.items()}
     annotations = {"val": [clip.row for clip in clips]}
     write_mirror(tmp_path, "700-2020", {"val": archives}, annotations=annotations)
-    with Mirror(tmp_path) as mirror:
+    with FaultServer(tmp_path) as mirror:
         found = run("700-2020", splits=["validation"], mirror=mirror.url, streaming=streaming)
         assert rows(found["validation"]) == rows_of(clips)
 

@@ -23,12 +23,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import kinetics
+from fault_server import FaultServer
 from kinetics_tools.cli import app
 from kinetics_tools.ledger import Entry, Ledger
 from kinetics_tools.media import write_clip
 from kinetics_tools.overlap import overlap
 from kinetics_tools.verify import verify
-from mirror import Mirror, tar, tar_gz, write_mirror
+from mirror import tar, tar_gz, write_mirror
 from trees import LAYOUTS, Clip, write_annotations, write_clips
 
 FPS = 4
@@ -870,7 +871,7 @@ def test_overlaps_are_listed_and_their_annotations_fetched(tmp_path, pool, monke
     mirror.mkdir()
     write_mirror(mirror, "700-2020", {}, annotations={"train": [clip.row for clip in of_700]})
     monkeypatch.chdir(tmp_path)
-    with Mirror(mirror) as server:
+    with FaultServer(mirror) as server:
         monkeypatch.setenv("KINETICS_MIRROR", server.url)
         args = ["--overlap", "700-2020:train", "--overlap", "600:test=600", "--overlap", "700:train=data"]
         done = CliRunner().invoke(app, ["verify", "data", "700", "--workers", "1", *args])

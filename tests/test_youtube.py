@@ -19,12 +19,12 @@ from yt_dlp.extractor.generic import GenericIE
 from yt_dlp.extractor.youtube import YoutubeIE
 
 import mirror
+from fault_server import Fault, FaultServer
 from kinetics_tools import media, youtube
 from kinetics_tools.remote import RemoteFile
 from kinetics_tools.segment_errors import RETRIED_KINDS, SegmentError, classify
 from kinetics_tools.tree import DiskError
 from kinetics_tools.youtube import FetchedClip, Segment, YouTubeOptions, fetch_clip, fetch_clips
-from mirror import Fault, Mirror
 
 ID = "-bcdefghij0"  # looks like an option
 SECONDS, FPS = 600, 5
@@ -61,7 +61,7 @@ def server(tmp_path, video):
     mirror.write_video(tmp_path / "root", ID, b"")
     (tmp_path / "root" / "videos" / f"{ID}.mp4").unlink()
     (tmp_path / "root" / "videos" / f"{ID}.mp4").hardlink_to(video)
-    with Mirror(tmp_path / "root") as running:
+    with FaultServer(tmp_path / "root") as running:
         yield running
 
 
