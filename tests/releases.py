@@ -6,12 +6,16 @@ import os
 import random
 import signal
 import socket
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+import kinetics
 from fault_server import FaultServer
 from mirror import write_mirror
 from trees import Clip, clips_of
@@ -19,6 +23,7 @@ from trees import Clip, clips_of
 LABELS = ("abseiling", "massaging person's head", "hurling (sport)", "petting animal (not cat)", "zumba")
 # The folders that `download` makes.
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
+PROGRAM = [sys.executable, "-c", "from kinetics_tools.cli import main; main()"]
 
 
 def made_clips(count: int, *, size: int = 20_000, seed: int = 0) -> list[Clip]:
@@ -220,3 +225,45 @@ def _compare(out: Path, last_seen: dict[str, tuple[int, int]], killed: Killed) -
             if last_seen.get(str(path), state) != state:
                 killed.rewritten.append(path.name)
             last_seen[str(path)] = state
+
+
+# ---- For tests of `kinetics download`
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(kinetics.HttpFile, "backoff_seconds", 0.001)
+    monkeypatch.setattr(kinetics.HttpFile, "timeout_seconds", 0.5)
+
+
+@pytest.fixture
+def release(tmp_path):
+    return small_release(tmp_path / "mirror")
+
+
+@pytest.fixture
+def mirror(release):
+    with FaultServer(release.root) as mirror:
+        yield mirror
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """A release of 120 clips in six archives of about 100 kB."""
+    clips = made_clips(120, size=5000)
+    archives = {"train": {f"part_{number}": clips[number::6] for number in range(6)}}
+    return Release(tmp_path_factory.mktemp("mirror"), "700", archives).write()
+
+
+def fetched(mirror, pattern="*.t*gz"):
+    """Names of the archives that were asked for."""
+    return sorted(request.path.rpartition("/")[2] for request in mirror.matching(pattern, "GET"))
+
+
+def states(out):
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in out.rglob("*.mp4")}
