@@ -100,7 +100,7 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> float:
 
 @contextlib.contextmanager
 def serve(root: Path, *, faults: Sequence[fault_server.Fault] = (), log: Path | None = None) -> Iterator[str]:
-    """The URL of a mirror of `root` that runs on another core than the client, where there is one."""
+    """The URL of a server of `root` that runs on another core than the client, where there is one."""
     os.sched_setaffinity(0, CORES[-1:])
     try:
         server = contextlib.ExitStack()

@@ -8,6 +8,8 @@ from typing import Any
 # (https://github.com/huggingface/datasets/issues/7566, https://github.com/apache/arrow/issues/45214).
 _LEAVE = "\nimport os, sys\nsys.stdout.flush()\nos._exit(0)\n"
 
+KINETICS = [sys.executable, "-c", "from kinetics_tools.cli import main; main()"]
+
 
 def program(code: str, *arguments: object) -> list[str]:
     """The command that runs `code`."""

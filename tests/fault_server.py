@@ -137,7 +137,7 @@ class FaultServer:
         self._requests: list[Request] = []
         self._changed = threading.Condition()  # guards the two above
         self._stopping = threading.Event()
-        self._server = Listener(self, ("127.0.0.1", port))
+        self._server = _Listener(self, ("127.0.0.1", port))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -207,7 +207,7 @@ class FaultServer:
         return drawn
 
 
-class Listener(socketserver.ThreadingMixIn, http.server.HTTPServer):
+class _Listener(socketserver.ThreadingMixIn, http.server.HTTPServer):
     daemon_threads = True  # joined by FaultServer.__exit__; a test that dies without it must still exit
     # The default backlog of 5 drops connections of a parallel client, and each drop costs it a second.
     request_queue_size = 128
@@ -239,7 +239,7 @@ class Listener(socketserver.ThreadingMixIn, http.server.HTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: Listener
+    server: _Listener
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -405,6 +405,17 @@ def spawn(root: Path | str, *, faults: Iterable[Fault] = (), log: Path | str | N
             process.wait(timeout=30)
 
 
+def stay(server: FaultServer, *, until_stdin_closes: bool) -> None:
+    """Prints the URL of a server that runs, and waits for Ctrl-C, for `kill`, or for who feeds stdin to end."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` leaves a log too
+    with contextlib.suppress(KeyboardInterrupt):
+        print(server.url, flush=True)  # from now on someone may end this
+        if until_stdin_closes:
+            sys.stdin.read()
+        else:
+            threading.Event().wait()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Serve a directory over HTTP, with faults.")
     parser.add_argument("root", type=Path)
@@ -413,15 +424,9 @@ def main() -> None:
     parser.add_argument("--log", type=Path, help="write the requests here at the end, one JSON object a line")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end with whoever feeds stdin")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `kill` leaves a log too
     faults = [options.faults] if isinstance(options.faults, dict) else options.faults
     with FaultServer(options.root, faults=[Fault(**fault) for fault in faults], port=options.port) as server:
-        print(server.url, flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            if options.until_stdin_closes:
-                sys.stdin.read()
-            else:
-                threading.Event().wait()
+        stay(server, until_stdin_closes=options.until_stdin_closes)
     if options.log is not None:
         options.log.write_text("".join(f"{json.dumps(asdict(request))}\n" for request in server.requests))
 

@@ -22,9 +22,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
-import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +30,7 @@ from urllib.parse import parse_qs, urlencode
 import yaml
 
 import hub_xet
-from fault_server import Fault
+from fault_server import Fault, stay
 from hub_answer import Answer, Refusal
 from hub_bucket import Bucket, BucketHandler
 from hub_repository import Commit, Repository, git_sha1
@@ -444,15 +441,9 @@ def main() -> None:
     parser.add_argument("--options", type=json.loads, default={}, help='of Hub: {"port": 8000, "xet": true}')
     parser.add_argument("--until-stdin-closes", action="store_true", help="end with whoever feeds stdin")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     faults = [Fault(**fault) for fault in arguments.options.pop("faults", [])]
     with Hub(arguments.root, faults=faults, **arguments.options) as hub:
-        print(hub.url, flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            if arguments.until_stdin_closes:
-                sys.stdin.read()
-            else:
-                threading.Event().wait()
+        stay(hub, until_stdin_closes=arguments.until_stdin_closes)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import socket
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,14 +15,13 @@ from typing import Any
 import pytest
 
 import kinetics
-from fault_server import FaultServer
+from fault_server import Fault, FaultServer
 from mirror import write_mirror
 from trees import Clip, clips_of
 
 LABELS = ("abseiling", "massaging person's head", "hurling (sport)", "petting animal (not cat)", "zumba")
 # The folders that `download` makes.
 FOLDERS = {"train": "train", "validation": "val", "test": "test"}
-PROGRAM = [sys.executable, "-c", "from kinetics_tools.cli import main; main()"]
 
 
 def made_clips(count: int, *, size: int = 20_000, seed: int = 0) -> list[Clip]:
@@ -97,6 +95,23 @@ def small_release(root: Path, release: str = "700-2020", **options: Any) -> Rele
         "test": {"part_0": clips["test"]},
     }
     return Release(root, release, archives, **options).write()
+
+
+def mixed_faults(*, cut_at: int, stall_at: int, stall_seconds: float, corrupt_at: int, seed: int = 0) -> list[Fault]:
+    """Each kind of fault of an archive, which strikes a tenth of the requests; positions are in bytes."""
+    kinds: list[dict[str, Any]] = [
+        {"kind": "cut", "at": 0, "relative": True},
+        {"kind": "cut", "at": cut_at, "relative": True, "reset": True},
+        {"kind": "status", "retry_after": 0},
+        {"kind": "stall", "at": stall_at, "seconds": stall_seconds},
+        {"kind": "wrong_length", "by": 7},
+        {"kind": "wrong_length", "by": -7},
+        {"kind": "corrupt", "at": corrupt_at},
+        {"kind": "ignore_range"},
+        {"kind": "chunked"},
+        {"kind": "changed"},
+    ]
+    return [Fault(path="*/part_*", probability=0.1, seed=seed + number, **kind) for number, kind in enumerate(kinds)]
 
 
 def tree_of(out: Path) -> dict[str, bytes]:

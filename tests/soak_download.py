@@ -2,13 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fault_server import Fault, FaultServer
+from fault_server import FaultServer
 from kinetics_tools.download import download
-from releases import Release, kill_download, ledger_lines, leftovers, made_clips, tree_of
+from releases import Release, kill_download, ledger_lines, leftovers, made_clips, mixed_faults, tree_of
 
 KILLS = 200
 CLIPS = 2_400
@@ -62,19 +61,7 @@ def test_200_kills(release: Release, undisturbed: dict[str, bytes], tmp_path: Pa
 def test_60_kills_with_a_server_that_misbehaves(
     release: Release, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    kinds: list[dict[str, Any]] = [
-        {"kind": "cut", "at": 0, "relative": True},
-        {"kind": "cut", "at": 1_000_000, "relative": True, "reset": True},
-        {"kind": "status", "retry_after": 0},
-        {"kind": "stall", "at": 6_000_000, "seconds": 2},
-        {"kind": "wrong_length", "by": 7},
-        {"kind": "wrong_length", "by": -7},
-        {"kind": "corrupt", "at": 7_000_000},
-        {"kind": "ignore_range"},
-        {"kind": "chunked"},
-        {"kind": "changed"},
-    ]
-    faults = [Fault(path="*/part_*", probability=0.1, seed=number, **one) for number, one in enumerate(kinds)]
+    faults = mixed_faults(cut_at=1_000_000, stall_at=6_000_000, stall_seconds=2, corrupt_at=7_000_000)
     http = {"backoff_seconds": 0.01, "timeout_seconds": 1.0}
     out = tmp_path / "out"
     with FaultServer(release.root, faults=faults) as mirror:

@@ -12,13 +12,13 @@ from collections import Counter
 import pytest
 from typer.testing import CliRunner
 
+from clients import KINETICS
 from fault_server import Fault, FaultServer
 from kinetics_tools.cli import app
 from kinetics_tools.download import download
 from kinetics_tools.ledger import read_ledger
 from mirror import tar, tar_gz
 from releases import (
-    PROGRAM,
     Release,
     fetched,
     impatient,
@@ -28,6 +28,7 @@ from releases import (
     made_clips,
     many,
     mirror,
+    mixed_faults,
     out,
     release,
     tree_of,
@@ -76,19 +77,7 @@ def test_cut_and_range_ignored(many, out):
 @pytest.mark.parametrize("seed", range(6))
 def test_all_faults_mixed_at_a_tenth_of_the_requests(many, out, seed):
     """Each run ends complete or with the unfetchable named, and a run without faults mends what is left."""
-    kinds = [
-        {"kind": "cut", "at": 0, "relative": True},
-        {"kind": "cut", "at": 33_000, "relative": True, "reset": True},
-        {"kind": "status", "retry_after": 0},
-        {"kind": "stall", "at": 60_000, "seconds": 1},
-        {"kind": "wrong_length", "by": 7},
-        {"kind": "wrong_length", "by": -7},
-        {"kind": "corrupt", "at": 70_000},
-        {"kind": "ignore_range"},
-        {"kind": "chunked"},
-        {"kind": "changed"},
-    ]
-    mixed = [Fault(path="*/part_*", probability=0.1, seed=100 * seed + n, **one) for n, one in enumerate(kinds)]
+    mixed = mixed_faults(cut_at=33_000, stall_at=60_000, stall_seconds=1, corrupt_at=70_000, seed=100 * seed)
     with FaultServer(many.root, faults=mixed) as mirror:
         report = download("700", out, splits=["train"], workers=3, mirror=mirror.url)
         assert sum(len(request.faults) for request in mirror.requests) >= 5
@@ -261,7 +250,7 @@ def test_a_header_that_claims_what_cannot_be_is_bounded(tmp_path, out, claim):
 
 # ---- Ends that nobody planned
 
-COMMAND = [*PROGRAM, "download", "700", "--split", "train"]
+COMMAND = [*KINETICS, "download", "700", "--split", "train"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from clients import KINETICS
 from fault_server import Fault, FaultServer
 from kinetics_tools.cli import app
 from kinetics_tools.download import download
@@ -18,7 +19,7 @@ from kinetics_tools.media import write_clip
 from kinetics_tools.remote import RemoteFile
 from kinetics_tools.youtube import YouTubeOptions
 from mirror import write_video
-from releases import PROGRAM, impatient, leftovers, mirror, out, release, small_release, states
+from releases import impatient, leftovers, mirror, out, release, small_release, states
 from trees import Clip, load
 
 __all__ = ["impatient", "mirror", "out", "release"]  # fixtures
@@ -136,7 +137,7 @@ def test_an_interrupt_finishes_the_videos_in_flight_and_says_so(lacking, out, tm
     write_video(release.root, there.youtube_id, (tmp_path / "noise.mp4").read_bytes())
     with FaultServer(release.root, faults=[Fault("slow", "/videos/*", bytes_per_second=200_000)]) as mirror:
         template = f"{mirror.url}/watch/{{youtube_id}}.html"
-        command = [*PROGRAM, "download", "700-2020", "--split", "train", "--classes", "zumba", "--out", str(out)]
+        command = [*KINETICS, "download", "700-2020", "--split", "train", "--classes", "zumba", "--out", str(out)]
         # So slow that it would take minutes, unless an interrupt ended that, too.
         command += ["--source", "youtube", "--workers", "1", "--rate-limit", "100", "--url-template", template]
         environment = {**os.environ, "KINETICS_MIRROR": mirror.url}

@@ -25,7 +25,7 @@ import yaml
 from typer.testing import CliRunner
 
 import kinetics
-from clients import run_program
+from clients import KINETICS, run_program
 from kinetics_tools import prepare as module
 from kinetics_tools.cli import app
 from kinetics_tools.intake import Dropped, take
@@ -615,7 +615,7 @@ def test_ray_makes_the_same_files_though_its_workers_are_killed(prepared, tree, 
 
 
 def test_ctrl_c_keeps_finished_shards_and_exits_130(tree, prepared, tmp_path):
-    command = [sys.executable, "-c", "from kinetics_tools.cli import main; main()", "prepare", "700"]
+    command = [*KINETICS, "prepare", "700"]
     command += ["--data-dir", str(tree), "--out", str(tmp_path), "--preset", "ultrafast", "--clips-per-shard", "4"]
     command += ["--workers", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:

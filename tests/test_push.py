@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from huggingface_hub import HfApi
 from rich.console import Console
 from typer.testing import CliRunner
 
-from clients import run_program
+from clients import KINETICS, run_program
 from fault_server import Fault
 from hub import Hub
 from hub_process import HubProcess, environment
@@ -629,7 +628,7 @@ def test_infos_of_a_repository(hub: Hub, out: Path, tmp_path: Path) -> None:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", "from kinetics_tools.cli import main; main()", "push", *map(str, arguments)]
+    return [*KINETICS, "push", *map(str, arguments)]
 
 
 def run(hub: Hub, home: Path, *arguments: object, token: str | None = ANN, **options: Any) -> Any:

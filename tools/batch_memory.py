@@ -41,10 +41,10 @@ def stacked(tensors: list[torch.Tensor]) -> torch.Tensor:
 def by_value(tensor: torch.Tensor) -> torch.Tensor:
     """The same; a small one, in a loader's worker, as a tensor that is sent to the parent as what it holds."""
     is_sent_so = get_worker_info() is not None and tensor.nbytes < _MIN_BYTES
-    return tensor.as_subclass(_Lent) if is_sent_so else tensor
+    return tensor.as_subclass(_Outgoing) if is_sent_so else tensor
 
 
-class _Lent(torch.Tensor):
+class _Outgoing(torch.Tensor):
     """A tensor on a piece of shared memory, or a small one; views and results of it are tensors as all others."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -66,7 +66,7 @@ class _Piece:
         own = self._bytes[: self.size]  # lives as long as any tensor on it
         self._is_lent = weakref.ref(own)
         size = torch.Size(shape).numel()
-        lent = torch.from_numpy(own).view(dtype)[:size].view(shape).as_subclass(_Lent)
+        lent = torch.from_numpy(own).view(dtype)[:size].view(shape).as_subclass(_Outgoing)
         lent.piece = self
         return lent
 
@@ -97,7 +97,7 @@ class _Pieces:
 _pieces = _Pieces()
 
 
-def _sent(batch: _Lent) -> Any:
+def _sent(batch: _Outgoing) -> Any:
     """How it is pickled for the parent: once as its piece, then, or if it lies elsewhere now, as any tensor."""
     if batch.nbytes < _MIN_BYTES:
         return torch.from_numpy, (batch.numpy(),)
@@ -120,4 +120,4 @@ def _give_back(shared: torch.Tensor) -> None:
     shared.numpy()[-1] = 0
 
 
-ForkingPickler.register(_Lent, _sent)
+ForkingPickler.register(_Outgoing, _sent)
