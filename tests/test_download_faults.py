@@ -326,7 +326,7 @@ def test_killed_again_and_again(tmp_path, out):
     parts = {f"part_{number}": clips[number::4] for number in range(4)}
     release = Release(tmp_path / "mirror", "700", {"train": parts}).write()
     with FaultServer(release.root) as mirror:
-        options = {"splits": ["train"], "workers": 2, "rate_limit": "400k"}
+        options = {"splits": ["train"], "workers": 2, "rate_limit": "200k"}
         killed = kill_download(mirror, out, kills=8, release=release, **options)
     assert killed.exit_code == 0
     assert killed.kills >= 5  # what is quicker than the killer is not killed
