@@ -532,8 +532,9 @@ def test_a_tree_may_hold_its_own_shards(clips, tmp_path):
 
 def test_a_place_that_is_a_file_is_refused(tree, tmp_path):
     (tmp_path / "out").write_bytes(b"")
-    with pytest.raises(ValueError, match="out is a file; name a folder"):
-        run(tree, tmp_path / "out")
+    for place in ("out", "out/below/it"):
+        with pytest.raises(ValueError, match="out is a file; name a folder"):
+            run(tree, tmp_path / place)
 
 
 def test_archives_are_to_be_extracted_first(clips, tmp_path):

@@ -325,6 +325,16 @@ def test_mistakes_are_named(make, message):
         make()
 
 
+@pytest.mark.parametrize(
+    "sampler",
+    [RandomClip(8, 4), RandomClip(8, 4, target_fps=15), UniformClips(3, 8, short="loop"), Segments(8), Seconds(2, 4)],
+    ids=str,
+)
+def test_a_clip_without_frames_has_none_to_choose(sampler):
+    with pytest.raises(ValueError, match="num_frames=0: must be a whole number, at least 1"):
+        sampler(0, 30.0, np.random.default_rng(0))
+
+
 # ---- Over datasets ------------------------------------------------------------------------------------------
 
 FRAMES = Frames(RandomClip(4, 2), RandomResizedCrop(32, flip=0.5), seed=7)

@@ -102,9 +102,12 @@ def _releases_in(path: Path) -> list[str]:
 
 
 def check_place(store: Store) -> None:
-    """Raises ValueError where a folder is a file, or has a README.md that `write_card` did not make."""
-    if store.is_local and os.path.isfile(store.root):
-        raise ValueError(f"{store.url} is a file; name a folder")
+    """Raises ValueError where a folder, or one that it lies in, is a file, and where it has a README.md that
+    `write_card` did not make."""
+    if store.is_local:
+        for path in (Path(store.root), *Path(store.root).parents):
+            if path.is_file():
+                raise ValueError(f"{path} is a file; name a folder")
     previous = _previous(store)
     if previous and not is_ours(previous):
         raise ValueError(

@@ -223,6 +223,7 @@ class Seconds:
             check_whole(num_clips=self.num_clips)
 
     def __call__(self, num_frames: int, fps: float, rng: Generator | None = None) -> FrameIndices:
+        check_whole(num_frames=num_frames)
         rate = _fraction(fps)
         latest = max(num_frames / rate - _fraction(self.duration), Fraction(0))
         if self.num_clips is None:
@@ -259,6 +260,7 @@ def _slowfast_span(num_frames: int, stride: int, fps: float, target_fps: float) 
 
 
 def _fit(indices: npt.NDArray[Any], num_frames: int, short: Short) -> FrameIndices:
+    check_whole(num_frames=num_frames)
     indices = indices.astype(np.int64, copy=False)
     return indices % num_frames if short == "loop" else np.minimum(indices, num_frames - 1)
 
