@@ -1276,11 +1276,12 @@ class _Archives:
 
     def report(self) -> None:
         """Says which members of the archives read since the last report are not annotated, and which came twice."""
+        # One by one, since the readers of other archives may end in other threads, and what one tells is told.
+        told = [self._besides.pop(shard, ([], [])) for shard in list(self._besides)]
         for index, what in enumerate(("not annotated", "there twice, of which one is loaded")):
-            names = [name for besides in self._besides.values() for name in besides[index]]
+            names = [name for besides in told for name in besides[index]]
             if names:
                 _logger.warning(f"{self._what}: members of archives that are {what}: {len(names):,} ({_some(names)})")
-        self._besides = {}
 
     def _clips(self, shard: str, came: set[int]) -> Iterator[tuple[str, bytes, int]]:
         """(file name, bytes, row) of each clip to load in an archive that is not in `came`, to which it is added.

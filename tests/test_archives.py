@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import tarfile
+import time
 import tracemalloc
 import zlib
 
@@ -467,6 +468,30 @@ def test_a_stream_tells_at_its_end_what_is_not_annotated(overlapping, shuffled, 
     caplog.clear()
     assert len(list(stream)) == 4
     assert warnings(caplog) == [message]
+
+
+def test_archives_that_are_read_side_by_side_tell_a_thing_once(tmp_path, caplog):
+    class Slow(logging.Handler):
+        """Lets the readers of other archives come to their ends while one tells."""
+
+        def emit(self, record):
+            time.sleep(0.1)
+
+    clips = clips_of("validation", 6)
+    others = [Clip("zumba", f"unannotated{number}", 3, 13) for number in range(3)]
+    (tmp_path / "val").mkdir()
+    for number, three in enumerate(zip(clips[:3], clips[3:], others, strict=True)):
+        (tmp_path / "val" / f"{number}.tar").write_bytes(tar({clip.file_name: clip.content for clip in three}))
+    write_annotations(tmp_path / "val.csv", clips, "val")
+    stream = load(data_dir=str(tmp_path), split="validation", streaming=True).shuffle(seed=0, buffer_size=100)
+    slow, logger = Slow(), logging.getLogger("datasets.kinetics")
+    logger.addHandler(slow)
+    try:
+        assert len(list(stream)) == 6
+    finally:
+        logger.removeHandler(slow)
+    text = " ".join(warnings(caplog))
+    assert [text.count(other.stem) for other in others] == [1, 1, 1]
 
 
 def test_a_stream_that_is_left_unfinished_ends_with_the_program_without_a_word(tmp_path):
