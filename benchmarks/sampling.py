@@ -328,6 +328,7 @@ def main() -> None:
             results.append(compare(f"{way}, prepared against peers' originals", after, before, small, target))
             for side in sides[1:]:
                 results.append(compare(f"{way}, the same", after, {side: before[side]}, small, None))
+            results.append(compare(f"{way}, prepared {LARGE} against peers' original", after, before, [LARGE], None))
     report("Frames, 224x224 RGB", results + begun)
 
 
