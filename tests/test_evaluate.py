@@ -176,6 +176,32 @@ def test_what_is_predicted_more_than_once_is_bad(tmp_path, times):
     assert bad == [f"abcdefghij0: predicted {'twice' if times == 2 else f'{times} times'}"]
 
 
+def test_what_a_submission_has_twice_is_bad(tmp_path):
+    once, twice = json.dumps(ranked(3)), json.dumps(ranked(5))
+    (tmp_path / "p.json").write_text(f'{{"results": {{"a": {once}, "b": {once}, "a": {twice}}}}}')
+    assert read_predictions(tmp_path / "p.json", "400") == ({"b": [3]}, ["a: predicted twice"])
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, form):
+    content = json.dumps({"results": {"aaaaaaaaaaa": ranked(3)}})
+    if form == "csv":
+        content = f"youtube_id,label,score\naaaaaaaaaaa,{NAMES[3]},1\n"
+    (tmp_path / f"p.{form}").write_text(content, encoding="utf-8-sig")
+    assert read_predictions(tmp_path / f"p.{form}", "400") == ({"aaaaaaaaaaa": [3]}, [])
+
+
+def test_labels_may_be_their_indices_and_a_logarithm_may_be_of_zero(tmp_path):
+    rows = ["aaaaaaaaaaa,7,-inf", "aaaaaaaaaaa,3,-0.5", "bbbbbbbbbbb,400,1", "ccccccccccc,3,nan"]
+    (tmp_path / "p.csv").write_text("\n".join(["youtube_id,label,score", *rows]))
+    best, bad = read_predictions(tmp_path / "p.csv", "400")
+    assert best == {"aaaaaaaaaaa": [3, 7]}
+    assert sorted(bad) == [
+        "bbbbbbbbbbb: label 400: 400 has 400 classes, the first of them 0",
+        "ccccccccccc: a score is no number",
+    ]
+
+
 def test_rows_that_cannot_be_read_are_named(tmp_path):
     good, times = ",".join("1" + "0" * (CLASSES - 1)), "youtube_id,time_start,time_end"
     wide = [f"aaaaaaaaaaa,x,10,{good}", f"bbbbbbbbbbb,0,10,{good},7", f"ccccccccccc,0,10,{good[:-1]}"]
@@ -198,6 +224,9 @@ def test_rows_that_cannot_be_read_are_named(tmp_path):
     pq.write_table(lists, tmp_path / "lists.parquet")
     expected = ["aaaaaaaaaaa: no scores of 400 classes", "bbbbbbbbbbb: 2 scores of 400 classes"]
     assert read_predictions(tmp_path / "lists.parquet", "400") == ({}, expected)
+    nested = pa.table({"youtube_id": ["aaaaaaaaaaa"], "scores": [[[0.5]] * CLASSES]})
+    pq.write_table(nested, tmp_path / "nested.parquet")
+    assert read_predictions(tmp_path / "nested.parquet", "400") == ({}, ["aaaaaaaaaaa: the score [0.5] is no number"])
 
 
 def test_splits_by_the_names_of_their_files(truth, tmp_path):

@@ -438,7 +438,13 @@ def push(
     typer.echo("\n".join(report.lines()))
 
 
-@app.command(cls=_Command, epilog=_examples("kinetics evaluate submission.json 700 --annotations k700/annotations"))
+@app.command(
+    cls=_Command,
+    epilog=_examples(
+        "kinetics evaluate submission.json 700 --annotations k700/annotations",
+        "kinetics evaluate scores.parquet 400 --split val --report figures.json",
+    ),
+)
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="A challenge's submission (.json), or scores (.csv, .parquet).")],
     release: Annotated[str, typer.Argument(help="400, 600, 700 or 700-2020.")],
@@ -447,7 +453,12 @@ def evaluate(
     report: Annotated[Path | None, typer.Option(help="File for all figures as JSON.")] = None,
     confusion: Annotated[Path | None, typer.Option(help="File for the confusion of classes as CSV.")] = None,
 ) -> None:
-    """Score predictions: top-1, top-5, their mean error, each class. Exit code 1: some are missing or bad."""
+    """Score predictions: top-1, top-5, their mean error, each class. Exit code 1: some are missing or bad.
+
+    A submission is {"results": {video id: [{"label", "score"}, ...]}}. CSV and Parquet have the columns youtube_id,
+    label and score, or youtube_id and one for each class; Parquet also youtube_id and scores, a list in label order.
+    With time_start and time_end they are for clips, else for videos.
+    """
     from kinetics_tools.evaluate import evaluate, write_confusion
     from kinetics_tools.whole_file import check_target
 

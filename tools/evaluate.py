@@ -30,6 +30,7 @@ __all__ = ["Evaluation", "evaluate", "read_predictions", "write_confusion"]
 _ID_LENGTH = 11
 _TOP = 5
 _SHOWN = 10
+_ROWS = 1024  # at once: as Python's numbers 700 scores take 20 kB
 _KEY_COLUMNS = ("youtube_id", "time_start", "time_end", "label", "score", "scores")
 
 # The key is a clip's name, or a video's id; beside it its scores by label index, or the reason why it has none.
@@ -203,8 +204,9 @@ def read_predictions(path: str | os.PathLike[str], release: str) -> tuple[dict[s
             column for each class, called by its label or its index.
         .parquet: as CSV, or with a column `scores`, a list of as many numbers as there are classes.
     CSV and Parquet may have time_start and time_end, too; then they are for clips, else for videos. Labels may be
-    written as folders are. Of equal scores the class of the lower index comes first. What is predicted twice is bad,
-    and what has two scores of one class, or a row that cannot be read. Raises ValueError for other files.
+    written as folders are, or be their index. Of equal scores the class of the lower index comes first. What is
+    predicted twice is bad, and what has two scores of one class, or a row that cannot be read. Raises ValueError for
+    other files.
     """
     reader = {".json": _from_json, ".csv": _from_csv, ".parquet": _from_parquet}.get(Path(path).suffix.lower())
     if reader is None:
@@ -223,7 +225,7 @@ def read_predictions(path: str | os.PathLike[str], release: str) -> tuple[dict[s
         else:
             values = scores
             order = np.argsort(-scores, kind="stable").tolist()
-        if not np.isfinite(values).all():
+        if np.isnan(values).any():
             bad.append(f"{key}: a score is no number")
         elif order:
             best[key] = order[:_TOP]
@@ -234,7 +236,12 @@ def read_predictions(path: str | os.PathLike[str], release: str) -> tuple[dict[s
 
 
 def _label(name: Any, release: str) -> int:
-    return kinetics.find_label(str(name), release)
+    text = str(name)
+    if not text.isdecimal():
+        return kinetics.find_label(text, release)
+    if int(text) >= len(kinetics.LABELS[release]):
+        raise ValueError(f"label {text}: {release} has {len(kinetics.LABELS[release])} classes, the first of them 0")
+    return int(text)
 
 
 def _score(value: Any) -> float:
@@ -252,8 +259,14 @@ def _add(scores: dict[int, float], label: Any, score: Any, release: str) -> None
 
 
 def _from_json(path: Path, release: str) -> Iterator[_Prediction]:
+    repeated: set[str] = set()
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        repeated.update(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return dict(pairs)
+
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=once)
     except ValueError as error:
         raise ValueError(f"{path}: no JSON ({error})") from None
     results = content.get("results") if isinstance(content, dict) else None
@@ -271,10 +284,11 @@ def _from_json(path: Path, release: str) -> Iterator[_Prediction]:
             yield key, str(error)
         except (TypeError, KeyError):
             yield key, 'should be [{"label", "score"}, ...]'
+    yield from ((key, {}) for key in results if key in repeated)
 
 
 def _from_csv(path: Path, release: str) -> Iterator[_Prediction]:
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a mark
         rows = csv.DictReader(file)
         try:
             yield from _from_rows(path, rows.fieldnames or (), rows, release)
@@ -285,7 +299,7 @@ def _from_csv(path: Path, release: str) -> Iterator[_Prediction]:
 def _from_parquet(path: Path, release: str) -> Iterator[_Prediction]:
     try:
         with pq.ParquetFile(path) as file:
-            rows = (row for batch in file.iter_batches() for row in batch.to_pylist())
+            rows = (row for batch in file.iter_batches(batch_size=_ROWS) for row in batch.to_pylist())
             yield from _from_rows(path, file.schema_arrow.names, rows, release)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{path}: no Parquet file ({error})") from None
@@ -318,7 +332,7 @@ def _from_rows(path: Path, names: Sequence[str], rows: Iterable[dict[Any, Any]],
 def _class_columns(path: Path, names: Sequence[str], release: str) -> dict[str, int]:
     names = [name for name in names if name not in (*_KEY_COLUMNS, "split")]
     count = len(kinetics.LABELS[release])
-    labels = [int(name) if name.isdigit() else _label(name, release) for name in names]
+    labels = [_label(name, release) for name in names]
     if sorted(labels) != list(range(count)):
         raise ValueError(f"{path}: has {len(names)} columns of scores; {release} has {count} classes, one column each")
     return dict(zip(names, labels, strict=True))
@@ -328,7 +342,7 @@ def _listed(scores: Any, release: str) -> npt.NDArray[np.float64]:
     count = len(kinetics.LABELS[release])
     if not isinstance(scores, list) or len(scores) != count:
         raise ValueError(f"{len(scores) if isinstance(scores, list) else 'no'} scores of {count} classes")
-    return np.asarray(scores, np.float64)
+    return np.array([_score(score) for score in scores], np.float64)
 
 
 def _key(row: Mapping[str, Any]) -> str:
