@@ -123,6 +123,39 @@ def test_columns_of_prepared_rows_are_believed(made, monkeypatch):
     assert videos[23][0].shape == (8, 3, HEIGHT, WIDTH)
 
 
+def test_every_window_that_was_counted_can_be_read(tmp_path):
+    """Also of a clip whose rate is one thing by its first frames and another one with the last, shown for seconds."""
+    folder = tmp_path / "val" / LABELS[0]
+    folder.mkdir(parents=True)
+    images = np.random.default_rng(0).integers(0, 256, (30, HEIGHT, WIDTH, 3), np.uint8)
+    write_clip(tmp_path / "plain.mp4", images, fps=10)
+    clip = str(folder / "abcdefghij0_000001_000011.mp4")
+    with av.open(str(tmp_path / "plain.mp4")) as source, av.open(clip, "w", format="mp4") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = [packet for packet in source.demux(video=0) if packet.size]
+        for packet in packets:
+            packet.stream = stream
+            packet.duration *= 40 if packet is packets[-1] else 1
+            target.mux(packet)
+    videos = KineticsClips(tmp_path, 4, split="val", frame_rate=5, step_between_clips=2, tensors=False, audio=False)
+    assert len(videos) > 5
+    assert {video.shape for video, _, _ in (videos[number] for number in range(len(videos)))} == {(4, 3, HEIGHT, WIDTH)}
+
+
+def test_one_split_of_a_prepared_folder_is_loaded(tree, tmp_path, monkeypatch):
+    from kinetics_tools.prepare import prepare
+
+    shutil.copytree(tree / "val", tree / "train")
+    prepare("400", tree, tmp_path / "out", profile="source")
+    cache = tmp_path / "cache"
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
+    videos = loaded(tmp_path / "out", 8)
+    assert videos.num_videos == 3
+    names = [path.name for path in cache.rglob("*.arrow")]
+    assert names
+    assert all("validation" in name for name in names), names
+
+
 def test_a_second_start_reads_no_clip(tree, monkeypatch):
     first = loaded(tree, 8)
     monkeypatch.setattr(clips_module, "probe", lambda video: pytest.fail("reads a clip"))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
@@ -49,7 +49,12 @@ class KineticsClips:
 
     To start, nothing is decoded. A dataset whose rows have `num_frames` and `fps`, as prepared ones do, is not even
     opened; of other clips the headers are read once, and of files the result is kept for the next time, as
-    `.kinetics-clips.json` in `root`. Clips that cannot be read are named by a warning at each start.
+    `.kinetics-clips.json` in `root`. Clips that cannot be read are named by a warning at each start. The chosen split
+    of a prepared directory is copied once into the cache of `datasets`.
+
+    Clips have more or less sound, so for a loader's batches give `audio=False` or a `collate_fn` that pads. An item
+    raises ClipError where its clip is damaged, or another than was counted. torchvision's samplers of clips ask for its
+    own `VideoClips` and do not take this class; a plain sampler of indices does.
 
     The arguments of torchvision.datasets.Kinetics come first, by the same names and in the same order. Those that are
     not described here may have their defaults; the error for another value says what to do instead.
@@ -115,12 +120,15 @@ class KineticsClips:
         self.windows = EveryClip(frames_per_clip, step_between_clips, frame_rate)
         self.transform, self.audio, self.view, self.output_format = transform, audio, View(size=size), output_format
         self.tensors = has_torch() if tensors is None else tensors
+        if self.tensors:
+            as_torch(np.zeros(0))  # says at once where torch is not there
         if isinstance(root, str | os.PathLike):
             self._source: Any = _of_directory(Path(root), str(num_classes), split)
         else:
             self._source = _Rows(root)
         self.classes: list[str] = self._source.classes
-        counts = [self._count(length) for length in self._source.lengths(num_workers)]
+        self._lengths: list[_Length] = self._source.lengths(num_workers)
+        counts = [self._count(length) for length in self._lengths]
         if not all(counts):
             warnings.warn(f"{counts.count(0):,} of {len(counts):,} clips have no {self.windows}", stacklevel=2)
         self._stops = list(accumulate(counts))
@@ -149,8 +157,10 @@ class KineticsClips:
         clip, window = self.get_clip_location(position_of(index, len(self), "window"))
         video, label = self._source.clip(clip)
         with VideoReader(video) as reader:
-            indices = self.windows.clip(window, reader.num_frames, reader.fps)
-            if len(indices) < self.windows.frames_per_clip:
+            # By the length that the windows were counted with: the rate of a file with a variable one is a matter of
+            # how it is taken.
+            indices = self.windows.clip(window, *cast("tuple[int, float]", self._lengths[clip]))
+            if indices.max() >= reader.num_frames:
                 raise ClipError(f"{reader.name}: has only {reader.num_frames} frames, other than was recorded")
             frames: Any = reader.decode(indices, view=self.view, layout=self.output_format)
             start, end = reader.span(indices)
@@ -238,13 +248,17 @@ class _Files:
 
 
 def _of_directory(root: Path, release: str, split: str) -> Any:
-    from datasets import load_dataset
+    from datasets import load_dataset, load_dataset_builder
 
     split = kinetics.find_split(split)
     builder = kinetics.Kinetics(config_name=release, data_dir=os.fspath(root), splits=[split], decode=False)
     builder.config.check()
     if any((root / release).glob(f"{split}-*.parquet")):
-        return _Rows(load_dataset(os.fspath(root), release, split=split))
+        named = load_dataset_builder(os.fspath(root), release).config.data_files or {}
+        if split not in named:
+            raise ValueError(f"{root}: README.md names no {split} of {release}; `kinetics prepare` has shards to make")
+        # Of these files alone, since `datasets` writes all splits that it is told of into its cache.
+        return _Rows(load_dataset("parquet", data_files={split: [str(file) for file in named[split]]}, split=split))
     table = builder.local_clips(split)
     assert table is not None, "no classes were asked for"
     table = table.filter(table["path"].is_valid())

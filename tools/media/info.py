@@ -22,7 +22,8 @@ class ClipInfo:
     """What a clip's file holds: of its first video stream, the one that `decode` reads, but for `has_audio`.
 
     Attributes:
-        duration_seconds: from when the first frame is shown to when the last one ends; over 0.
+        duration_seconds: how long the frames are shown, as the file's own index sums it up, which in an mp4 of variable
+            rate may be some frames less than from when the first frame is shown to when the last one ends; over 0.
         fps: mean number of frames a second: the rate that the file states, where num_frames and duration_seconds
             agree with it to half a frame; else their quotient.
         num_frames: frames that decoding gives where none is damaged, at least 1; without those that an edit list
