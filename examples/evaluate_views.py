@@ -13,9 +13,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from train import build, floats, load
+from train import build, floats, load, split_name
 
-from kinetics import find_split
 from kinetics_tools.sampling import Frames, ThreeCrops, UniformClips
 
 
@@ -24,28 +23,31 @@ def main() -> None:
     parser.add_argument("data", help="what load_dataset takes: a folder that `kinetics prepare` made, or a repository")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--release", default="700")
-    parser.add_argument("--split", type=find_split, default="validation")
+    parser.add_argument("--split", type=split_name, default="validation")
     parser.add_argument("--out", type=Path, default=Path("scores.parquet"))
-    parser.add_argument("--model", choices=("small", "videomae"), default="small")
     parser.add_argument("--windows", type=int, default=10)
-    parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--stride", type=int, default=8)
-    parser.add_argument("--size", type=int, default=64)
     args = parser.parse_args()
+    if args.out.suffix != ".parquet" or not args.out.parent.is_dir():
+        parser.error(f"--out {args.out}: must be a .parquet file in a folder that is there")
 
+    saved = torch.load(args.checkpoint, weights_only=False)
+    for name in ("model", "frames", "stride", "size"):  # as it was trained
+        setattr(args, name, saved["options"][f"--{name}"])
     data = load(args)
     classes = data.features["label"].num_classes
     model = build(args.model, classes, args.frames, args.size)
-    model.load_state_dict(torch.load(args.checkpoint, weights_only=False)["model"])
+    model.load_state_dict(saved["model"])
     model.eval()
     # (3 crops, windows, C, T, H, W) of each clip
     views = Frames(UniformClips(args.windows, args.frames, args.stride), ThreeCrops(args.size), layout="CTHW")
     rows = []
     hits = {1: 0, 5: 0}
+    labelled = 0
     for row in views.apply(data):
         frames = torch.as_tensor(row["frames"])
         with torch.no_grad():
             scores = model(floats(frames.flatten(0, 1))).softmax(-1).mean(0)
+        labelled += row["label"] >= 0
         best = scores.topk(max(hits)).indices.tolist()
         for top in hits:
             hits[top] += row["label"] in best[:top]
@@ -53,7 +55,8 @@ def main() -> None:
         rows.append({**key, "scores": scores.tolist()})
     pq.write_table(pa.Table.from_pylist(rows), args.out)
     count = len(rows)
-    print(f"{count} clips, {args.windows} windows x 3 crops: top-1 {hits[1] / count:.1%}, top-5 {hits[5] / count:.1%}")
+    found = f"top-1 {hits[1] / count:.1%}, top-5 {hits[5] / count:.1%}" if labelled else "none has a label"
+    print(f"{count} clips, {args.windows} windows x 3 crops: {found}")
     print(f"{args.out} has the scores")
 
 

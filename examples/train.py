@@ -87,7 +87,7 @@ def load(args: argparse.Namespace) -> Any:
     """The clips, streamed."""
     try:
         return load_dataset(args.data, args.release, split=args.split, streaming=True)
-    except ValueError as error:  # as of a split or a release that is not there
+    except (ValueError, OSError) as error:  # as of a split, a release or a folder that is not there
         raise SystemExit(f"{args.data} with --release {args.release} --split {args.split}: {error}") from None
 
 
@@ -128,6 +128,14 @@ class Stream:
                 rows = []
         if rows:
             yield collate(rows)
+
+
+def split_name(text: str) -> str:
+    """For argparse, which tells nothing of another error."""
+    try:
+        return find_split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -179,7 +187,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="what load_dataset takes: a folder that `kinetics prepare` made, or a repository")
     parser.add_argument("--release", default="700")
-    parser.add_argument("--split", type=find_split, default="train")
+    parser.add_argument("--split", type=split_name, default="train")
     parser.add_argument("--out", type=Path, default=Path("run"), help="folder of the checkpoint and the losses")
     parser.add_argument("--model", choices=("small", "videomae"), default="small")
     parser.add_argument("--epochs", type=int, default=30)

@@ -145,8 +145,14 @@ def test_views_are_scored_and_evaluate_reads_the_scores(sample, torch, tmp_path)
 
     finished(train(sample, tmp_path / "run", *SHORT))
     command = [sys.executable, str(EXAMPLES / "evaluate_views.py"), str(sample / "prepared")]
-    command += [str(tmp_path / "run" / "checkpoint.pt"), "--windows", "2", "--stride", "2"]
+    command += [str(tmp_path / "run" / "checkpoint.pt"), "--windows", "2"]
     env = {**os.environ, "HF_HOME": str(sample / "home")}
+    for out in ("nowhere/scores.parquet", "scores.csv"):  # before all is scored
+        done = subprocess.run(
+            [*command, "--out", out], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 2
+        assert f"--out {out}: must be a .parquet file in a folder that is there" in done.stderr
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     annotations = str(sample / "demo" / "700" / "annotations")
