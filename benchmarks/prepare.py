@@ -190,7 +190,7 @@ def main() -> None:
             )
         )
     else:
-        print("Ray is not installed: pip install 'kinetics-dataset[ray]'")
+        print("Ray is not installed: pip install ray")
     results += [
         Result("peak memory, worker, 1080p", f"{encoder[1]:,.0f} MB", "700 MB limit", encoder[1] / 700, "at most", 1),
         Result(

@@ -295,7 +295,7 @@ def test_crops_outside_of_the_picture(clip):
         decode(clip, [0], size=64)
     with pytest.raises(ValueError, match=r"crop=\(0, 0, 8\): must be \(top, left, height, width\)"):
         decode(clip, [0], crop=(0, 0, 8))
-    with pytest.raises(TypeError, match="video=None: must be a path, the bytes of a file"):
+    with pytest.raises(ClipError, match="video=None: has neither bytes nor a path; drop the row"):
         decode(None, [0])
     with pytest.raises(ValueError, match="layout='HWC'"):
         decode(clip, [0], layout="HWC")

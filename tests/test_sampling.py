@@ -6,6 +6,7 @@ import math
 import pickle
 import random
 import re
+import subprocess
 import sys
 from fractions import Fraction
 
@@ -316,6 +317,14 @@ def test_random_resized_crops_have_the_areas_and_shapes_asked_for():
         (lambda: EveryClip(8, frame_rate=0), "frame_rate=0: must be a number over 0"),
         (lambda: Seconds(0.01, 1), "must make at least one frame"),
         (lambda: RandomCrop(300), "with low at least size=300"),
+        (lambda: RandomResizedCrop(64, scale=0.5), "scale=0.5: must be (low, high)"),
+        (lambda: RandomResizedCrop(64, flip="x"), "flip=x: must be a probability"),
+        (lambda: Frames(RandomClip(8), seed=-1), "seed=-1: must be a whole number, at least 0"),
+        (lambda: Frames(RandomClip(8), seed=None), "seed=None: must be a whole number, at least 0"),
+        (lambda: Frames(RandomClip(8)).set_epoch(1.5), "epoch=1.5: must be a whole number, at least 0"),
+        (lambda: Seconds(2, 4)(30, 0.0, rng()), "fps=0.0: must be a number over 0"),
+        (lambda: EveryClip(2, 1, 15)(30, math.inf), "fps=inf: must be a number over 0"),
+        (lambda: UniformClips(2, 8)(30, 0.0), "fps=0.0: must be a number over 0"),
         (lambda: Frames(RandomClip(8), on_error="ignore"), "on_error='ignore': must be one of skip, raise"),
         (lambda: Frames(RandomClip(8), layout="HW"), "layout='HW': must be one of THWC, TCHW, CTHW"),
     ],
@@ -480,6 +489,40 @@ def test_workers_that_run_already_learn_the_epoch(clips, torch):
     assert (epochs[0] != epochs[1]).any()
 
 
+def test_workers_learn_the_epoch_also_where_torch_is_imported_late(clips, tmp_path, torch):
+    (tmp_path / "clip.mp4").write_bytes(clips[0])
+    code = f"""
+import datasets
+from kinetics_tools.sampling import Frames, RandomCrop, RandomClip, collate
+table = datasets.Dataset.from_dict({{"video": [{{"path": {str(tmp_path / "clip.mp4")!r}, "bytes": None}}] * 2}})
+frames = Frames(RandomClip(4, 2), RandomCrop(32, (40, 48)))
+from torch.utils.data import DataLoader
+loader = DataLoader(frames.apply(table), batch_size=2, num_workers=1, collate_fn=collate, persistent_workers=True)
+sums = []
+for epoch in range(4):
+    frames.set_epoch(epoch)
+    sums.append(sum(int(batch["frames"].sum()) for batch in loader))
+print(len(set(sums)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 1
+
+
+def test_an_open_file_draws_as_its_bytes_or_its_name_say(clips, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(clips[0])
+    frames = Frames(RandomClip(4, 2), RandomResizedCrop(32, flip=0.5))
+    with open(tmp_path / "clip.mp4", "rb") as file:
+        np.testing.assert_array_equal(frames.decode(file), frames.decode(tmp_path / "clip.mp4"))
+    np.testing.assert_array_equal(frames.decode(io.BytesIO(clips[0])), frames.decode(clips[0]))
+
+
+def test_rows_without_a_clip_are_left_out(clips):
+    table = [None, {"bytes": None, "path": None}, {"bytes": clips[0], "path": "0.mp4"}]
+    with pytest.warns(UserWarning, match="has neither bytes nor a path; drop the row"):
+        batch = FRAMES.drop_failed({"video": table, "label": [0, 1, 2]})
+    assert batch["label"] == [2]
+
+
 def test_the_next_clip_takes_the_place_of_a_bad_one(clips, tmp_path):
     contents = [clips[0], b"junk", clips[1], clips[2][: len(clips[2]) // 2], clips[3][:300]]
     table, stream = dataset(contents), streamed(contents, tmp_path)
@@ -561,7 +604,7 @@ def test_batches_without_torch(clips, monkeypatch):
     assert batch["label"].tolist() == [0, 1, 2]
     assert batch["youtube_id"] == ["a", "a", "a"]
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ImportError, match=r"pip install 'kinetics-dataset\[torch\]'"):
+    with pytest.raises(ImportError, match=r"pip install torch"):
         collate([mapped[0]], torch=True)
 
 
@@ -570,6 +613,12 @@ def test_examples_that_make_no_batch():
         collate([])
     with pytest.raises(ValueError, match=r"example 1 has the columns \['a'\], the first one \['a', 'b'\]"):
         collate([{"a": 1, "b": 2}, {"a": 1}])
+    with pytest.raises(ValueError, match=r"a: has the shapes \(2,\), \(3,\), which make no batch"):
+        collate([{"a": np.zeros(2)}, {"a": np.zeros(3)}])
+
+
+def test_texts_of_numpy_are_listed():
+    assert collate([{"a": np.str_("x")}, {"a": np.str_("y")}]) == {"a": ["x", "y"]}
 
 
 @pytest.mark.parametrize("as_tensors", [True, False])

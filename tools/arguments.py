@@ -5,11 +5,11 @@ from numbers import Integral, Real
 from typing import Any
 
 
-def check_whole(**values: Any) -> None:
-    """Raises ValueError for a value that is no whole number of at least 1, naming it."""
+def check_whole(least: int = 1, **values: Any) -> None:
+    """Raises ValueError for a value that is no whole number of at least `least`, naming it."""
     for name, value in values.items():
-        if not is_whole(value):
-            raise ValueError(f"{name}={value!r}: must be a whole number, at least 1")
+        if not is_whole(value, least):
+            raise ValueError(f"{name}={value!r}: must be a whole number, at least {least}")
 
 
 def check_positive(**values: Any) -> None:
@@ -19,5 +19,5 @@ def check_positive(**values: Any) -> None:
             raise ValueError(f"{name}={value!r}: must be a number over 0")
 
 
-def is_whole(value: Any) -> bool:
-    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1
+def is_whole(value: Any, least: int = 1) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least

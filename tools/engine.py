@@ -163,7 +163,7 @@ def _spread_by_ray(
     try:
         import ray
     except ImportError:
-        raise ModuleNotFoundError("engine='ray' needs Ray: pip install 'kinetics-dataset[ray]'", name="ray") from None
+        raise ModuleNotFoundError("engine='ray' needs Ray: pip install ray", name="ray") from None
     is_ours = not ray.is_initialized()
     if is_ours:
         ray.init(address=address, log_to_driver=False, configure_logging=False)

@@ -10,6 +10,7 @@ lie at even pixels, as those of 4:2:0 chroma do, so at most a pixel beside where
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -168,7 +169,7 @@ def _flipped(view: View, probability: float, rng: np.random.Generator) -> View:
 
 
 def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return (size, size) if isinstance(size, int) else size
+    return size if isinstance(size, tuple | list) else (size, size)
 
 
 def _is_pair(size: Any) -> bool:
@@ -184,10 +185,11 @@ def _check_sides(size: int, short_side: int | None) -> None:
 
 
 def _check_range(name: str, bounds: tuple[float, float], most: float) -> None:
-    if len(bounds) != 2 or not 0 < bounds[0] <= bounds[1] <= most:
+    is_pair = isinstance(bounds, tuple | list) and len(bounds) == 2
+    if not is_pair or not 0 < bounds[0] <= bounds[1] <= most:
         raise ValueError(f"{name}={bounds}: must be (low, high), with 0 < low <= high{' <= 1' * (most == 1)}")
 
 
 def _check_flip(probability: float) -> None:
-    if not 0 <= probability <= 1:
+    if not isinstance(probability, Real) or not 0 <= probability <= 1:
         raise ValueError(f"flip={probability}: must be a probability, from 0 to 1")

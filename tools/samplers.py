@@ -182,6 +182,7 @@ class EveryClip:
         return self._resampled(num_frames, fps)[start : start + self.frames_per_clip]
 
     def _ratio(self, fps: float) -> float:
+        check_positive(fps=fps)
         return fps / (self.frame_rate or fps)
 
     def _resampled_length(self, num_frames: int, fps: float) -> int:
@@ -224,6 +225,7 @@ class Seconds:
 
     def __call__(self, num_frames: int, fps: float, rng: Generator | None = None) -> FrameIndices:
         check_whole(num_frames=num_frames)
+        check_positive(fps=fps)
         rate = _fraction(fps)
         latest = max(num_frames / rate - _fraction(self.duration), Fraction(0))
         if self.num_clips is None:
@@ -256,6 +258,7 @@ def _spread(start: float, span: float, count: int) -> FrameIndices:
 
 
 def _slowfast_span(num_frames: int, stride: int, fps: float, target_fps: float) -> float:
+    check_positive(fps=fps)
     return max(1.0, num_frames * stride * fps / target_fps)
 
 

@@ -1,6 +1,7 @@
 """Frames of the clips of a dataset, sampled as video models sample them, as arrays."""
 
 import operator
+import os
 import sys
 import warnings
 import zlib
@@ -10,6 +11,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from kinetics_tools.arguments import check_whole
 from kinetics_tools.framing import (
     CenterCrop,
     Framing,
@@ -87,6 +89,7 @@ class Frames:
         for name, value, choices in (("layout", layout, get_args(Layout)), ("on_error", on_error, get_args(OnError))):
             if value not in choices:
                 raise ValueError(f"{name}={value!r}: must be one of {', '.join(choices)}")
+        check_whole(least=0, seed=seed)
         self.sampler = sampler
         self.framing: Framing = framing if callable(framing) else CenterCrop(framing)
         for name, function in (("sampler", self.sampler), ("framing", self.framing)):
@@ -99,8 +102,9 @@ class Frames:
         self._failures = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Draws other frames from now on, where torch was imported before in workers that run already, too."""
-        self._epoch[...] = epoch
+        """Draws other frames from now on, in workers of a loader that run already, too; `epoch` is 0 or more."""
+        check_whole(least=0, epoch=epoch)
+        self._epoch[...] = int(epoch)
 
     def decode(self, video: Any) -> npt.NDArray[np.uint8]:
         """The frames of one clip."""
@@ -217,7 +221,7 @@ def collate(examples: Sequence[Mapping[str, Any]], *, torch: bool | None = None)
     """A batch of examples, by column: arrays, tensors and numbers are stacked, all else becomes a list.
 
     They are torch tensors where torch is installed, or as `torch` says: True without it raises ImportError. Raises
-    ValueError for no examples, and for examples of different columns.
+    ValueError for no examples, for examples of different columns, and for arrays of different shapes.
     """
     if not examples:
         raise ValueError("examples=[]: a batch has at least one")
@@ -228,9 +232,12 @@ def collate(examples: Sequence[Mapping[str, Any]], *, torch: bool | None = None)
     batch: dict[str, Any] = {}
     for name in examples[0]:
         values = [_as_array(example[name]) for example in examples]
+        shapes = {value.shape for value in values if isinstance(value, np.ndarray)}
+        if len(shapes) > 1:
+            raise ValueError(f"{name}: has the shapes {', '.join(map(str, sorted(shapes)))}, which make no batch")
         if as_tensors and all(isinstance(value, np.ndarray) for value in values):
             batch[name] = _stacked(values)
-        elif all(isinstance(value, np.ndarray | np.generic | int | float) for value in values):
+        elif all(isinstance(value, np.ndarray | np.number | np.bool_ | int | float) for value in values):
             batch[name] = _of_numbers(np.stack(values)) if as_tensors else np.stack(values)
         else:
             batch[name] = values
@@ -269,7 +276,7 @@ def as_torch(array: npt.NDArray[Any]) -> Any:
     try:
         import torch
     except ImportError as error:
-        raise ImportError("torch is not installed: pip install 'kinetics-dataset[torch]'") from error
+        raise ImportError("torch is not installed: pip install torch") from error
     return torch.from_numpy(array)
 
 
@@ -278,16 +285,28 @@ def _key(video: Any) -> int:
     video = getattr(video, "_hf_encoded", video)
     if isinstance(video, Mapping):
         video = video.get("path") or video.get("bytes") or b""
+    if hasattr(video, "read"):
+        name = getattr(video, "name", None)
+        video = name if isinstance(name, str) else _end_of(video)
     if isinstance(video, bytes):
         return zlib.crc32(video[-_KEY_BYTES:])
     member = str(video).split("::")[0]  # of "zip://a/b.mp4::c.zip"
     return zlib.crc32(member.replace("\\", "/").rpartition("/")[2].encode())
 
 
-def _shared_zero() -> Any:
-    """A number that loader processes share with their parent, where torch can make one."""
-    if "torch" in sys.modules:
-        import torch
+def _end_of(file: Any) -> bytes:
+    """The last bytes of an open file, which is left where it was."""
+    position = file.tell()
+    file.seek(max(file.seek(0, os.SEEK_END) - _KEY_BYTES, 0))
+    end: bytes = file.read()
+    file.seek(position)
+    return end
 
-        return torch.zeros((), dtype=torch.int64).share_memory_()
-    return np.zeros((), np.int64)
+
+def _shared_zero() -> Any:
+    """A number that a loader's processes share with their parent, which without torch there are none of."""
+    try:
+        import torch
+    except ImportError:
+        return np.zeros((), np.int64)
+    return torch.zeros((), dtype=torch.int64).share_memory_()

@@ -264,7 +264,7 @@ class _Session:
             import yt_dlp
             import yt_dlp.networking
         except ImportError as error:
-            message = f"fetching single videos needs yt-dlp ({error}): pip install 'kinetics-dataset[youtube]'"
+            message = f"fetching single videos needs yt-dlp ({error}): pip install yt-dlp"
             raise ModuleNotFoundError(message, name="yt_dlp") from None
         self._yt_dlp: Any = yt_dlp
         self._template = options.url_template

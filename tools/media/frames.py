@@ -278,7 +278,7 @@ def encoded_video(video: Any) -> VideoSource:
             return {"bytes": video["bytes"], "path": video.get("path")}
         path = video.get("path")
         if path is None:
-            raise ValueError("video={'bytes': None, 'path': None}: one of them must be there; drop the row")
+            raise ClipError(f"video={dict(video)!r}: has neither bytes nor a path; drop the row")
     if isinstance(path, str) and "://" in path:
         import fsspec
 

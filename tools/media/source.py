@@ -2,6 +2,7 @@
 
 import io
 import os
+import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO, cast
@@ -64,14 +65,19 @@ def clip_errors(name: str) -> Iterator[None]:
 
 def source_of(video: VideoSource) -> tuple[str, str | BinaryIO]:
     """What to call a clip in a message, and what to give to PyAV."""
+    if video is None or (isinstance(video, Mapping) and video.get("bytes") is video.get("path") is None):
+        raise ClipError(f"video={video!r}: has neither bytes nor a path; drop the row")
+    content: Any
+    path: Any
     if isinstance(video, Mapping):
-        content, path = video["bytes"], video["path"]
+        content, path = video.get("bytes"), video.get("path")
     elif isinstance(video, bytes):
         content, path = video, None
     elif isinstance(video, str | os.PathLike):
         content, path = None, video
     elif not hasattr(video, "read"):
-        raise TypeError(f"video={video!r}: must be a path, the bytes of a file, an open file, or its bytes and path")
+        shown = reprlib.repr(video)
+        raise TypeError(f"video={shown}: must be a path, the bytes of a file, an open file, or its bytes and path")
     else:
         return str(getattr(video, "name", "a file")), cast(BinaryIO, video)
     name = f"a clip of {len(content)} bytes" if path is None else os.fspath(path)
