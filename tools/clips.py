@@ -15,7 +15,7 @@ import numpy as np
 import kinetics
 from kinetics_tools.media import ClipError, VideoReader, View, probe, read_audio
 from kinetics_tools.samplers import EveryClip
-from kinetics_tools.sampling import as_torch, check_split_chosen, has_torch, position_of
+from kinetics_tools.sampling import NO_TORCH, as_torch, check_split_chosen, has_torch, position_of
 
 OutputFormat = Literal["TCHW", "THWC"]
 _CACHE = ".kinetics-clips.json"
@@ -120,8 +120,8 @@ class KineticsClips:
         self.windows = EveryClip(frames_per_clip, step_between_clips, frame_rate)
         self.transform, self.audio, self.view, self.output_format = transform, audio, View(size=size), output_format
         self.tensors = has_torch() if tensors is None else tensors
-        if self.tensors:
-            as_torch(np.zeros(0))  # says at once where torch is not there
+        if self.tensors and not has_torch():
+            raise ImportError(NO_TORCH)
         if isinstance(root, str | os.PathLike):
             self._source: Any = _of_directory(Path(root), str(num_classes), split)
         else:

@@ -262,8 +262,10 @@ def _from_json(path: Path, release: str) -> Iterator[_Prediction]:
     repeated: set[str] = set()
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        repeated.update(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
-        return dict(pairs)
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            repeated.update(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        return found
 
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=once)
@@ -342,7 +344,10 @@ def _listed(scores: Any, release: str) -> npt.NDArray[np.float64]:
     count = len(kinetics.LABELS[release])
     if not isinstance(scores, list) or len(scores) != count:
         raise ValueError(f"{len(scores) if isinstance(scores, list) else 'no'} scores of {count} classes")
-    return np.array([_score(score) for score in scores], np.float64)
+    values = np.asarray(scores, np.float64)
+    if values.ndim != 1:
+        raise ValueError(f"the score {scores[0]!r} is no number")
+    return values
 
 
 def _key(row: Mapping[str, Any]) -> str:

@@ -49,6 +49,7 @@ __all__ = [
 OnError = Literal["skip", "raise"]
 _FAILURES_IN_A_ROW = 32
 _KEY_BYTES = 4096
+NO_TORCH = "torch is not installed: pip install torch"
 
 
 class Frames:
@@ -276,7 +277,7 @@ def as_torch(array: npt.NDArray[Any]) -> Any:
     try:
         import torch
     except ImportError as error:
-        raise ImportError("torch is not installed: pip install torch") from error
+        raise ImportError(NO_TORCH) from error
     return torch.from_numpy(array)
 
 

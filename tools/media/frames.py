@@ -274,11 +274,9 @@ def encoded_video(video: Any) -> VideoSource:
         raise TypeError("a VideoDecoder that `datasets` did not make keeps no bytes; give the file's bytes or path")
     path = video
     if isinstance(video, Mapping):
-        if video.get("bytes") is not None:
-            return {"bytes": video["bytes"], "path": video.get("path")}
         path = video.get("path")
-        if path is None:
-            raise ClipError(f"video={dict(video)!r}: has neither bytes nor a path; drop the row")
+        if video.get("bytes") is not None or path is None:
+            return {"bytes": video.get("bytes"), "path": path}
     if isinstance(path, str) and "://" in path:
         import fsspec
 
