@@ -116,6 +116,19 @@ def test_datasets_and_directories_hold_the_same(tree, made):
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("kind", ["arrow", "numpy", "torch"])
+@pytest.mark.parametrize("columns", [{}, {"num_frames": list(FRAMES), "fps": [10.0] * 3}])
+def test_datasets_may_have_a_format(made, kind, columns, request):
+    if kind == "torch":
+        request.getfixturevalue("torch")
+    rows = table(made[1], **columns)
+    plain, formatted = (KineticsClips(one, 8, tensors=False) for one in (rows, rows.with_format(kind)))
+    assert len(formatted) == len(plain) == sum(frames - 7 for frames in FRAMES)
+    for one, other in zip(plain[24], formatted[24], strict=True):
+        assert type(one) is type(other)
+        np.testing.assert_array_equal(one, other)
+
+
 def test_columns_of_prepared_rows_are_believed(made, monkeypatch):
     monkeypatch.setattr(clips_module, "probe", lambda video: pytest.fail("reads a clip"))
     videos = KineticsClips(table(made[1], num_frames=list(FRAMES), fps=[10.0] * 3), 8, tensors=False)
@@ -175,6 +188,15 @@ def test_a_bad_clip_is_named_at_each_start(tree):
     next(tree.glob("val/zumba/*.mp4")).write_bytes(b"junk")
     for _ in range(2):
         with pytest.warns(UserWarning, match=r"abcdefghij2_000001_000011\.mp4: is not a readable clip .*no windows"):
+            assert len(loaded(tree, 8)) == sum(frames - 7 for frames in FRAMES[:2])
+
+
+def test_a_link_to_nothing_is_a_clip_without_windows(tree):
+    lost = next(tree.glob("val/zumba/*.mp4"))
+    lost.unlink()
+    lost.symlink_to(tree / "gone.mp4")
+    for _ in range(2):
+        with pytest.warns(UserWarning, match=r"No such file or directory: '.*abcdefghij2_000001_000011\.mp4' \(it has no"):
             assert len(loaded(tree, 8)) == sum(frames - 7 for frames in FRAMES[:2])
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import kinetics
 from kinetics_tools.media import ClipError, VideoReader, View, probe, read_audio
 from kinetics_tools.samplers import EveryClip
-from kinetics_tools.sampling import NO_TORCH, as_torch, check_split_chosen, has_torch, position_of
+from kinetics_tools.sampling import NO_TORCH, as_torch, check_split_chosen, has_torch, position_of, without_format
 
 OutputFormat = Literal["TCHW", "THWC"]
 _CACHE = ".kinetics-clips.json"
@@ -183,7 +183,7 @@ class _Rows:
             raise TypeError(
                 f"{type(dataset).__name__}: must be a path or a map-style dataset, so without streaming=True"
             )
-        self.dataset = dataset.cast_column("video", Video(decode=False))
+        self.dataset = without_format(dataset).cast_column("video", Video(decode=False))
         self.classes = list(getattr(dataset.features.get("label"), "names", []))
         self._labels = dataset.with_format(None)["label"] if "label" in dataset.column_names else None
 
@@ -207,11 +207,7 @@ class _Files:
 
     def lengths(self, num_workers: int) -> list[_Length]:
         known = self._known()
-        stats = [os.stat(path) for path in self.paths]
-        keys = [
-            f"{os.path.relpath(path, self.root)}:{stat.st_size}:{stat.st_mtime_ns}"
-            for path, stat in zip(self.paths, stats, strict=True)
-        ]
+        keys = [self._key(path) for path in self.paths]
         new = {key: path for key, path in zip(keys, self.paths, strict=True) if key not in known}
         with ThreadPoolExecutor(max(num_workers, 1)) as threads:
             found = dict(zip(new, threads.map(_length, new.values()), strict=True))
@@ -224,6 +220,15 @@ class _Files:
 
     def clip(self, number: int) -> tuple[Any, int]:
         return self.paths[number], self.labels[number]
+
+    def _key(self, path: str) -> str:
+        """What a file is known by while it stays as it is."""
+        name = os.path.relpath(path, self.root)
+        try:
+            stat = os.stat(path)
+        except OSError:  # as of a link to nothing, which its reading tells
+            return name
+        return f"{name}:{stat.st_size}:{stat.st_mtime_ns}"
 
     def _known(self) -> dict[str, _Length]:
         try:
