@@ -397,6 +397,46 @@ def test_frames_of_an_example_and_of_both_kinds_of_dataset(clips, tmp_path):
     np.testing.assert_array_equal(mapped[-1]["frames"], mapped[5]["frames"])
 
 
+@pytest.mark.parametrize("kind", ["arrow", "numpy", "torch"])
+def test_frames_of_a_dataset_with_a_format(clips, tmp_path, kind, request):
+    if kind == "torch":
+        request.getfixturevalue("torch")
+    mapped = FRAMES.apply(dataset(clips).with_format(kind))
+    stream = list(FRAMES.apply(streamed(clips, tmp_path).with_format(kind)))
+    for row, video in enumerate(dataset(clips)["video"]):
+        for example in (mapped[row], stream[row]):
+            assert (example["label"], type(example["label"])) == (row, int)
+            assert example["frames"].dtype == np.uint8
+            np.testing.assert_array_equal(example["frames"], FRAMES.decode(video))
+
+
+def test_a_format_that_chooses_columns_still_does(clips):
+    table = dataset(clips).add_column("words", ["long"] * 6).with_format("numpy", columns=["video"])
+    assert set(FRAMES.apply(table)[0]) == {"frames"}
+
+
+def test_a_stream_whose_columns_nobody_knows(clips, tmp_path):
+    stream = streamed(clips, tmp_path).cast_column("video", datasets.Video(decode=False))
+    mapped = stream.map(lambda row: {**row, "label": row["label"] + 1})
+    for row, example in enumerate(FRAMES.apply(mapped)):
+        assert example["label"] == row + 1
+        np.testing.assert_array_equal(example["frames"], FRAMES.decode(dataset(clips)[row]["video"]))
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(clips, tmp_path):
+    frames = Frames(RandomClip(4, 2), column="clip")
+    stream = streamed(clips, tmp_path).cast_column("video", datasets.Video(decode=False))
+    for call in (
+        lambda: frames.apply(dataset(clips)),
+        lambda: frames.apply(stream),
+        lambda: frames(dataset(clips)[0]),
+        lambda: dataset(clips).with_transform(frames)[0:2],
+        lambda: next(iter(frames.apply(stream.map(lambda row: row)))),  # whose columns nobody knows before
+    ):
+        with pytest.raises(ValueError, match="column='clip': there is none; the columns are video, label"):
+            call()
+
+
 def test_rows_are_taken_one_by_one_of_one_split(clips):
     table = dataset(clips)
     with pytest.raises(TypeError, match=r"row slice\(0, 2, None\): must be one whole number"):

@@ -5,7 +5,7 @@ import os
 import sys
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -121,6 +121,7 @@ class Frames:
 
     def __call__(self, examples: Mapping[str, Any]) -> dict[str, Any]:
         """An example with its frames, or a batch of as many rows; see `on_error` for those that failed."""
+        self._check_column(examples)
         videos = examples[self.column]
         if not isinstance(videos, list):
             others = {name: value for name, value in examples.items() if name != self.column}
@@ -134,20 +135,31 @@ class Frames:
 
     def drop_failed(self, examples: Mapping[str, Any]) -> dict[str, Any]:
         """A batch of examples with their frames, without the clips that failed."""
+        self._check_column(examples)
         decoded = [self._tried(video) for video in examples[self.column]]
         return self._rows(examples, decoded, _good_rows(decoded))
 
     def apply(self, dataset: Any) -> Any:
-        """The dataset with frames: a streaming one again, or for a map-style one a `FramesDataset`."""
+        """The dataset with frames: a streaming one again, or for a map-style one a `FramesDataset`.
+
+        A format such as "torch" is put aside, since it would make 8 bytes of each: `collate` makes the tensors.
+        """
         from datasets import IterableDataset, Video
 
         check_split_chosen(dataset)
-        if dataset.features is None or isinstance(dataset.features.get(self.column), Video):
-            dataset = dataset.cast_column(self.column, Video(decode=False))
+        dataset = without_format(dataset)
+        if dataset.features is not None:  # None after `map` of a stream, where whatever comes is taken
+            self._check_column(dataset.features)
+            if isinstance(dataset.features[self.column], Video):
+                dataset = dataset.cast_column(self.column, Video(decode=False))
         if isinstance(dataset, IterableDataset):
             # Row by row, so that the state of a stream is that of the clips which were given out.
             return dataset.map(self.drop_failed, batched=True, batch_size=1, remove_columns=[self.column])
         return FramesDataset(dataset, self)
+
+    def _check_column(self, columns: Iterable[str]) -> None:
+        if self.column not in columns:
+            raise ValueError(f"column={self.column!r}: there is none; the columns are {', '.join(columns)}")
 
     def _tried(self, video: Any) -> npt.NDArray[np.uint8] | Exception:
         """The frames of one clip; or, if it is to be skipped, why it has none."""
@@ -205,6 +217,17 @@ def check_split_chosen(dataset: Any) -> None:
     if isinstance(dataset, dict):
         names = list(dataset)
         raise TypeError(f"{type(dataset).__name__}: choose one split of {', '.join(names)}, as by [{names[0]!r}]")
+
+
+def without_format(dataset: Any) -> Any:
+    """The dataset in Python's values, whatever format is set; of a map-style one, a user's transform stays."""
+    from datasets import IterableDataset
+
+    if isinstance(dataset, IterableDataset):
+        return dataset.with_format(None)
+    if dataset.format["type"] in (None, "custom"):
+        return dataset
+    return dataset.with_format(columns=dataset.format["columns"])
 
 
 def position_of(index: int, length: int, what: str) -> int:
