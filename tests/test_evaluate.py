@@ -202,6 +202,21 @@ def test_labels_may_be_their_indices_and_a_logarithm_may_be_of_zero(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_indices_may_be_floats(tmp_path, form):
+    """As pandas makes of whole numbers in a column with empty fields, which are bad."""
+    path = tmp_path / f"p.{form}"
+    if form == "csv":
+        path.write_text("youtube_id,label,score\naaaaaaaaaaa,7.0,0.1\naaaaaaaaaaa,3.0,0.9\nbbbbbbbbbbb,,1.0\n")
+    else:
+        ids = ["aaaaaaaaaaa", "aaaaaaaaaaa", "bbbbbbbbbbb"]
+        pq.write_table(pa.table({"youtube_id": ids, "label": [7.0, 3.0, None], "score": [0.1, 0.9, 1.0]}), path)
+    best, bad = read_predictions(path, "400")
+    assert best == {"aaaaaaaaaaa": [3, 7]}
+    assert len(bad) == 1
+    assert bad[0].startswith("bbbbbbbbbbb: ")
+
+
 def test_rows_that_cannot_be_read_are_named(tmp_path):
     good, times = ",".join("1" + "0" * (CLASSES - 1)), "youtube_id,time_start,time_end"
     wide = [f"aaaaaaaaaaa,x,10,{good}", f"bbbbbbbbbbb,0,10,{good},7", f"ccccccccccc,0,10,{good[:-1]}"]
@@ -253,6 +268,37 @@ def test_files_that_are_no_predictions(tmp_path, name, content, message):
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
         read_predictions(path, "400")
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+def test_damaged_parquet_is_named(tmp_path, compression):
+    path = tmp_path / "p.parquet"
+    ids = [f"video{number:06d}" for number in range(1000)]
+    scores = np.random.default_rng(0).integers(0, 9, (1000, CLASSES)).astype(np.float64)
+    pq.write_table(pa.table({"youtube_id": ids, "scores": scores.tolist()}), path, compression=compression)
+    content = bytearray(path.read_bytes())
+    for start in range(4, len(content) - 4096, 256):
+        content[start : start + 32] = b"\xff" * 32
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"p\.parquet: no Parquet file, or a damaged one \(.+\)"):
+        read_predictions(path, "400")
+
+
+def test_a_file_that_is_not_there_is_that(tmp_path):
+    for suffix in ("json", "csv", "parquet"):
+        with pytest.raises(FileNotFoundError, match=f"p.{suffix}"):
+            read_predictions(tmp_path / f"p.{suffix}", "400")
+
+
+def test_nothing_but_bad_predictions_are_for_what_their_names_say(truth, tmp_path):
+    clips, annotations = truth
+    names = [kinetics.clip_name(one.youtube_id, one.time_start, one.time_end) for one in clips]
+    rows = [f"{one.youtube_id},{one.time_start},{one.time_end},{NAMES[3]},none" for one in clips]
+    (tmp_path / "p.csv").write_text("\n".join(["youtube_id,time_start,time_end,label,score", *rows]))
+    found = evaluate(tmp_path / "p.csv", "400", annotations=annotations)
+    assert (found.clips, found.top1, found.top5) == (len(clips), 0, 0)
+    assert found.missing == tuple(sorted(names))
+    assert len(found.bad) == len(clips)
 
 
 def test_a_split_without_labels_scores_nothing(tmp_path):

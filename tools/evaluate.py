@@ -137,9 +137,10 @@ def evaluate(
     found, bad = read_predictions(predictions, release)
     names = kinetics.clip_names(truth).to_pylist()
     ids = [name[:_ID_LENGTH] for name in names]
-    of_clips, of_videos = found.keys() & set(names), found.keys() & set(ids)
+    said = {*found, *(one.partition(": ")[0] for one in bad)}
+    of_clips, of_videos = said & set(names), said & set(ids)
     keys, odd, what = (names, of_videos, "videos") if len(of_clips) > len(of_videos) else (ids, of_clips, "clips")
-    for key in sorted(odd):
+    for key in sorted(odd & found.keys()):
         del found[key]
         bad.append(f"{key}: is one of the {what}, but most predictions are not for {what}")
     classes: defaultdict[str, list[int]] = defaultdict(list)
@@ -236,7 +237,7 @@ def read_predictions(path: str | os.PathLike[str], release: str) -> tuple[dict[s
 
 
 def _label(name: Any, release: str) -> int:
-    text = str(name)
+    text = str(name).removesuffix(".0")  # of whole numbers beside empty fields pandas makes floats
     if not text.isdecimal():
         return kinetics.find_label(text, release)
     if int(text) >= len(kinetics.LABELS[release]):
@@ -299,12 +300,14 @@ def _from_csv(path: Path, release: str) -> Iterator[_Prediction]:
 
 
 def _from_parquet(path: Path, release: str) -> Iterator[_Prediction]:
-    try:
-        with pq.ParquetFile(path) as file:
+    with open(path, "rb") as content:
+        try:
+            file = pq.ParquetFile(content)
             rows = (row for batch in file.iter_batches(batch_size=_ROWS) for row in batch.to_pylist())
             yield from _from_rows(path, file.schema_arrow.names, rows, release)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{path}: no Parquet file ({error})") from None
+        except (pa.ArrowException, OSError) as error:  # OSError is what Arrow says of damaged pages
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{path}: no Parquet file, or a damaged one ({reason})") from None
 
 
 def _from_rows(path: Path, names: Sequence[str], rows: Iterable[dict[Any, Any]], release: str) -> Iterator[_Prediction]:
