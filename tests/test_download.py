@@ -235,14 +235,19 @@ def test_a_second_run_fetches_no_archive_and_touches_no_clip(mirror, release, ou
     assert (states(out), len(ledger_lines(out))) == (before, lines)
 
 
-@pytest.mark.parametrize("damage", ["removed", "cut short"])
+@pytest.mark.parametrize("damage", ["removed", "cut short", "a link to nothing"])
 def test_a_clip_that_is_gone_brings_its_archive_again_and_no_other(mirror, release, out, damage):
     download("700-2020", out, mirror=mirror.url)
     before = states(out)
     mirror.clear(log=True)
     clip = release.archives["train"]["part_1"][2]
     path = out / "train" / clip.label / clip.file_name
-    path.unlink() if damage == "removed" else os.truncate(path, 5)
+    if damage == "cut short":
+        os.truncate(path, 5)
+    else:
+        path.unlink()
+    if damage == "a link to nothing":
+        path.symlink_to("nothing.mp4")
     assert download("700-2020", out, mirror=mirror.url).is_complete
     assert tree_of(out) == release.tree()
     assert fetched(mirror) == ["part_1.tar.gz"]

@@ -93,7 +93,8 @@ def test_videos_bring_what_archives_lack_and_each_failure_is_classed(lacking, ou
     assert len(load("700-2020", data_dir=str(out), split="train")) == 9
 
 
-def test_a_clip_cut_from_a_video_that_is_gone_is_cut_again(lacking, out):
+@pytest.mark.parametrize("is_link", [False, True])
+def test_a_clip_cut_from_a_video_that_is_gone_is_cut_again(lacking, out, is_link):
     release, there, _, _ = lacking
     with FaultServer(release.root) as mirror:
         asked = {"splits": ["train"], "classes": ["zumba"], "source": "youtube", "mirror": mirror.url}
@@ -103,6 +104,8 @@ def test_a_clip_cut_from_a_video_that_is_gone_is_cut_again(lacking, out):
         assert path.name == there.file_name
         content = path.read_bytes()
         path.unlink()
+        if is_link:
+            path.symlink_to("nothing.mp4")
         report = download("700-2020", out, splits=["train"], mirror=mirror.url)
         assert report.counts["train"]["pending"] == 1
         assert report.lines()[-1] == "not complete: the archives have no more; --source youtube goes on from here"

@@ -148,7 +148,7 @@ class SplitTree:
             for entry in entries:
                 name = self.find(entry.name) if is_clip(entry.name) else None
                 index = None if name is None else self._labels.get(name)
-                if name is not None and index is not None:
+                if name is not None and index is not None and entry.is_file():  # which a link to nothing is not
                     if label is None or index in (-1, label):
                         size, is_named = entry.stat().st_size, entry.name == f"{name}.mp4"
                         # Of a clip that is there twice, the file in the place for new ones counts.
