@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from train import build, floats, load, split_name
+from train import build, floats, load, split_name, whole
 
 from kinetics_tools.sampling import Frames, ThreeCrops, UniformClips
 
@@ -25,10 +25,12 @@ def main() -> None:
     parser.add_argument("--release", default="700")
     parser.add_argument("--split", type=split_name, default="validation")
     parser.add_argument("--out", type=Path, default=Path("scores.parquet"))
-    parser.add_argument("--windows", type=int, default=10)
+    parser.add_argument("--windows", type=whole, default=10)
     args = parser.parse_args()
     if args.out.suffix != ".parquet" or not args.out.parent.is_dir():
         parser.error(f"--out {args.out}: must be a .parquet file in a folder that is there")
+    if not args.checkpoint.is_file():
+        parser.error(f"{args.checkpoint}: is no file; examples/train.py makes a checkpoint.pt in its --out")
 
     saved = torch.load(args.checkpoint, weights_only=False)
     for name in ("model", "frames", "stride", "size"):  # as it was trained

@@ -14,6 +14,7 @@ import argparse
 import gc
 import inspect
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,8 @@ class Stream:
             self._data.load_state_dict(state)
         rows: list[dict[str, Any]] = []
         for row in self._data:
+            if row["label"] < 0:
+                raise SystemExit(f"{row['youtube_id']} has no label: choose a --split whose clips have one")
             rows.append(row)
             if len(rows) == self._batch_size:
                 yield collate(rows)
@@ -136,6 +139,25 @@ def split_name(text: str) -> str:
         return find_split(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def whole(text: str, least: int = 1) -> int:
+    """For argparse, too."""
+    number = int(text)
+    if number < least:
+        raise argparse.ArgumentTypeError(f"{number}: must be {least} or more")
+    return number
+
+
+def seed(text: str) -> int:
+    return whole(text, least=0)
+
+
+def rate(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{number}: must be more than 0")
+    return number
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -190,14 +212,14 @@ def main() -> None:
     parser.add_argument("--split", type=split_name, default="train")
     parser.add_argument("--out", type=Path, default=Path("run"), help="folder of the checkpoint and the losses")
     parser.add_argument("--model", choices=("small", "videomae"), default="small")
-    parser.add_argument("--epochs", type=int, default=30)
-    parser.add_argument("--batch-size", type=int, default=6, help="clips of a rank at once")
-    parser.add_argument("--frames", type=int, default=8)
-    parser.add_argument("--stride", type=int, default=8)
-    parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=2e-3, help="learning rate")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--save-every", type=int, default=5, help="steps between checkpoints")
+    parser.add_argument("--epochs", type=whole, default=30)
+    parser.add_argument("--batch-size", type=whole, default=6, help="clips of a rank at once")
+    parser.add_argument("--frames", type=whole, default=8)
+    parser.add_argument("--stride", type=whole, default=8)
+    parser.add_argument("--size", type=whole, default=64)
+    parser.add_argument("--rate", type=rate, default=2e-3, help="learning rate")
+    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument("--save-every", type=whole, default=5, help="steps between checkpoints")
     args = parser.parse_args()
 
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))

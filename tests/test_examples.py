@@ -1,5 +1,6 @@
 """The examples, run as a user would: trained, killed and resumed, on several processes, and scored."""
 
+import importlib
 import json
 import os
 import signal
@@ -9,12 +10,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kinetics_tools.cli import app
 from kinetics_tools.demo import make_sample
-from kinetics_tools.media import Encoding
+from kinetics_tools.media import Encoding, write_clip
 from kinetics_tools.prepare import prepare
+from trees import clips_of, write_annotations
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -29,8 +32,8 @@ def sample(tmp_path_factory):
     return folder
 
 
-def train(sample, out, *options, command=(sys.executable,), env=None):
-    arguments = [str(EXAMPLES / "train.py"), str(sample / "prepared"), "--split", "validation", "--out", str(out)]
+def train(sample, out, *options, split="validation", command=(sys.executable,), env=None):
+    arguments = [str(EXAMPLES / "train.py"), str(sample / "prepared"), "--split", split, "--out", str(out)]
     env = {**os.environ, "HF_HOME": str(sample / "home"), "OMP_NUM_THREADS": "1", **(env or {})}
     return subprocess.Popen(
         [*command, *arguments, *options], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -140,6 +143,43 @@ def test_what_is_not_there_is_named(sample, torch, tmp_path, options, message):
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *((f"{name} 0", f"argument {name}: 0: must be 1 or more") for name in ("--epochs", "--batch-size", "--frames")),
+        *((f"{name} 0", f"argument {name}: 0: must be 1 or more") for name in ("--stride", "--size", "--save-every")),
+        ("--seed -1", "argument --seed: -1: must be 0 or more"),
+        ("--rate 0", "argument --rate: 0.0: must be more than 0"),
+        ("--rate nan", "argument --rate: nan: must be more than 0"),
+        ("--split trian", "argument --split: "),
+    ],
+)
+def test_options_are_checked(torch, tmp_path, monkeypatch, capsys, options, message):
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(sys, "argv", ["train.py", str(tmp_path / "no data"), "--out", str(tmp_path), *options.split()])
+    train_module = importlib.import_module("train")
+    with pytest.raises(SystemExit) as error:
+        train_module.main()
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_clips_without_a_label_train_nothing(torch, tmp_path):
+    root = tmp_path / "700"
+    clips = clips_of("test")
+    write_annotations(root / "annotations" / "test.csv", clips, "test", labels=False)
+    for clip in clips:
+        path = root / "test" / clip.file_name
+        path.parent.mkdir(exist_ok=True)
+        write_clip(path, np.zeros((8, 32, 32, 3), np.uint8), fps=10)
+    prepare("700", root, tmp_path / "prepared", profile="source")
+    process = train(tmp_path, tmp_path / "run", *SHORT, split="test")
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 1
+    assert "has no label: choose a --split whose clips have one" in output
+    assert "Traceback" not in output
+
+
 def test_views_are_scored_and_evaluate_reads_the_scores(sample, torch, tmp_path):
     from typer.testing import CliRunner
 
@@ -153,6 +193,10 @@ def test_views_are_scored_and_evaluate_reads_the_scores(sample, torch, tmp_path)
         )
         assert done.returncode == 2
         assert f"--out {out}: must be a .parquet file in a folder that is there" in done.stderr
+    absent = [*command[:3], str(tmp_path / "none.pt")]
+    done = subprocess.run(absent, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert "none.pt: is no file; examples/train.py makes a checkpoint.pt in its --out" in done.stderr
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     annotations = str(sample / "demo" / "700" / "annotations")
