@@ -196,7 +196,7 @@ def test_a_link_to_nothing_is_a_clip_without_windows(tree):
     lost.unlink()
     lost.symlink_to(tree / "gone.mp4")
     for _ in range(2):
-        with pytest.warns(UserWarning, match=r"No such file or directory: '.*abcdefghij2_000001_000011\.mp4' \(it has no"):
+        with pytest.warns(UserWarning, match=r"No such file .*abcdefghij2_000001_000011\.mp4' \(it has no windows\)"):
             assert len(loaded(tree, 8)) == sum(frames - 7 for frames in FRAMES[:2])
 
 
