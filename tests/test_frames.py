@@ -71,13 +71,35 @@ def pictures(count, *, height=HEIGHT, width=WIDTH, seed=0):
 
 
 def encoded(
-    count=50, *, format="mp4", codec="libx264", pixels="yuv420p", size=(HEIGHT, WIDTH), times=None, seed=0, **options
+    count=50,
+    *,
+    format="mp4",
+    codec="libx264",
+    pixels="yuv420p",
+    size=(HEIGHT, WIDTH),
+    times=None,
+    seed=0,
+    movflags="",
+    sound=None,
+    sound_seconds=3,
+    **options,
 ):
-    """The bytes of a clip, 25 frames a second, whose frames are shown at `times` in 25ths of a second."""
+    """The bytes of a clip, 25 frames a second, whose frames are shown at `times` in 25ths of a second.
+
+    `sound` is the codec of its sound, which is silence, if it is to have any.
+    """
     file = io.BytesIO()
-    with av.open(file, "w", format=format, container_options={"fflags": "+bitexact"}) as container:
+    container_options = {"fflags": "+bitexact", **({"movflags": movflags} if movflags else {})}
+    with av.open(file, "w", format=format, container_options=container_options) as container:
         stream = container.add_stream(codec, 25, options={"threads": "1", **options})
         (stream.height, stream.width), stream.pix_fmt = size, pixels
+        if sound:
+            heard = container.add_stream(sound, 48_000, layout="mono")
+            silence = np.zeros((1, sound_seconds * 48_000), np.float32)
+            frame = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
+            frame.sample_rate = 48_000
+            container.mux(heard.encode(frame))
+            container.mux(heard.encode())
         for time, image in zip(
             times or range(count), pictures(count, height=size[0], width=size[1], seed=seed), strict=True
         ):
@@ -181,6 +203,35 @@ def test_frames_of_every_kind_of_stream(options):
         *([rng.randrange(50) for _ in range(rng.randint(1, 5))] for _ in range(30)),
     ):
         np.testing.assert_array_equal(decode(content, indices), frames[indices])
+
+
+SOUNDING = {
+    "mp4": {"sound": "aac"},
+    "fragments": {"sound": "aac", "movflags": "frag_keyframe+empty_moov"},
+    "fragments after a first part": {"sound": "aac", "movflags": "frag_keyframe"},
+    "Matroska": {"sound": "aac", "format": "matroska"},
+    "WebM": {"sound": "libopus", "format": "webm", "codec": "libvpx-vp9", "cpu-used": "8", "deadline": "realtime"},
+}
+
+
+@pytest.mark.parametrize("container", SOUNDING)
+def test_sound_may_outlast_the_pictures(container):
+    """By a second: what such a file says of its length is not that of the pictures."""
+    content = encoded(g="12", **SOUNDING[container])
+    frames = plain(content)
+    assert len(frames) == 50
+    np.testing.assert_array_equal(decode(content, range(50)), frames)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.8])
+@pytest.mark.parametrize("container", SOUNDING)
+def test_a_clip_with_sound_that_lacks_its_end_is_refused(container, share, tmp_path):
+    content = encoded(g="12", **SOUNDING[container])
+    cut = tmp_path / "cut"
+    cut.write_bytes(content[: int(len(content) * share)])
+    for video in (cut, cut.read_bytes()):
+        with pytest.raises(ClipError, match=r"(is not a readable clip|is cut off).*; drop it or fetch it again"):
+            VideoReader(video)
 
 
 def test_frames_that_an_edit_list_hides_do_not_count(clip, tmp_path):

@@ -16,7 +16,7 @@ import av
 import av.stream
 
 from kinetics_tools.media.segment import TRUNCATED_SECONDS
-from kinetics_tools.media.source import ClipError, VideoSource, clip_errors, open_container, source_of
+from kinetics_tools.media.source import ClipError, VideoSource, check_headers, clip_errors, open_container, source_of
 from kinetics_tools.media.table import Decoding, FrameTable, TabledPackets, frame_table
 
 # No decoder may run while a file is opened, and of what it holds nothing is guessed: these two kinds of file say it.
@@ -104,12 +104,14 @@ def _of_container(name: str, container: Any, table: FrameTable | None, content: 
 
 
 def _check_end(name: str, stream: Any, packets: Sequence[Any]) -> None:
-    """An mp4 that was cut off still has the index of what is missing."""
-    base, duration = stream.time_base or Fraction(1), stream.duration
+    """A file that was cut off may still have the index of what is missing."""
+    base, start, duration = stream.time_base or Fraction(1), stream.start_time, stream.duration
     ends = [packet.pts + (packet.duration or 0) for packet in packets if packet.pts is not None]
-    if duration is None or not ends:
+    # Where a stream says neither when it begins nor how long it is, FFmpeg gives it the length of the file, which in
+    # Matroska and fragments is that of the sound, if it is longer. There the headers have decided.
+    if start is None or duration is None or not ends:
         return
-    reached = (max(ends) - (stream.start_time or 0)) * base
+    reached = (max(ends) - start) * base
     if reached + TRUNCATED_SECONDS < duration * base:
         where = f"{float(reached):.2f} of {float(duration * base):.2f} s"
         raise ClipError(f"{name}: is cut off at {where}; drop it or fetch it again")
@@ -127,8 +129,10 @@ def _opened(source: VideoSource) -> Any:
     else:
         head = file.read(12)
         file.seek(0)
-    is_known = head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3"
-    return open_container(source, **({"container_options": _SELF_DESCRIBING} if is_known else {}))
+    if head[4:8] != b"ftyp" and head[:4] != b"\x1aE\xdf\xa3":
+        return open_container(source)
+    check_headers(source)
+    return open_container(source, container_options=_SELF_DESCRIBING)
 
 
 # ---- Decoders -----------------------------------------------------------------------------------------------
