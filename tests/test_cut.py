@@ -506,6 +506,22 @@ def test_a_video_that_was_cut_off_is_refused_and_not_shortened(tmp_path):
         (tmp_path / "cut.mp4").unlink()
 
 
+def test_a_video_that_does_not_say_when_its_frames_are_shown_is_refused(tmp_path):
+    """AVI gives the order of storage. Without B-frames that is when they are shown."""
+    for bf in ("0", "2"):
+        options = {"qp": "1", "bf": bf}
+        source = write(
+            tmp_path / bf,
+            lambda file: add_pictures(file, EVEN, options=options, time_base=Fraction(1, 25)),  # noqa: B023
+            format="avi",
+        )
+    assert cut(tmp_path / "0", tmp_path / "cut.mp4", start_seconds=0, end_seconds=9).frames == len(EVEN)
+    (tmp_path / "cut.mp4").unlink()
+    with pytest.raises(ClipError, match="does not say when its frames are shown; convert it to mp4 first"):
+        cut(source, tmp_path / "cut.mp4", start_seconds=0, end_seconds=1)
+    assert not (tmp_path / "cut.mp4").exists()
+
+
 def test_what_is_no_video_is_a_clip_error(tmp_path):
     (tmp_path / "text").write_bytes(b"not a clip\n" * 99)
     sound = write(tmp_path / "sound", lambda file: add_sound(file, hiss(1)))

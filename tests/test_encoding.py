@@ -186,6 +186,18 @@ def test_the_reference_grid_decodes_alone(count):
 # ---- Times --------------------------------------------------------------------------------------------------
 
 
+def test_frames_come_as_they_are_shown_where_the_file_does_not_say_when():
+    """AVI gives the order of storage, which B-frames change."""
+    arguments = {"options": {"qp": "1", "bf": "2", "g": "12"}, "tick": Fraction(1, 25)}
+    of_mp4 = clip(even(50), **arguments)
+    with av.open(io.BytesIO(of_mp4)) as container:
+        stored = [packet.pts for packet in container.demux(video=0) if packet.size]
+    assert stored != sorted(stored)
+    made = encode(clip(even(50), format="avi", **arguments), EXACT)
+    assert times_of(made) == even(50)
+    assert indices(luma(made), luma(of_mp4)) == list(range(50))
+
+
 @pytest.mark.parametrize(
     ("fps", "max_fps", "expected"),
     [

@@ -234,6 +234,19 @@ def test_a_clip_with_sound_that_lacks_its_end_is_refused(container, share, tmp_p
             VideoReader(video)
 
 
+@pytest.mark.parametrize("format", ["avi", "asf"])
+def test_frames_come_as_they_are_shown_where_the_file_does_not_say_when(format):
+    content = encoded(format=format, bf="2", g="12")
+    frames = plain(content)
+    for one, other in zip(frames, plain(encoded(bf="2", g="12")), strict=True):
+        assert psnr(one, other) > 30, "a decoder gives them as they are shown"
+    with VideoReader(content) as reader:
+        assert (reader.num_frames, reader.fps) == (50, 25)
+        assert reader.span([3, 10]) == pytest.approx((3 / 25, 11 / 25))
+        for indices in (range(50), [49, 0, 25, 25], [3]):
+            np.testing.assert_array_equal(reader.decode(indices), frames[list(indices)])
+
+
 def test_frames_that_an_edit_list_hides_do_not_count(clip, tmp_path):
     if PYAV < 15:
         pytest.skip("PyAV before 15 copies no packets")

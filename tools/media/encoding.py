@@ -2,6 +2,7 @@
 
 import io
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import av.filter
 from kinetics_tools.media.clip import MP4
 from kinetics_tools.media.info import codec_name, damaged
 from kinetics_tools.media.segment import SOUND_LEAD_SECONDS, TRUNCATED_SECONDS, aac_packets, turn
-from kinetics_tools.media.source import ClipError, VideoSource, check_headers, open_video, source_of
+from kinetics_tools.media.source import ClipError, VideoSource, check_headers, lacks_times, open_video, source_of
 
 Audio = Literal["copy", "aac", "none"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
@@ -163,15 +164,17 @@ def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
     spans = []  # (start, end) of each frame in s
     reached = Fraction(0)
     with _opened(video) as (container, stream):
+        is_untimed = stream.codec_context is not None and lacks_times(container, stream)
         for packet in container.demux():
-            stamp = packet.dts if packet.pts is None else packet.pts
+            is_picture = packet.stream.index == stream.index
+            stamp = packet.dts if packet.pts is None or (is_untimed and is_picture) else packet.pts
             if not packet.size or stamp is None or packet.time_base is None:
                 continue
             start, seconds = stamp * packet.time_base, (packet.duration or 0) * packet.time_base
             if packet.is_corrupt:
                 raise ClipError(f"{name}: cut off or damaged at {float(start):.2f} s; drop it or fetch it again")
             reached = max(reached, start + seconds)
-            if packet.stream.index == stream.index and not packet.is_discard:
+            if is_picture and not packet.is_discard:
                 spans.append((start, start + seconds))
         length = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base)
         rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
@@ -244,6 +247,8 @@ def _decoded(
     for stream in streams:
         stream.codec_context.thread_count = 1  # the caller has other clips for the other cores
         stream.codec_context.options = {"err_detect": "explode"}
+    is_untimed = lacks_times(container, pictures)
+    due: deque[int | None] = deque()
     packet: Any = None
     try:
         for packet in container.demux(streams):
@@ -254,12 +259,16 @@ def _decoded(
                 if packet.size:
                     heard.append((_seconds(name, packet), packet))
                 continue
+            if is_untimed and not is_sound and packet.size:
+                due.append(packet.dts)
             for frame in packet.decode():
                 if frame.is_corrupt:
                     raise damaged(name, frame, "its decoder says so")
                 if is_sound:
                     heard.append((_seconds(name, frame), frame))
                 else:
+                    if due:
+                        frame.pts = due.popleft()
                     yield _seconds(name, frame), frame
     except av.error.FFmpegError as error:
         if packet is None:

@@ -172,7 +172,7 @@ class VideoReader:
     def _presented(self, shown: list[int]) -> list[int]:
         """The positions of frames in the order in which they are shown."""
         times: list[Any] = self._times
-        self._is_ordered = None not in times
+        self._is_ordered = None not in times and not self._video.is_reordered
         if not shown or not self._is_ordered:  # as in AVI, where only decoding tells the order
             self._keys = [0]
             return shown

@@ -14,7 +14,7 @@ import av.filter
 import av.sidedata.sidedata
 
 from kinetics_tools.media.clip import MP4
-from kinetics_tools.media.source import ClipError, VideoSource, open_container, source_of, url_of
+from kinetics_tools.media.source import ClipError, VideoSource, lacks_times, open_container, source_of, url_of
 
 # Without B-frames, since then frames are stored in the order and for the time that they are shown, and no edit
 # list is needed; they would save 5 % at equal quality. Without look-ahead, since x264's macroblock tree reads memory
@@ -80,8 +80,9 @@ def cut(
     Everything is encoded anew: copied packets could not begin between key frames, unless an edit list hid some
     of them, which readers such as decord count all the same; and sources come in codecs that many cannot read.
 
-    Raises EmptySegmentError where no frame lies in the segment, ClipError for a video that cannot be read or was
-    cut off, what reading `video` raises, and OSError where `path` cannot be written; then nothing is left there.
+    Raises EmptySegmentError where no frame lies in the segment, ClipError for a video that cannot be read, was cut off
+    or does not say when its frames are shown (an AVI of H.264 with B-frames), what reading `video` raises, and OSError
+    where `path` cannot be written; then nothing is left there.
     """
     # To the microsecond: 0.9 is meant where a float holds a little more.
     start, end = (Fraction(round(seconds * 1_000_000), 1_000_000) for seconds in (start_seconds, end_seconds))
@@ -163,6 +164,8 @@ def _segment(video: VideoSource, audio: VideoSource | None, start: Fraction, end
         pictures = container.streams.best("video")
         if pictures is None:
             raise ClipError(f"{source_of(video)[0]}: has no video stream; drop it or fetch it again")
+        if lacks_times(container, pictures):
+            raise ClipError(f"{source_of(video)[0]}: does not say when its frames are shown; convert it to mp4 first")
         sound = container.streams.best("audio", related=pictures) if audio is None else None
         streams: list[Any] = [pictures] if sound is None else [pictures, sound]
         # Exact, while the container's own start is rounded to microseconds. What lies before 0 an edit list hides.

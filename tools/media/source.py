@@ -13,6 +13,11 @@ import av.video.stream
 
 from kinetics_tools.headers import file_problem
 
+# Of a frame these say when it is to be decoded, not when it is shown. For most codecs FFmpeg knows what follows from
+# that, for these it does not.
+_UNTIMED_CONTAINERS = ("avi", "asf")
+_UNTIMED_CODECS = ("h264", "hevc")
+
 VideoSource = str | os.PathLike[str] | bytes | BinaryIO | io.RawIOBase | Mapping[str, Any]
 
 
@@ -61,6 +66,15 @@ def clip_errors(name: str) -> Iterator[None]:
     except av.error.FFmpegError as error:
         message = f"{name}: is not a readable clip ({error.strerror}); drop it or fetch it again"
         raise ClipError(message) from error
+
+
+def lacks_times(container: av.container.InputContainer, stream: Any) -> bool:
+    """Whether nothing says when frames are shown that lie in another order: FFmpeg's times for them are wrong.
+
+    Then the n-th frame that a decoder gives is shown when the n-th packet is to be decoded.
+    """
+    decoder = stream.codec_context
+    return container.format.name in _UNTIMED_CONTAINERS and decoder.name in _UNTIMED_CODECS and decoder.has_b_frames
 
 
 def source_of(video: VideoSource) -> tuple[str, str | BinaryIO]:

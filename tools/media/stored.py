@@ -16,7 +16,15 @@ import av
 import av.stream
 
 from kinetics_tools.media.segment import TRUNCATED_SECONDS
-from kinetics_tools.media.source import ClipError, VideoSource, check_headers, clip_errors, open_container, source_of
+from kinetics_tools.media.source import (
+    ClipError,
+    VideoSource,
+    check_headers,
+    clip_errors,
+    lacks_times,
+    open_container,
+    source_of,
+)
 from kinetics_tools.media.table import Decoding, FrameTable, TabledPackets, frame_table
 
 # No decoder may run while a file is opened, and of what it holds nothing is guessed: these two kinds of file say it.
@@ -37,6 +45,7 @@ class StoredVideo:
         keys: positions of key frames, ascending.
         stated_fps: what the file says; 0 where it says nothing.
         decoder: opened, with one thread: the caller has other clips for the other cores.
+        is_reordered: whether only decoding tells which packet's frame is shown when: the n-th frame has the n-th time.
     """
 
     packets: Sequence[Any]
@@ -46,6 +55,7 @@ class StoredVideo:
     time_base: Fraction
     stated_fps: float
     decoder: Any
+    is_reordered: bool = False
 
 
 @contextmanager
@@ -92,14 +102,16 @@ def _of_container(name: str, container: Any, table: FrameTable | None, content: 
         raise ClipError(f"{name}: is cut off or damaged; drop it or fetch it again")
     shown = [position for position, packet in enumerate(packets) if not packet.is_discard]
     _check_end(name, stream, [packets[position] for position in shown])
+    is_reordered = lacks_times(container, stream)
     return StoredVideo(
         packets=packets,
-        times=[packet.pts for packet in packets],
+        times=[packet.dts if is_reordered else packet.pts for packet in packets],
         shown=shown,
         keys=[position for position, packet in enumerate(packets) if packet.is_keyframe],
         time_base=stream.time_base or Fraction(1),
         stated_fps=float(stream.average_rate or 0),
         decoder=_ready(decoder),
+        is_reordered=is_reordered,
     )
 
 
