@@ -157,9 +157,10 @@ def fragmented(path, times):
 
 
 def in_a_transport_stream(path, times):
-    """Where time does not begin at 0."""
+    """Where time does not begin at 0, and a seek is by the time of decoding."""
     late = [Fraction(7, 5) + time for time in times]
-    return write(path, lambda file: add_pictures(file, late, options={"g": "12", "bf": "2"}), format="mpegts")
+    options = {"g": "12", "bf": "2", "qp": "1"}
+    return write(path, lambda file: add_pictures(file, late, options=options), format="mpegts")
 
 
 def vp9(path, times):

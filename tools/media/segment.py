@@ -233,9 +233,13 @@ def _packets(
     after it. Then frames would be lost, and with an open GOP those right before the key frame decode to others.
     """
     stream = streams[0]
+    # Transport streams seek by when packets are to be decoded, which for the first ones is before any frame is shown.
+    first = next(container.demux(stream))
+    stamps = [stamp for stamp in (first.dts, first.pts) if stamp is not None]
+    earliest = min(stamps) * stream.time_base if stamps else zero
     back = Fraction(0)
     while True:
-        target = zero + max(begin - back, Fraction(0))
+        target = max(zero + begin - back, earliest)
         container.seek(int(target / stream.time_base), stream=stream)
         packets = container.demux(streams)
         held: list[Any] = []
@@ -244,7 +248,7 @@ def _packets(
             is_late = packet.pts is None or packet.pts * packet.time_base > zero + begin
             if packet.stream.index == stream.index and (packet.is_keyframe or is_late):
                 break
-        if target == zero:
+        if target == earliest:
             yield from held
         elif packet.is_keyframe and not is_late:
             yield from (other for other in held if other.stream.index != stream.index or other is packet)
