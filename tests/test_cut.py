@@ -163,6 +163,15 @@ def in_a_transport_stream(path, times):
     return write(path, lambda file: add_pictures(file, late, options=options), format="mpegts")
 
 
+def late_in_matroska(path, times):
+    """Which counts its length from 0, not from its first frame."""
+    late = [Fraction(7, 5) + time for time in times]
+    options = {"g": "12", "bf": "2", "qp": "1"}
+    return write(
+        path, lambda file: add_pictures(file, late, options=options, time_base=Fraction(1, 1000)), format="matroska"
+    )
+
+
 def vp9(path, times):
     options = {"g": "12", "deadline": "realtime", "cpu-used": "8"}
 
@@ -172,12 +181,13 @@ def vp9(path, times):
     return write(path, make, format="webm")
 
 
-@pytest.mark.parametrize("make", [fragmented, in_a_transport_stream, vp9])
+@pytest.mark.parametrize("make", [fragmented, in_a_transport_stream, late_in_matroska, vp9])
 def test_other_containers(make, lossless, tmp_path):
     source = make(tmp_path / "source", EVEN)
     frames = shown(source)
-    zero = frames[0][0] if make is in_a_transport_stream else Fraction(0)
-    assert (zero > 1) == (make is in_a_transport_stream)
+    is_late = make in (in_a_transport_stream, late_in_matroska)
+    zero = frames[0][0] if is_late else Fraction(0)
+    assert (zero > 1) == is_late
     assert [time - zero for time, _ in frames] == EVEN
     assert_exact(source, tmp_path, frames=frames, zero=zero)
 

@@ -278,8 +278,8 @@ def test_a_missing_frame_is_made_up_for():
 
 @pytest.mark.parametrize("format", ["mpegts", "avi", "matroska", "mov"])
 def test_other_containers(format):
-    late = Fraction(7, 5) if format == "mpegts" else Fraction(0)  # where time does not begin at 0
-    options = {"bf": "0"} if format == "avi" else {"bf": "2"}
+    late = Fraction(7, 5) if format in ("mpegts", "matroska") else Fraction(0)  # where time does not begin at 0
+    options = {"bf": "0"} if format == "avi" else {"bf": "2", "qp": "1"}
     source = clip([late + time for time in even(40)], options=options, tick=Fraction(1, 25), format=format)
     content = encode(source, EXACT)
     assert indices(luma(content), luma(source)) == list(range(40))

@@ -176,7 +176,8 @@ def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
             reached = max(reached, start + seconds)
             if is_picture and not packet.is_discard:
                 spans.append((start, start + seconds))
-        length = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base)
+        # Counted from the first frame or, as in Matroska, from 0: at least so far it must go.
+        length = Fraction(container.duration or 0, av.time_base)
         rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
     if not spans:
         raise ClipError(f"{name}: has no frames; drop it or fetch it again")

@@ -216,7 +216,8 @@ def _decoded(
     if stream.duration is not None:
         length = ((stream.start_time or 0) + stream.duration) * stream.time_base - zero
     else:
-        length = Fraction(container.duration or 0, av.time_base)
+        # Counted from the first frame or, as in Matroska, from 0: at least so far it must go.
+        length = Fraction(container.duration or 0, av.time_base) - zero
     last = max(reached.values())
     if last + TRUNCATED_SECONDS < min(end, length):
         raise ClipError(f"{container.name}: cut off at {float(last):.2f} of {float(length):.2f} s; fetch it again")
