@@ -27,16 +27,21 @@ def clip(tmp_path_factory):
     return path
 
 
-def encoded(path, *, format, options=None, codec="libx264", times=range(50)):
-    """The bytes of a clip, 25 frames a second, whose frames are shown at `times` in 25ths of a second."""
+def encoded(path, *, format, options=None, codec="libx264", times=range(50), lost=0):
+    """The bytes of a clip, 25 frames a second, whose frames are shown at `times` in 25ths of a second.
+
+    It has a key frame every 18, and lacks the first `lost` frames in the order of storage.
+    """
     with av.open(str(path), "w", format=format, container_options=options or {}) as container:
-        stream = container.add_stream(codec, 25, options={"bf": "2"})
+        stream = container.add_stream(codec, 25, options={"bf": "2", "g": "18", "sc_threshold": "0"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        packets = []
         for time, image in zip(times, noise(len(times)), strict=True):
             frame = av.VideoFrame.from_ndarray(image, format="rgb24")
             frame.pts, frame.time_base = time, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
+            packets += stream.encode(frame)
+        for packet in [*packets, *stream.encode()][lost:]:
+            container.mux(packet)
     return path.read_bytes()
 
 
@@ -132,6 +137,18 @@ def test_frames_that_an_edit_list_takes_away_do_not_count(tmp_path):
     assert info.num_frames == frames
     assert info.duration_seconds == pytest.approx(seconds + 1 / 25, abs=1e-3)
     assert info.fps == 25
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_frames_before_the_first_key_frame_do_not_count(tmp_path, container):
+    """A careless cut leaves them; nothing can decode them."""
+    format, options = CONTAINERS[container]
+    content = encoded(tmp_path / "clip", format=format, options=options, lost=6)
+    frames, seconds = decoded(content)
+    assert frames == 32
+    info = probe(content)
+    assert (info.num_frames, info.fps) == (frames, 25)
+    assert info.duration_seconds == pytest.approx(seconds + 1 / 25, abs=1.1e-3)
 
 
 # ---- What is no clip

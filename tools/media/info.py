@@ -1,7 +1,9 @@
 """What a clip's file holds, from its headers, or by decoding all of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 import av
@@ -27,7 +29,7 @@ class ClipInfo:
         fps: mean number of frames a second: the rate that the file states, where num_frames and duration_seconds
             agree with it to half a frame; else their quotient.
         num_frames: frames that decoding gives where none is damaged, at least 1; without those that an edit list
-            takes away.
+            takes away, and those that a careless cut left before the first key frame.
         width, height: of the frames as they are stored, in pixels; rotation, if the file asks for it, comes after.
         has_audio: whether there is a sound stream.
         codec: FFmpeg's name of the codec, such as "h264", "vp9", "av1".
@@ -43,7 +45,7 @@ class ClipInfo:
 
 
 def probe(video: VideoSource) -> ClipInfo:
-    """What a clip's headers say. Decodes nothing; of an mp4 it reads a few kB.
+    """What a clip's headers say. Decodes nothing; of an mp4 it reads the headers and the first frame.
 
     Where the headers do not say how many frames there are, as in Matroska, or contradict themselves, it reads the
     whole file and counts. Raises ClipError for a clip that cannot be read, one that is cut off among them, and
@@ -91,10 +93,16 @@ def _info(name: str, container: av.container.InputContainer, stream: av.video.st
         raise ClipError(f"{name}: FFmpeg has no decoder for its codec; drop it or fetch it again")
     frames, rate = stream.frames, stream.average_rate or Fraction(0)
     seconds = (stream.duration or 0) * (stream.time_base or Fraction(0))
+    for other in container.streams:
+        if other.index != stream.index and hasattr(other, "discard"):  # PyAV 14 reads what it passes over
+            other.discard = av.stream.Discard.all
+    packets = container.demux(stream)
+    first = next(packets)
     # Of an mp4 the count is the length of its index; in other containers it is what the writer hoped for. Where it
     # and the duration disagree, an edit list takes frames away, or more of them lie in fragments.
-    if "mp4" not in container.format.name or not frames or not _agree(frames, seconds, rate):
-        frames, seconds = _count(name, container, stream)
+    is_stated = "mp4" in container.format.name and frames and _agree(frames, seconds, rate)
+    if not is_stated or not first.is_keyframe:
+        frames, seconds = _count(name, stream, chain([first], packets))
     return ClipInfo(
         duration_seconds=float(seconds),
         fps=float(rate if _agree(frames, seconds, rate) else frames / seconds),
@@ -122,23 +130,25 @@ def codec_name(codec: av.Codec) -> str:
     return str(getattr(codec, "canonical_name", codec.name))
 
 
-def _count(
-    name: str, container: av.container.InputContainer, stream: av.video.stream.VideoStream
-) -> tuple[int, Fraction]:
+def _count(name: str, stream: av.video.stream.VideoStream, packets: Iterable[Any]) -> tuple[int, Fraction]:
     """Frames of a stream and the seconds that they take, by reading all of its packets."""
-    for other in container.streams:
-        if other.index != stream.index and hasattr(other, "discard"):  # PyAV 14 reads what it passes over
-            other.discard = av.stream.Discard.all
-    frames = 0
-    times = []  # (start, duration) of frames in the stream's time base
-    for packet in container.demux(stream):
+    frames: list[tuple[int | None, int]] = []  # (start, duration) in the stream's time base
+    has_key, key = False, None
+    for packet in packets:
         if packet.is_corrupt:
             raise ClipError(f"{name}: is not a readable clip (it is cut off or damaged); drop it or fetch it again")
-        if packet.size and not packet.is_discard:
-            frames += 1
-            start = packet.dts if packet.pts is None else packet.pts  # AVI has only the former
-            if start is not None:
-                times.append((start, packet.duration or 0))
+        if not packet.size:
+            continue
+        start = packet.dts if packet.pts is None else packet.pts  # AVI has only the former
+        if packet.is_keyframe and not has_key:
+            # A careless cut: neither what is stored before the first key frame nor what is shown before it decodes.
+            has_key, key = True, start
+            frames.clear()
+        if not packet.is_discard:
+            frames.append((start, packet.duration or 0))
+    if key is not None:
+        frames = [frame for frame in frames if frame[0] is None or frame[0] >= key]
+    times = [(start, duration) for start, duration in frames if start is not None]
     if not times:  # as of a song's cover picture, too
         raise ClipError(f"{name}: has no frames; drop it or fetch it again")
     (first, _), (last, duration) = min(times), max(times)
@@ -146,4 +156,4 @@ def _count(
     seconds = ticks * (stream.time_base or Fraction(0))
     if not seconds:
         raise ClipError(f"{name}: does not say how long its frames are shown; drop it or fetch it again")
-    return frames, seconds
+    return len(frames), seconds
