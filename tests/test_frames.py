@@ -365,6 +365,18 @@ def test_crops_outside_of_the_picture(clip):
         decode(clip, [0], layout="HWC")
 
 
+@pytest.mark.parametrize("options", [{}, {"format": "matroska"}, {"format": "avi"}, {"codec": "mpeg4"}], ids=str)
+def test_a_reader_goes_on_after_a_crop_outside_of_the_picture(options):
+    content = encoded(bf="2", g="12", **options)
+    frames = plain(content)
+    with VideoReader(content) as reader:
+        for first in (3, 20, 49):
+            for indices in ([3, 5], [0, 49], [30]):
+                with pytest.raises(ValueError, match="must lie in the picture"):
+                    reader.decode([first], view=View(crop=(0, 0, 99, 99)))
+                np.testing.assert_array_equal(reader.decode(indices), frames[indices])
+
+
 def test_colours_mean_what_the_clip_says():
     """Of colour bars, in both matrices and both ranges; PyAV 14 by itself would take all for one of them."""
     bars = np.zeros((HEIGHT, WIDTH, 3), np.uint8)

@@ -219,6 +219,7 @@ class VideoReader:
         positions = {self._positions[index] for index in wanted}
         is_skipping = None
         for start, stop in self._runs(wanted):
+            context.flush_buffers()  # not afterwards, which never comes where the caller meets an error
             is_entered = start == 0
             for position in range(start, stop + 1):
                 if position == stop:
@@ -233,11 +234,9 @@ class VideoReader:
                     if not is_entered and frame.pts is not None and frame.pts >= times[start]:
                         # What some files call a key frame refers to others, as where pictures are refreshed in parts.
                         if frame.pict_type not in (_UNTYPED, _INTRA):
-                            context.flush_buffers()
                             return
                         is_entered = True
                     yield frame
-            context.flush_buffers()
 
     def _runs(self, wanted: Sequence[int]) -> list[tuple[int, int]]:
         """The packets to decode: ranges [start, stop) of positions, each from a key frame on."""
@@ -262,7 +261,6 @@ class VideoReader:
         for packet in self._packets:
             yield from context.decode(packet)
         yield from context.decode(None)
-        context.flush_buffers()
 
 
 def encoded_video(video: Any) -> VideoSource:
