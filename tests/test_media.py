@@ -6,7 +6,18 @@ import av
 import numpy as np
 import pytest
 
-from kinetics_tools.media import contact_sheet, decode, write_clip, write_png
+from kinetics_tools.media import (
+    ClipError,
+    check_frames,
+    contact_sheet,
+    cut,
+    decode,
+    encode,
+    probe,
+    read_audio,
+    write_clip,
+    write_png,
+)
 
 HEIGHT, WIDTH = 48, 64
 # H.264 with 4:2:0 chroma keeps a flat grey to a few levels.
@@ -119,3 +130,31 @@ def test_png_keeps_every_pixel(tmp_path):
     assert (tmp_path / "image.png").read_bytes().startswith(b"\x89PNG")
     with av.open(str(tmp_path / "image.png")) as container:
         np.testing.assert_array_equal(next(container.decode(video=0)).to_ndarray(format="rgb24"), image)
+
+
+LOOKS = {
+    "probe": probe,
+    "check_frames": check_frames,
+    "decode": lambda path: decode(path, [0]),
+    "encode": encode,
+    "cut": lambda path: cut(path, path.with_name("cut.mp4"), start_seconds=0, end_seconds=1),
+    "read_audio": read_audio,
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_codec_without_a_decoder_is_a_clip_error(look, clip):
+    clip.write_bytes(clip.read_bytes().replace(b"avc1", b"zzz9"))
+    reason = r"is not a readable clip \(FFmpeg has no decoder for its codec\); drop it or fetch it again"
+    with pytest.raises(ClipError, match=rf"{clip.name}: {reason}"):
+        LOOKS[look](clip)
+
+
+@pytest.mark.parametrize("look", ["encode", "cut", "read_audio"])
+def test_sound_without_a_decoder_is_a_clip_error(look, clip):
+    content = clip.read_bytes()
+    clip.write_bytes(content.replace(b"mp4a", b"zzz9").replace(b"esds", b"zzz9"))
+    assert probe(clip) == probe(content)
+    reason = r"is not a readable clip \(FFmpeg has no decoder for its sound\); drop it or fetch it again"
+    with pytest.raises(ClipError, match=rf"{clip.name}: {reason}"):
+        LOOKS[look](clip)

@@ -18,7 +18,15 @@ import av.filter
 from kinetics_tools.media.clip import MP4
 from kinetics_tools.media.info import codec_name, damaged
 from kinetics_tools.media.segment import SOUND_LEAD_SECONDS, TRUNCATED_SECONDS, aac_packets, turn
-from kinetics_tools.media.source import ClipError, VideoSource, check_headers, lacks_times, open_video, source_of
+from kinetics_tools.media.source import (
+    ClipError,
+    VideoSource,
+    check_decoder,
+    check_headers,
+    lacks_times,
+    open_video,
+    source_of,
+)
 
 Audio = Literal["copy", "aac", "none"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
@@ -112,9 +120,8 @@ def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
     mp4 = av.open(file, "w", format="mp4", container_options=_MP4, io_open=lambda *_: io.BytesIO(file.getvalue()))
     with _opened(video) as (source, stream):
         sound = None if encoding.audio == "none" else source.streams.best("audio", related=stream)
-        if stream.codec_context is None or (sound is not None and sound.codec_context is None):
-            what = "codec" if stream.codec_context is None else "sound"
-            raise ClipError(f"{name}: FFmpeg has no decoder for its {what}; drop it or fetch it again")
+        if sound is not None:
+            check_decoder(name, sound)
         is_copied = (
             encoding.audio == "copy" and sound is not None and codec_name(sound.codec_context.codec) in _COPIED_AUDIO
         )
@@ -164,7 +171,7 @@ def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
     spans = []  # (start, end) of each frame in s
     reached = Fraction(0)
     with _opened(video) as (container, stream):
-        is_untimed = stream.codec_context is not None and lacks_times(container, stream)
+        is_untimed = lacks_times(container, stream)
         for packet in container.demux():
             is_picture = packet.stream.index == stream.index
             stamp = packet.dts if packet.pts is None or (is_untimed and is_picture) else packet.pts

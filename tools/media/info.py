@@ -8,10 +8,9 @@ from typing import Any
 
 import av
 import av.container
-import av.stream
 import av.video.stream
 
-from kinetics_tools.media.source import ClipError, VideoSource, check_headers, open_video, source_of
+from kinetics_tools.media.source import ClipError, VideoSource, check_headers, discard_others, open_video, source_of
 
 # No decoder may run: FFmpeg otherwise decodes the first frames to learn what the headers mostly say.
 _HEADERS_ONLY = {"codec_whitelist": "-", "probesize": "32"}
@@ -54,7 +53,7 @@ def probe(video: VideoSource) -> ClipInfo:
     check_headers(video)
     name, source = source_of(video)
     with open_video(video, container_options=_HEADERS_ONLY) as (container, stream):
-        if stream.codec_context is not None and stream.width and stream.height:
+        if stream.width and stream.height:
             return _info(name, container, stream)
     # Some headers leave the size of the picture to the decoder.
     if not isinstance(source, str):
@@ -89,13 +88,9 @@ def check_frames(video: VideoSource) -> int:
 
 
 def _info(name: str, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> ClipInfo:
-    if stream.codec_context is None:
-        raise ClipError(f"{name}: FFmpeg has no decoder for its codec; drop it or fetch it again")
     frames, rate = stream.frames, stream.average_rate or Fraction(0)
     seconds = (stream.duration or 0) * (stream.time_base or Fraction(0))
-    for other in container.streams:
-        if other.index != stream.index and hasattr(other, "discard"):  # PyAV 14 reads what it passes over
-            other.discard = av.stream.Discard.all
+    discard_others(container, stream)
     packets = container.demux(stream)
     first = next(packets)
     # Of an mp4 the count is the length of its index; in other containers it is what the writer hoped for. Where it

@@ -14,7 +14,15 @@ import av.filter
 import av.sidedata.sidedata
 
 from kinetics_tools.media.clip import MP4
-from kinetics_tools.media.source import ClipError, VideoSource, lacks_times, open_container, source_of, url_of
+from kinetics_tools.media.source import (
+    ClipError,
+    VideoSource,
+    check_decoder,
+    lacks_times,
+    open_container,
+    source_of,
+    url_of,
+)
 
 # Without B-frames, since then frames are stored in the order and for the time that they are shown, and no edit
 # list is needed; they would save 5 % at equal quality. Without look-ahead, since x264's macroblock tree reads memory
@@ -164,10 +172,12 @@ def _segment(video: VideoSource, audio: VideoSource | None, start: Fraction, end
         pictures = container.streams.best("video")
         if pictures is None:
             raise ClipError(f"{source_of(video)[0]}: has no video stream; drop it or fetch it again")
-        if lacks_times(container, pictures):
-            raise ClipError(f"{source_of(video)[0]}: does not say when its frames are shown; convert it to mp4 first")
         sound = container.streams.best("audio", related=pictures) if audio is None else None
         streams: list[Any] = [pictures] if sound is None else [pictures, sound]
+        for stream in streams:
+            check_decoder(source_of(video)[0], stream)
+        if lacks_times(container, pictures):
+            raise ClipError(f"{source_of(video)[0]}: does not say when its frames are shown; convert it to mp4 first")
         # Exact, while the container's own start is rounded to microseconds. What lies before 0 an edit list hides.
         starts = [stream.start_time * stream.time_base for stream in streams if stream.start_time is not None]
         zero = Fraction(max(min(starts, default=0), 0))
@@ -177,6 +187,7 @@ def _segment(video: VideoSource, audio: VideoSource | None, start: Fraction, end
             sound = container.streams.best("audio")
             if sound is None:
                 raise ClipError(f"{source_of(audio)[0]}: has no sound stream; leave it out or fetch it again")
+            check_decoder(source_of(audio)[0], sound)
             yield from _decoded(container, [sound], zero, start, end)
 
 

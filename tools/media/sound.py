@@ -6,13 +6,12 @@ from typing import Any, NamedTuple
 
 import av
 import av.container
-import av.stream
 import numpy as np
 import numpy.typing as npt
 
 from kinetics_tools.media.frames import VideoReader, encoded_video
 from kinetics_tools.media.segment import SOUND_LEAD_SECONDS
-from kinetics_tools.media.source import open_container
+from kinetics_tools.media.source import check_decoder, discard_others, open_container, source_of
 
 
 class Sound(NamedTuple):
@@ -47,6 +46,7 @@ def read_audio(
         stream: Any = container.streams.best("audio")
         if stream is None:
             return Sound(np.zeros((1, 0), np.float32), 0)
+        check_decoder(source_of(source)[0], stream)
         start = zero + Fraction(start_seconds)
         pieces = list(_decoded(container, stream, start, None if end_seconds is None else zero + Fraction(end_seconds)))
         rate = stream.rate
@@ -71,9 +71,7 @@ def _decoded(
     container: av.container.InputContainer, stream: Any, start: Fraction, end: Fraction | None
 ) -> Iterator[tuple[Fraction, npt.NDArray[np.float32]]]:
     """Times in seconds and samples, (channels, samples), from somewhat before `start` on."""
-    for other in container.streams:
-        if other.index != stream.index and hasattr(other, "discard"):
-            other.discard = av.stream.Discard.all
+    discard_others(container, stream)
     stream.codec_context.thread_count = 1
     target = start - SOUND_LEAD_SECONDS
     if target > (stream.start_time or 0) * stream.time_base:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO, cast
 
 import av
 import av.container
+import av.stream
 import av.video.stream
 
 from kinetics_tools.headers import file_problem
@@ -44,6 +45,7 @@ def open_video(
     with open_container(video, **options) as container:
         if not container.streams.video:
             raise ClipError(f"{source_of(video)[0]}: has no video stream; drop it or fetch it again")
+        check_decoder(source_of(video)[0], container.streams.video[0])
         yield container, container.streams.video[0]
 
 
@@ -66,6 +68,21 @@ def clip_errors(name: str) -> Iterator[None]:
     except av.error.FFmpegError as error:
         message = f"{name}: is not a readable clip ({error.strerror}); drop it or fetch it again"
         raise ClipError(message) from error
+
+
+def check_decoder(name: str, stream: Any) -> None:
+    """Raises ClipError for a stream that FFmpeg can read out of the file but not decode."""
+    if stream.codec_context is None:
+        what = "sound" if stream.type == "audio" else "codec"
+        message = f"{name}: is not a readable clip (FFmpeg has no decoder for its {what}); drop it or fetch it again"
+        raise ClipError(message)
+
+
+def discard_others(container: av.container.InputContainer, stream: Any) -> None:
+    """Let FFmpeg pass over what is not of this stream."""
+    for other in container.streams:
+        if other.index != stream.index and hasattr(other, "discard"):  # PyAV 14 reads what it passes over
+            other.discard = av.stream.Discard.all
 
 
 def lacks_times(container: av.container.InputContainer, stream: Any) -> bool:

@@ -13,14 +13,15 @@ from fractions import Fraction
 from typing import Any
 
 import av
-import av.stream
 
 from kinetics_tools.media.segment import TRUNCATED_SECONDS
 from kinetics_tools.media.source import (
     ClipError,
     VideoSource,
+    check_decoder,
     check_headers,
     clip_errors,
+    discard_others,
     lacks_times,
     open_container,
     source_of,
@@ -89,12 +90,9 @@ def _of_container(name: str, container: Any, table: FrameTable | None, content: 
     if not container.streams.video:
         raise ClipError(f"{name}: has no video stream; drop it or fetch it again")
     stream = container.streams.video[0]
-    for other in container.streams:
-        if other.index != stream.index and hasattr(other, "discard"):  # PyAV 14 reads what it passes over
-            other.discard = av.stream.Discard.all
+    check_decoder(name, stream)
+    discard_others(container, stream)
     decoder = stream.codec_context
-    if decoder is None:
-        raise ClipError(f"{name}: FFmpeg has no decoder for its codec; drop it or fetch it again")
     if table is not None and len(table.sizes) == stream.frames and stream.time_base == Fraction(1, table.timescale):
         return _of_table(table, content, _ready(decoder))
     packets = [packet for packet in container.demux(stream) if packet.size]
