@@ -43,6 +43,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ from stat import S_ISDIR
 from typing import Any, BinaryIO, ClassVar
 
 import datasets
+import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
@@ -86,6 +88,7 @@ __all__ = [
     "clip_name",
     "clip_names",
     "embed_bytes",
+    "file_order",
     "find_annotations",
     "find_label",
     "find_split",
@@ -1183,16 +1186,14 @@ class _Wanted:
         row = self._rows.get(stem)
         return self._rows_by_id.get(stem) if row is None and len(stem) == 11 else row
 
-    def positions(self, stems: list[str]) -> pa.Array:
-        """For each row the position (int32) of its file in `stems`, null where it is not among them."""
-        positions = pc.index_in(self.names, value_set=pa.array(stems, type=pa.string()))
-        by_id = {stem: position for position, stem in enumerate(stems) if len(stem) == 11}
-        if by_id:
-            found = [
-                by_id.get(name) if name in self._rows_by_id else None for name in self.table["youtube_id"].to_pylist()
-            ]
-            positions = pc.coalesce(positions, pa.array(found, type=pa.int32()))
-        return positions
+    def name(self, stem: str) -> str:
+        """The name of the clip whose file is called `stem`, the id alone included; `stem` where it is none of them."""
+        row = self._rows_by_id.get(stem) if len(stem) == 11 else None
+        return stem if row is None else self.names[row].as_py()
+
+    def positions(self, names: list[str]) -> pa.Array:
+        """For each row the position (int32) of its clip in `names`, null where it is not among them."""
+        return pc.index_in(self.names, value_set=pa.array(names, type=pa.string()))
 
 
 _KEY_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
@@ -1291,7 +1292,9 @@ class _Archives:
         url = shard if _is_url(shard) else self._origins.get(shard)
         # In the cache, a file's name does not tell what it is.
         name = shard if url in (None, shard) else f"{url} ({shard})"
-        damage = (ArchiveError, ChangedError)  # looked up now, as in `read_archive`
+        # Looked up now, as in `read_archive`. A file may be a link to nothing.
+        damage: tuple[type[OSError], ...] = (ArchiveError, ChangedError)
+        damage += (FileNotFoundError,) if url is None else ()
         replaced = set() if shard == self._replacements else self._replaced
         loaded: set[int] = set()
         for may_read_again in (url is not None, False):
@@ -1417,17 +1420,76 @@ def split_directories(data_dir: str, split: str) -> list[str]:
 
 def list_directory(directory: str) -> tuple[list[str], list[str]]:
     """Paths of the clips in a directory and in the directories in it, and those of the archives in it."""
-    clips, archives = [], []
+    clips, dead_links, archives = _listing(directory)
+    return clips + dead_links, archives
+
+
+def _listing(directory: str) -> tuple[list[str], list[str], list[str]]:
+    """The same with the links to nothing apart: clips, dead links that are called like clips, archives."""
+    clips: list[str] = []
+    dead_links: list[str] = []
+    archives: list[str] = []
+
+    def add(entry: Any) -> None:
+        # Nothing but a link needs a look.
+        is_dead = entry.is_symlink() and not os.path.exists(entry.path)
+        (dead_links if is_dead else clips).append(entry.path)
+
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir():
                 with os.scandir(entry.path) as files:
-                    clips += [file.path for file in files if is_clip(file.name)]
+                    for file in files:
+                        if is_clip(file.name):
+                            add(file)
             elif is_clip(entry.name):
-                clips.append(entry.path)
+                add(entry)
             elif entry.name.lower().endswith(_ARCHIVE_SUFFIXES):
                 archives.append(entry.path)
-    return clips, archives
+    return clips, dead_links, archives
+
+
+def file_order(path: str, folder: str, *, has_bytes: bool, label: int, release: str) -> tuple[bool, int, bool, str]:
+    """Sort key of the files of one clip, of which the first is the one that counts.
+
+    Those with bytes come first, then the one in the folder of its class, one in no `folder` ("") and those in others,
+    then those that are named by more than the video, then the first name. `label` is the clip's, -1 without.
+    """
+    index = _plain_labels(release).get(_plain(folder))
+    place = 1 if not folder else 0 if index == label else 2
+    return not has_bytes, place, len(_stem(path)) == 11, path
+
+
+def _has_bytes(path: str) -> bool:
+    """Whether a file is there and not empty; `path` may be a URL."""
+    try:
+        if "://" in path:
+            files, name = fsspec.url_to_fs(path)
+            return files.size(name) != 0
+        return os.path.getsize(path) > 0
+    except OSError:
+        return False
+
+
+def _by_name(
+    paths: Iterable[str], order: Callable[[str, str], Any], *, name_of: Callable[[str], str] = str
+) -> tuple[dict[str, str], list[str]]:
+    """The clips' files by name, which is `name_of` their names without suffix, and the names that several have.
+
+    Of several it is the first by `order`, a key of name and path.
+    """
+    paths = list(paths)
+    names = list(map(name_of, map(_stem, paths)))
+    by_name = dict(zip(names, paths, strict=True))
+    rivals: dict[str, list[str]] = {}
+    if len(by_name) < len(paths):
+        counts = Counter(names)
+        for name, path in zip(names, paths, strict=True):
+            if counts[name] > 1:
+                rivals.setdefault(name, []).append(path)
+    for name, files in rivals.items():
+        by_name[name] = min(files, key=functools.partial(order, name))
+    return by_name, list(rivals)
 
 
 def _state_of(paths: Iterable[str]) -> list[tuple[str, int, int]]:
@@ -1435,7 +1497,8 @@ def _state_of(paths: Iterable[str]) -> list[tuple[str, int, int]]:
 
     A directory's time changes with its entries, so that the clips in it need no look.
     """
-    stats = ((path, os.stat(path)) for path in paths)
+    # Of a link to nothing, its own.
+    stats = ((path, os.stat(path, follow_symlinks=os.path.exists(path))) for path in paths)
     return sorted((path, 0 if S_ISDIR(stat.st_mode) else stat.st_size, stat.st_mtime_ns) for path, stat in stats)
 
 
@@ -1459,19 +1522,22 @@ def _replacement_archives(data_dir: str) -> list[str]:
     return [path for path in beside if os.path.isfile(path)]
 
 
-def _is_class_tree(by_stem: dict[str, str], data_dir: str, split: str) -> bool:
-    """Whether all clips of a split lie in directories below the split's own."""
-    directories = set(split_directories(data_dir, split))
-    return bool(by_stem) and not any(path.rpartition("/")[0] in directories for path in by_stem.values())
+def _folder(path: str, split: str) -> str:
+    """The folder in that of its split in which a clip lies, which may name its class; "" where it lies in none."""
+    folder = path.rsplit("/", 2)[-2]
+    return "" if _SPLIT_SPELLINGS.get(folder) == split else folder
 
 
-def _rows_of_names(paths: dict[str, str], release: str) -> pa.Table:
+def _rows_of_names(paths: Iterable[str], release: str, split: str) -> pa.Table:
     """Annotations of a tree without annotation files: the class is the directory, the segment in the file name."""
     known = _plain_labels(release)
-    stems = sorted(stem for stem, path in paths.items() if _plain(path.rsplit("/", 2)[1]) in known)
+    label_of = functools.cache(lambda folder: known.get(_plain(folder)))
+    paths = [path for path in paths if label_of(_folder(path, split)) is not None]
+    by_stem, _ = _by_name(paths, lambda _, path: (not _has_bytes(path), path))
+    stems = sorted(by_stem)
     pattern = rf"^(?P<youtube_id>{_ID})_(?P<time_start>\d{{6}})_(?P<time_end>\d{{6}})$"
     fields = pc.extract_regex(pa.array(stems, type=pa.string()), pattern)
-    labels = pa.array([known[_plain(paths[stem].rsplit("/", 2)[1])] for stem in stems], type=pa.int64())
+    labels = pa.array([label_of(_folder(by_stem[stem], split)) for stem in stems], type=pa.int64())
     # A null's fields are empty, which are no numbers.
     is_clip_name = pc.is_valid(fields)
     fields, labels = fields.filter(is_clip_name), labels.filter(is_clip_name)
@@ -1743,37 +1809,56 @@ class Kinetics(datasets.ArrowBasedBuilder):
         no file is called like a clip, or no clip has a label to choose `classes` by and this split was not asked
         for. Raises FileNotFoundError where the split has no such files, with what to do about archives.
         """
-        by_stem, archives = self._listed(split) if paths is None else (self._by_stem(split, paths), [])
-        if not by_stem:
+        files, archives = self._listed(split) if paths is None else (self._readable(split, paths), [])
+        if not files:
             there = "no clips" + f", but {len(archives):,} archives, which have to be extracted first" * bool(archives)
             raise FileNotFoundError(f"{self.config.data_dir}: the {split} split has {there}")
         try:
-            wanted = self._wanted(split, DownloadCache(), by_stem)
+            wanted = self._wanted(split, DownloadCache(), files)
         except _NothingToLoad as reason:
             _logger.warning(f"{self._name(split)}: left out: {reason}")
             return None
-        return self._found(split, wanted, by_stem)
+        return self._found(split, wanted, files)
 
     def _name(self, split: str) -> str:
         return f"kinetics {self.config.name} {split}"
 
-    def _found(self, split: str, wanted: _Wanted, by_stem: dict[str, str]) -> pa.Table:
-        stems = list(by_stem)
-        positions = wanted.positions(stems)
-        annotated = positions if wanted.annotated is wanted else wanted.annotated.positions(stems)
+    def _found(self, split: str, wanted: _Wanted, files: list[str]) -> pa.Table:
+        by_name = self._one_of_each(split, wanted.annotated, files)
+        names = list(by_name)
+        positions = wanted.positions(names)
+        annotated = positions if wanted.annotated is wanted else wanted.annotated.positions(names)
         known = set(annotated.to_pylist())
-        extra = [stem for position, stem in enumerate(stems) if position not in known]
+        extra = [name for position, name in enumerate(names) if position not in known]
         unasked = len(known - {None}) - len(set(positions.to_pylist()) - {None})
         if unasked:
             _logger.info(f"{self._name(split)}: files annotated but not asked for: {unasked:,}")
         missing = wanted.names.filter(pc.is_null(positions)).to_pylist()
         self._report(split, len(wanted), missing, extra)
-        paths = pa.array(list(by_stem.values()), type=pa.string()).take(positions)
+        paths = pa.array(list(by_name.values()), type=pa.string()).take(positions)
         about = {"annotated": f"{len(wanted.annotated)}"} | ({"annotations": wanted.source} if wanted.source else {})
         return wanted.table.select(_KEY_COLUMNS).append_column("path", paths).replace_schema_metadata(about)
 
-    def _by_stem(self, split: str, paths: Iterable[str]) -> dict[str, str]:
-        """Clips by file name without suffix; those whose names Arrow cannot hold are left out, which is said."""
+    def _one_of_each(self, split: str, annotated: _Wanted, files: list[str]) -> dict[str, str]:
+        """The clips' files by the clips' names; which of those that lie there twice are left out is said."""
+
+        def order(name: str, path: str) -> Any:
+            row = annotated.row(name)
+            label = -1 if row is None else annotated.table["label"][row].as_py()
+            folder = _folder(path, split)
+            return file_order(path, folder, has_bytes=_has_bytes(path), label=label, release=self.config.name)
+
+        by_name, several = _by_name(files, order, name_of=annotated.name)
+        if several:
+            _logger.warning(
+                f"{self._name(split)}: clips that lie there twice, of which one file counts: {len(several):,} "
+                f"({_some(several)})"
+            )
+        replacements, _ = _by_name(self._replacements(split), order, name_of=annotated.name)
+        return by_name | replacements
+
+    def _readable(self, split: str, paths: Iterable[str]) -> list[str]:
+        """`paths` without those that Arrow cannot hold, which is said."""
         paths = list(paths)
         odd = [path for path in paths if not path.isascii() and not _is_text(path)]
         if odd:
@@ -1782,68 +1867,70 @@ class Kinetics(datasets.ArrowBasedBuilder):
                 f"{self._name(split)}: files left out, whose names are no UTF-8: {len(odd):,} ({_some(names)})"
             )
             paths = list(filter(_is_text, paths))
-        by_stem = {_stem(path): path for path in paths}
-        if len(by_stem) < len(paths):
-            _logger.warning(f"{self._name(split)}: {len(paths) - len(by_stem):,} clips lie there twice")
-        return by_stem
+        return paths
 
-    def _listed(self, split: str) -> tuple[dict[str, str], list[str]]:
-        """What `data_dir` has of a split: clips by file name without suffix, or else archives."""
-        config = self.config
+    def _listed(self, split: str) -> tuple[list[str], list[str]]:
+        """What `data_dir` has of a split: the paths of clips, or else of archives."""
         paths: list[str] = []
+        dead_links: list[str] = []
         archives: list[str] = []
-        for directory in split_directories(config.data_dir, split):
-            clips, tars = list_directory(directory)
+        for directory in split_directories(self.config.data_dir, split):
+            clips, dead, tars = _listing(directory)
             paths += clips
+            dead_links += dead
             archives += tars
+        if dead_links:
+            names = _some(map(_stem, dead_links))
+            _logger.warning(f"{self._name(split)}: links to nothing, left out: {len(dead_links):,} ({names})")
         if paths and archives:
             _logger.warning(
                 f"{self._name(split)}: clips and {len(archives):,} archives lie side by side; the archives are left out"
             )
-        by_stem = self._by_stem(split, paths)
-        if by_stem and config.name == "400" and split == "train":
-            self._replace(by_stem)
-        return by_stem, [] if by_stem else archives
+        paths = self._readable(split, paths)
+        return paths, [] if paths else archives
 
     def _local_source(self, split: str, cache: DownloadCache) -> _Files | _Archives | None:
         config = self.config
-        by_stem, archives = self._listed(split)
-        if not by_stem and not archives:
+        files, archives = self._listed(split)
+        if not files and not archives:
             if config.splits is not None:
                 raise FileNotFoundError(
                     f"no clips and no archives in {config.data_dir}/ {', '.join(split_spellings(split))}"
                 )
             return None
-        wanted = self._wanted(split, cache, by_stem)
-        if not by_stem:
+        wanted = self._wanted(split, cache, files)
+        if not files:
             replacements = None
             if config.name == "400" and split == "train":
                 archives += _replacement_archives(config.data_dir)
                 name = _REPLACEMENTS.rpartition("/")[2]
                 replacements = next((path for path in archives if path.endswith("/" + name)), None)
             return self._archives(split, wanted, sorted(archives), replacements, cache)
-        found = self._found(split, wanted, by_stem)
+        found = self._found(split, wanted, files)
         found = found.filter(pc.is_valid(found["path"]))
         if not len(found):
             self._raise_if_unwanted(wanted)
             raise _NothingToLoad(f"none of its {len(wanted):,} annotated clips is there")
         return _Files(_examples(found, pa.nulls(len(found), pa.binary()), found["path"].combine_chunks()))
 
-    def _replace(self, by_stem: dict[str, str]) -> None:
-        """Puts the extracted replacements of 400, beside the splits, in the place of the clips that they replace."""
+    def _replacements(self, split: str) -> list[str]:
+        """The extracted replacements of 400, beside the splits, which win over the clips that they replace."""
         data_dir = self.config.data_dir
-        clips = [clip for folder in replacement_directories(data_dir) for clip in list_directory(folder)[0]]
-        by_stem.update(self._by_stem("train", clips))
+        if data_dir is None or self.config.name != "400" or split != "train":
+            return []
+        # One of the directories may lie in another.
+        clips = {clip for folder in replacement_directories(data_dir) for clip in _listing(folder)[0]}
         if not clips:
             for archive in _replacement_archives(data_dir):
                 _logger.warning(
                     f"{self._name('train')}: no clips are replaced, since {archive} is not extracted; extract it into "
                     f"{data_dir}/replacement"
                 )
+        return self._readable("train", sorted(clips))
 
     def _public_source(self, split: str, cache: DownloadCache) -> _Archives:
         config = self.config
-        wanted = self._wanted(split, cache, {})
+        wanted = self._wanted(split, cache, [])
         try:
             urls = archive_urls(config.name, split, classes=config.classes, mirror=config.mirror)
         except FileNotFoundError as error:
@@ -1871,21 +1958,21 @@ class Kinetics(datasets.ArrowBasedBuilder):
         way_out = "" if self.config.splits else '; to load other splits, name them, as in splits=["validation"]'
         return FileNotFoundError(f"{error}{way_out}")
 
-    def _wanted(self, split: str, cache: DownloadCache, by_stem: dict[str, str]) -> _Wanted:
+    def _wanted(self, split: str, cache: DownloadCache, files: list[str]) -> _Wanted:
         """The clips of a split to load."""
         config = self.config
         path, source = None, ""
         if config.annotations is None and config.data_dir is not None:
             for directory in (config.data_dir + "/annotations", config.data_dir):
                 path = path or find_annotations(directory, split)
-        if path is None and config.annotations is None and _is_class_tree(by_stem, config.data_dir, split):
-            table = _rows_of_names(by_stem, config.name)
+        is_published = path is None and config.annotations is None
+        if is_published and files and all(_folder(file, split) for file in files):  # a class tree
+            table = _rows_of_names(files, config.name, split)
             if not len(table):
                 raise _NothingToLoad(
-                    f"none of its {len(by_stem):,} files, called like a clip, lies in a directory called like a class"
+                    f"none of its {len(files):,} files, called like a clip, lies in a directory called like a class"
                 )
         else:
-            is_published = path is None and config.annotations is None
             try:
                 path = path or annotation_file(
                     config.name, split, annotations=config.annotations, mirror=config.mirror, cache=cache
@@ -1942,7 +2029,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
         to_fetch = sum(max(0, size - cache.bytes_of(url)) for url, size in sizes.items())
         # How much of the archives a selection takes shows when they are read.
         takes_all = all(source.wanted.annotated is source.wanted for source in archives.values())
-        copied = total + sum(os.path.getsize(shard) for shard in shards if not _is_url(shard))
+        copied = total + sum(map(os.path.getsize, filter(os.path.exists, shards)))  # of local ones
         needed = {self._output_dir: copied if takes_all else 0} if os.path.isdir(self._output_dir) else {}
         if urls:
             os.makedirs(cache.directory, exist_ok=True)

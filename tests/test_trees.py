@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 
 import kinetics
+from kinetics_tools.verify import verify
 from mirror import tar_gz
 from trees import (
     ARCHIVE_LAYOUTS,
@@ -359,6 +360,89 @@ def test_a_row_that_is_annotated_twice_counts_once(tmp_path, layout, num_proc, c
     assert rows(whole) == rows_of(VAL)
     assert rows(load(data_dir=str(tmp_path), split="validation", streaming=True)) == rows_of(VAL)
     assert f"val.csv: 3 rows repeat another's clip ({VAL[0].stem}, {VAL[7].stem}, {VAL[0].stem})" in caplog.text
+
+
+# ---- Clips that lie there twice
+
+ZUMBA = Clip("zumba", "twiceclip_0", 1, 11)
+# Path in the split -> bytes, first those of the file that counts: not the first or last in any order of a listing.
+TWICE = {
+    "its class before another": {"zumba/{}.mp4": b"right", "archery/{}.mp4": b"wrong", "zulu/{}.mp4": b"wrong"},
+    "its class before none": {"zumba/{}.mp4": b"right", "{}.mp4": b"wrong"},
+    "none before another class": {"{}.mp4": b"right", "archery/{}.mp4": b"wrong", "zorbing/{}.mp4": b"wrong"},
+    "bytes before the class": {"archery/{}.mp4": b"right", "zumba/{}.mp4": b"", "yoga/{}.mp4": b""},
+    "a link to nothing is no file": {"archery/{}.mp4": b"right", "zumba/{}.mp4": None},
+    "the first name": {"zumba/{}.avi": b"right", "zumba/{}.mkv": b"wrong", "zumba/{}.mp4": b"wrong"},
+    "the first name of nothing": {"zumba/{}.avi": b"", "zumba/{}.mp4": b""},
+    "the whole name": {"zumba/{}.mp4": b"right", "zumba/twiceclip_0.mp4": b"wrong"},
+    "bytes before the whole name": {"zumba/twiceclip_0.mp4": b"right", "zumba/{}.mp4": b""},
+}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("kind", TWICE)
+def test_of_a_clip_that_lies_there_twice_the_order_of_the_listing_chooses_nothing(
+    tmp_path, kind, order, caplog, monkeypatch
+):
+    files = {path.format(ZUMBA.stem): content for path, content in TWICE[kind].items()}
+    write_tree(tmp_path, clips={"validation": VAL})
+    write_annotations(tmp_path / "annotations" / "val.csv", [*VAL, ZUMBA], "val")
+    for path, content in files.items():
+        (tmp_path / "val" / path).parent.mkdir(exist_ok=True)
+        if content is None:
+            (tmp_path / "val" / path).symlink_to("nowhere")
+        else:
+            (tmp_path / "val" / path).write_bytes(content)
+    real = kinetics._listing
+    monkeypatch.setattr(kinetics, "_listing", lambda folder: tuple(sorted(one)[::order] for one in real(folder)))
+    right = next(iter(files))
+    expected = sorted([*rows_of(VAL), (os.path.basename(right), files[right], *rows_of([ZUMBA])[0][2:])])
+    assert both(data_dir=str(tmp_path)) == {"validation": expected}
+    if None not in files.values():
+        message = f"clips that lie there twice, of which one file counts: 1 ({ZUMBA.stem})"
+        assert warnings(caplog) == [f"kinetics 700 validation: {message}"] * 2
+    row = next(row for row in verify(tmp_path, "700").clips.to_pylist() if row["clip"] == ZUMBA.stem)
+    assert row["path"] == f"val/{right}"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_without_annotations_a_clip_in_two_class_folders_is_of_the_first_with_bytes(tmp_path, order, monkeypatch):
+    write_tree(tmp_path, clips={"validation": VAL}, annotations=None)
+    for label, content in {"archery": b"", "yoga": b"right", "zumba": b"wrong"}.items():
+        write_clips(tmp_path / "val", [with_content(Clip(label, *ZUMBA.row[1:]), content)], "class folders")
+    real = kinetics._listing
+    monkeypatch.setattr(kinetics, "_listing", lambda folder: tuple(sorted(one)[::order] for one in real(folder)))
+    right = Clip("yoga", *ZUMBA.row[1:], content=b"right")
+    assert both(data_dir=str(tmp_path)) == {"validation": rows_of([*VAL, right])}
+
+
+def with_content(clip, content):
+    object.__setattr__(clip, "content", content)  # Clip makes up what is empty
+    return clip
+
+
+# ---- Links to nothing
+
+
+@pytest.mark.parametrize("layout", FEW_LAYOUTS)
+def test_a_link_to_nothing_is_an_absent_clip(tmp_path, layout, caplog):
+    absent = Clip("zumba", "absentabsen", 1, 11)
+    data_dir = write_tree(tmp_path, layout, clips={"validation": VAL})
+    write_annotations(tmp_path / "annotations" / "val.csv", [*VAL, absent], "val")
+    if layout == ".tar.gz":
+        (data_dir / "val" / "part_2.tar.gz").symlink_to("nowhere")
+    else:
+        path = data_dir / "val" / ("zumba" if layout == "class folders" else "") / absent.file_name
+        path.symlink_to(data_dir / "val" / "nowhere.mp4")
+    assert both(data_dir=str(data_dir)) == {"validation": rows_of(VAL)}
+    said = "".join(warnings(caplog))
+    assert f"annotated without a file: 1 ({absent.stem})" in said
+    if layout == ".tar.gz":
+        assert "part_2.tar.gz'; 0 clips of it are loaded, the others count as absent" in said
+    else:
+        assert f"700 validation: links to nothing, left out: 1 ({absent.stem})" in said
+    with pytest.raises(FileNotFoundError, match=r"absentabsen_000001_000011|part_2\.tar\.gz"):
+        load(data_dir=str(data_dir), on_missing="raise")
 
 
 # ---- Splits without a clip

@@ -87,10 +87,7 @@ class Judge:
             if name not in candidates:
                 rows.append((*shown, "missing", self._why_missing(split, name), *_no_file()))
                 continue
-            best, *others = sorted(
-                candidates[name],
-                key=lambda clip: (clip.known.error is not None, self._is_misplaced(clip, label), clip.path),
-            )
+            best, *others = self._as_loaded(candidates[name], label)
             unexpected += [(clip, f"another file of {best.path}") for clip in others]
             rows.append((*shown, *self._judged(best, split, name, label, end - start), *_file(best)))
         for clip, why in sorted(unexpected, key=lambda item: item[0].path):
@@ -106,6 +103,15 @@ class Judge:
             why = "deeper than any layout has clips, and not looked into"
             rows.append((*shown, "unexpected", why, printable(path), *_no_file()[1:]))
         return rows
+
+    def _as_loaded(self, clips: list[Clip], label: int) -> list[Clip]:
+        """Of the files of one clip first the one that the loader takes; of members of archives that is the first."""
+
+        def order(clip: Clip) -> Any:
+            has_bytes = bool(clip.known.bytes)
+            return kinetics.file_order(clip.path, clip.folder, has_bytes=has_bytes, label=label, release=self._release)
+
+        return clips if clips[0].in_archive else sorted(clips, key=order)
 
     def _judged(self, clip: Clip, split: str, owner: str, label: int, seconds: float) -> tuple[str, str]:
         """The status, the first that holds, and all that is wrong."""
