@@ -744,6 +744,32 @@ def test_the_command_writes_what_is_there(tmp_path, cases, monkeypatch):
     assert not list(tmp_path.glob("*.incomplete"))
 
 
+@pytest.mark.parametrize("option", ["--report", "--csv"])
+@pytest.mark.parametrize("content", ['{"release": "1.0"}', '["report"]', "split,clip\n", "\0\1\2", "a report"])
+def test_a_file_that_is_no_report_of_ours_is_not_replaced(tmp_path, pool, monkeypatch, option, content):
+    tree(tmp_path / "data", good(pool))
+    monkeypatch.chdir(tmp_path)
+    Path("mine").write_text(content)
+    done = CliRunner().invoke(app, ["verify", "data", "700", "--workers", "1", option, "mine"])
+    assert done.exit_code == 2, done.output
+    assert "mine is there and no report of `kinetics verify`; move it away, or name another file" in done.output
+    assert Path("mine").read_text() == content
+    assert not remembering(tmp_path / "data").exists(), "nothing was looked at"
+
+
+def test_earlier_reports_and_empty_files_are_replaced(tmp_path, pool):
+    tree(tmp_path, good(pool))
+    paths = {"report_path": tmp_path / "report.json", "csv_path": tmp_path / "clips.csv"}
+    for path in paths.values():
+        path.touch()
+    run(tmp_path, **paths)
+    before = [path.read_bytes() for path in paths.values()]
+    assert all(before)
+    next((tmp_path / "train" / "zumba").iterdir()).unlink()
+    run(tmp_path, **paths)
+    assert all(path.read_bytes() not in before for path in paths.values())
+
+
 def test_exit_codes(tmp_path, pool, monkeypatch):
     clips = good(pool)
     tree(tmp_path / "data", clips)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,14 +15,15 @@ from rich.text import Text
 
 import kinetics
 from kinetics_tools.overlap import Overlap
-from kinetics_tools.whole_file import replacing
+from kinetics_tools.whole_file import check_target, replacing
 
-__all__ = ["COLUMNS", "STATUSES", "Report", "SplitReport"]
+__all__ = ["COLUMNS", "STATUSES", "Report", "SplitReport", "check_csv_target", "check_json_target"]
 
 # Of the annotated clips, of which each has one, the first of the middle ones that holds; and "unexpected", of all
 # other files.
 STATUSES = ("present", "missing", "empty", "unreadable", "duplicate", "misplaced", "short", "unexpected")
 _EXAMPLES = 3
+_HEAD_BYTES = 1024
 
 COLUMNS = pa.schema(
     [
@@ -188,6 +190,28 @@ class Report:
     def _problems(self) -> list[dict[str, Any]]:
         bad = pc.not_equal(self.clips["status"], "present")
         return list(self.clips.filter(bad).to_pylist())
+
+
+def check_json_target(path: str | os.PathLike[str]) -> None:
+    """Raises ValueError where `Report.write_json` cannot write, or would replace what is no report of `verify`."""
+    _check_replaceable(path, rb'\s*\{\s*"release": *"[^"]*",\s*"directory": *"')
+
+
+def check_csv_target(path: str | os.PathLike[str]) -> None:
+    """The same of `Report.write_csv`."""
+    _check_replaceable(path, ",".join(f'"?{name}"?' for name in COLUMNS.names).encode())
+
+
+def _check_replaceable(path: str | os.PathLike[str], beginning: bytes) -> None:
+    check_target(path)
+    if not os.path.isfile(path):
+        return
+    with open(path, "rb") as file:
+        head = file.read(_HEAD_BYTES)
+    if head and not re.match(beginning, head):  # an empty file is nobody's loss
+        raise ValueError(
+            f"{os.fspath(path)} is there and no report of `kinetics verify`; move it away, or name another file"
+        )
 
 
 def _described(row: dict[str, Any]) -> str:

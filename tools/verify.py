@@ -33,8 +33,7 @@ from kinetics_tools.judge import Annotated, Judge, printable, recorded_sha256
 from kinetics_tools.ledger import Entry, read_ledger
 from kinetics_tools.overlap import OtherSplit, find_annotation_file, shared_videos
 from kinetics_tools.progress import Progress
-from kinetics_tools.report import COLUMNS, STATUSES, Report, SplitReport
-from kinetics_tools.whole_file import check_target
+from kinetics_tools.report import COLUMNS, STATUSES, Report, SplitReport, check_csv_target, check_json_target
 
 __all__ = ["verify"]
 
@@ -71,7 +70,8 @@ def verify(
         overlaps: other splits, as "700:train" or "700:train=PATH" with the path of its annotations: which videos do
             they share with those of `directory`?
         workers: number of processes; by default one a core.
-        report_path, csv_path: where to write the report as JSON, and a row for each clip.
+        report_path, csv_path: where to write the report as JSON, and a row for each clip; of what is there, an earlier
+            report alone is replaced.
         console: where to show progress; nowhere by default.
 
     A clip is short where its video lasts over 0.5 s less than its segment, misplaced where its class directory is not
@@ -100,9 +100,10 @@ def verify(
         raise ValueError(f"the path {printable(root)} is not UTF-8, and Arrow opens no file there; rename its folder")
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; it must be 1 or more")
-    for path in (report_path, csv_path):
-        if path is not None:
-            check_target(path)
+    if report_path is not None:
+        check_json_target(report_path)
+    if csv_path is not None:
+        check_csv_target(csv_path)
     others = [OtherSplit.parse(text) for text in overlaps]
     here = [split for split in kinetics.SPLITS if kinetics.split_directories(root, split)]
     wanted = list(dict.fromkeys(config.splits or here))
