@@ -636,8 +636,9 @@ class HttpFile(io.RawIOBase):
     """A file on a web server, read front to back once, which outlives dropped connections.
 
     After an error it waits (0.5 s, doubling, with jitter; or what the server asks for, at most 10 min) and goes on by
-    Range at the byte where it stopped; where a server ignores Range it skips what it had. `size` is the length in
-    bytes, None where the server does not tell. Buffers nothing itself: wrap it in `io.BufferedReader` for small reads.
+    Range at the byte where it stopped; where a server ignores Range it skips what it had. An answer that tells less
+    than an earlier one, no ETag or no length, is no change. `size` is the length in bytes, None where the server does
+    not tell. Buffers nothing itself: wrap it in `io.BufferedReader` for small reads.
 
     `start` is the byte to begin at, for a reader that has what lies before it, and `etag` the file's then.
 
@@ -657,6 +658,7 @@ class HttpFile(io.RawIOBase):
         self.etag = etag
         self.size: int | None = None
         self._position = start
+        self._part_end: int | None = None  # where what an answer to a Range holds ends, which may be less than all
         self._response: Any = None
         self._failures = 0
         self._was_there = False
@@ -696,6 +698,9 @@ class HttpFile(io.RawIOBase):
                     410: FileNotFoundError,
                     416: ChangedError,  # shorter than what we had of it
                 }
+                if error.code == 416 and self._is_end(error.headers):
+                    self.size = self._position
+                    return None
                 shorter = ""
                 if error.code == 416:
                     announced = "had before" if self.size is None else f"announced, {self.size:,} bytes"
@@ -704,7 +709,9 @@ class HttpFile(io.RawIOBase):
             wait = _seconds_asked(error.headers.get("Retry-After", ""))
             wait = None if wait is None else min(wait, self.longest_wait_seconds)
             reason = f"HTTP {error.code} {error.reason}"
-        except (http.client.HTTPException, ConnectionError, TimeoutError, urllib.error.URLError) as error:
+        except ChangedError:
+            raise
+        except (http.client.HTTPException, OSError) as error:  # of TLS and of routes, too
             cause = getattr(error, "reason", error)  # what urllib wraps
             reason = str(cause) or type(cause).__name__
             if not self._was_there and isinstance(cause, (ConnectionRefusedError, socket.gaierror)):
@@ -740,17 +747,25 @@ class HttpFile(io.RawIOBase):
         request = urllib.request.Request(self.url, headers=headers)
         response = urllib.request.urlopen(request, timeout=self.timeout_seconds)
         self._response = response
-        part = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", response.headers.get("Content-Range", ""))
-        if response.status == 206 and (part is None or int(part[1]) != self._position):
-            raise http.client.HTTPException(f"asked for byte {self._position:,}, got {part and part[0]}")
-        size = int(part[2]) if part else response.length
+        size, self._part_end = response.length, None
+        if response.status == 206:
+            part = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+            if part is None or not self._position == int(part[1]) <= int(part[2]):
+                raise http.client.HTTPException(f"asked for byte {self._position:,}, got {part and part[0]}")
+            size, self._part_end = None if part[3] == "*" else int(part[3]), int(part[2]) + 1
         etag = response.headers.get("ETag")
-        if (self.etag and etag != self.etag) or (self.size is not None and size != self.size):
+        if (self.etag and etag and etag != self.etag) or (None not in (size, self.size) and size != self.size):
             raise ChangedError(f"{self.url}: changed on the server while it was read; start again")
-        self.size, self.etag = size, etag
-        if self._position and not part:
+        self.size = self.size if size is None else size
+        self.etag = self.etag or etag
+        if response.status != 206:
             self._skip(self._position)
         return True
+
+    def _is_end(self, headers: Any) -> bool:
+        """Whether an answer that nothing follows says that a file of which nothing told the length is complete."""
+        told = headers.get("Content-Range") == f"bytes */{self._position}"
+        return self._was_there and self.size is None and (told or self._position == self._part_end)
 
     def _skip(self, count: int) -> None:
         scratch = memoryview(bytearray(1 << 20))
@@ -764,9 +779,14 @@ class HttpFile(io.RawIOBase):
         if self._response is None:
             self._connect()
         count = self._response.readinto(buffer)
-        if not count and len(buffer) and self.size is not None:
+        if count or not len(buffer) or self._position == self.size:
+            return count
+        if self._position == self._part_end:
+            self._disconnect()
+            return self._read(buffer)
+        if self.size is not None or self._part_end is not None:
             raise ConnectionError("the connection was closed")
-        return count
+        return 0
 
     def _disconnect(self) -> None:
         if self._response is not None:
@@ -776,11 +796,11 @@ class HttpFile(io.RawIOBase):
 
 def _seconds_asked(retry_after: str) -> float | None:
     """What a Retry-After header asks for, in seconds or as a date; None where it says nothing."""
-    if retry_after.isdigit():
+    if re.fullmatch("[0-9]+", retry_after):
         return float(retry_after)
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -2191,7 +2211,7 @@ def size_of(url: str) -> int:
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=30) as response:
             return response.length or int(response.headers.get("Content-Length") or 0)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         _logger.info(f"{url}: size unknown: {error}")
         return 0
 

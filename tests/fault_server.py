@@ -32,7 +32,10 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 from urllib.parse import quote, unquote
 
-Kind = Literal["status", "cut", "stall", "slow", "wrong_length", "corrupt", "ignore_range", "chunked", "changed"]
+Kind = Literal[
+    "status", "cut", "stall", "slow", "wrong_length", "corrupt", "ignore_range", "open_range", "chunked", "changed",
+    "no_etag",
+]  # fmt: skip
 
 _SENDFILE_BYTES = 4 << 20  # also how often `Request.sent` moves
 _READ_BYTES = 256 << 10  # where bytes pass through Python: chunked and corrupt bodies
@@ -52,8 +55,11 @@ class Fault:
                   `by` < 0: the file is `-by` bytes shorter on the server, and every header agrees with that
     corrupt       byte `at` has all its bits flipped
     ignore_range  answers a Range request with 200 and the whole file
+    open_range    answers a Range request with Content-Range: bytes a-b/*, which does not tell the size; with
+                  `by` > 0 with so many bytes at most
     chunked       Transfer-Encoding: chunked, no Content-Length
     changed       another ETag; with `other` (a URL path below the root) also that file's content and size
+    no_etag       no ETag
 
     `at` counts from the start of the file, or with `relative` from the start of the response. A fault counts
     only the requests it can act on: right path and method, the file exists, byte `at` lies in the response,
@@ -97,7 +103,7 @@ class Fault:
             return False
         if self.kind in ("cut", "stall", "corrupt") and not start <= self.position(start) < stop:
             return False
-        if self.kind == "ignore_range" and request.range is None:
+        if self.kind in ("ignore_range", "open_range") and request.range is None:
             return False
         scope = f"in {request.path if self.per_path else '*'}"
         counts[scope] += 1
@@ -287,7 +293,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 start, stop, partial = *window, True
                 if start >= stop:
                     return self._refuse(request, 416, {"Content-Range": f"bytes */{size}"})
-            faults |= owner._draw(request, "chunked", "slow")
+            total = str(size)
+            if partial and (open_range := owner._draw(request, "open_range").get("open_range")) is not None:
+                total, stop = "*", min(stop, start + (open_range.by or size))
+            faults |= owner._draw(request, "chunked", "slow", "no_etag")
             if request.method == "GET":
                 faults |= owner._draw(request, "cut", "stall", "corrupt", start=start, stop=stop)
 
@@ -296,10 +305,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             # No Content-Encoding, which S3 does not send either: clients would unpack a .tar.gz on the way.
             self.send_header("Content-Type", mimetypes.guess_type(local.name)[0] or "binary/octet-stream")
             self.send_header("Accept-Ranges", "bytes")
-            self.send_header("ETag", etag)
+            if "no_etag" not in faults:
+                self.send_header("ETag", etag)
             self.send_header("Last-Modified", modified)
             if partial:
-                self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{size}")
+                self.send_header("Content-Range", f"bytes {start}-{stop - 1}/{total}")
             if "chunked" in faults:
                 self.send_header("Transfer-Encoding", "chunked")
             else:

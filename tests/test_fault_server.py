@@ -277,6 +277,21 @@ def test_ignore_range(server: FaultServer) -> None:
     assert get(server, Range="bytes=10-19").status == 206
 
 
+def test_open_range(server: FaultServer) -> None:
+    server.add(Fault("open_range", times=1), Fault("open_range", by=100, times=2))
+    assert get(server).body == DATA  # has no Range, so it does not count
+    for header, stop in [("bytes=10-", SIZE), ("bytes=10-", 110), ("bytes=10-19", 20)]:
+        answer = get(server, Range=header)
+        assert (answer.status, answer.body) == (206, DATA[10:stop])
+        assert answer.headers["Content-Range"] == f"bytes 10-{stop - 1}/*"
+    assert get(server, Range="bytes=10-19").headers["Content-Range"] == f"bytes 10-19/{SIZE}"
+
+
+def test_no_etag(server: FaultServer) -> None:
+    server.add(Fault("no_etag", times=1))
+    assert [get(server).headers["ETag"] is None for _ in range(2)] == [True, False]
+
+
 def test_chunked(server: FaultServer) -> None:
     server.add(Fault("chunked"))
     connection = connect(server.url)

@@ -1,9 +1,11 @@
 """HttpFile against a server that drops connections, refuses, stalls, lies and changes."""
 
+import errno
 import io
 import logging
 import random
 import socket
+import ssl
 import urllib.error
 from email.utils import formatdate
 
@@ -198,6 +200,100 @@ def test_the_first_failure_is_said_once(mirror, caplog):
     assert said == [f"no answer from {host} (HTTP 503 Service Unavailable), trying again"]
 
 
+class Broken:
+    """An answer whose body breaks once, at byte `at` of the file."""
+
+    def __init__(self, answer, at, error):
+        self.answer, self.left, self.error = answer, at, error
+
+    def __getattr__(self, name):
+        return getattr(self.answer, name)
+
+    def readinto(self, buffer):
+        if not self.left:
+            raise self.error
+        count = self.answer.readinto(memoryview(buffer)[: self.left])
+        self.left -= count
+        return count
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ssl.SSLError(1, "[SSL: DECRYPTION_FAILED_OR_BAD_RECORD_MAC] decryption failed or bad record mac"),
+        ssl.SSLEOFError(8, "EOF occurred in violation of protocol"),
+        OSError(errno.EHOSTUNREACH, "No route to host"),
+        OSError(errno.ENETDOWN, "Network is down"),
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+    ],
+)
+def test_whatever_breaks_a_body_is_tried_again(mirror, error, monkeypatch, waits):
+    original = kinetics.urllib.request.urlopen
+    answers = []
+
+    def urlopen(request, **options):
+        answers.append(original(request, **options))
+        return Broken(answers[-1], 100_000, error) if len(answers) == 1 else answers[-1]
+
+    monkeypatch.setattr(kinetics.urllib.request, "urlopen", urlopen)
+    assert read(mirror, 5000) == DATA
+    assert ranges(mirror) == [None, "bytes=100000-"]
+    assert len(waits) == 1
+
+
+def test_a_body_that_is_always_broken_is_given_up(mirror, monkeypatch, waits):
+    original = kinetics.urllib.request.urlopen
+    error = ssl.SSLError(1, "bad record mac")
+    monkeypatch.setattr(
+        kinetics.urllib.request, "urlopen", lambda request, **options: Broken(original(request, **options), 0, error)
+    )
+    with pytest.raises(ConnectionError, match=r"bad record mac.*after 7 tries"):
+        read(mirror)
+    assert len(waits) == HttpFile.retries
+
+
+# ---- Answers that tell less than the first
+
+
+@pytest.mark.parametrize("first", [[], [Fault("chunked", times=1)]])
+@pytest.mark.parametrize(
+    ("faults", "requests"),
+    [
+        ([Fault("open_range")], 2),
+        ([Fault("open_range"), Fault("no_etag")], 2),
+        ([Fault("open_range", by=70_000)], 4),
+        ([Fault("open_range"), Fault("chunked", skip=1)], 2),
+        ([Fault("no_etag", skip=1)], 2),
+        ([Fault("chunked", skip=1), Fault("ignore_range")], 2),
+        ([Fault("chunked", skip=1), Fault("ignore_range"), Fault("no_etag", skip=1)], 2),
+        ([Fault("open_range"), Fault("cut", at=200_000, times=1)], 3),
+    ],
+)
+def test_what_can_be_gone_on_with_is_gone_on_with(mirror, first, faults, requests, waits):
+    mirror.add(Fault("cut", at=100_000, times=1), *first, *faults)
+    assert read(mirror, 5000) == DATA
+    # Where nothing tells the size, the end is where the server says that nothing follows.
+    is_untold = bool(first) and any(fault.kind == "open_range" for fault in faults)
+    assert len(mirror.requests) == requests + is_untold
+    assert len(waits) == sum("cut" in request.faults for request in mirror.requests)
+
+
+def test_a_cut_before_the_last_chunk_ends_the_file_where_the_server_says_so(mirror):
+    with HttpFile(mirror.url_of(NAME)) as file:
+        file.size = None  # as if it had come in chunks
+        assert file.read(SIZE) == DATA
+        file._disconnect()
+        assert (file.read(1), file.size) == (b"", SIZE)
+
+
+@pytest.mark.parametrize("fault", [Fault("open_range"), Fault("no_etag")])
+def test_a_start_inside_a_file_that_tells_less_is_gone_on_with(mirror, fault):
+    with HttpFile(mirror.url_of(NAME)) as file:
+        etag = file.etag
+    mirror.add(fault)
+    assert read(mirror, start=1234, etag=etag) == DATA[1234:]
+
+
 # ---- Refusals
 
 
@@ -263,7 +359,7 @@ def test_waits_double_and_are_jittered(mirror, waits):
         assert 0.5 * mean <= wait <= 1.5 * mean
 
 
-@pytest.mark.parametrize("asked", ["", "soon", "-5", "1e9999", "99999999999999999999"])
+@pytest.mark.parametrize("asked", ["", "soon", "-5", "1e9999", "9" * 20, "²", "1²", "Mon, 01 Jan 0001 00:00:00 -0000"])
 def test_a_retry_after_that_makes_no_sense_does_not_stop_the_read_for_ever(mirror, waits, asked):
     mirror.add(Fault("status", code=503, retry_after=asked, times=1))
     assert read(mirror) == DATA

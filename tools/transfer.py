@@ -171,10 +171,10 @@ class Transfer(io.RawIOBase):
 
     def _connect(self) -> HttpFile:
         remote = HttpFile(self.url, start=self._have, etag=self._etag)
-        if self._size not in (None, remote.size):
+        if remote.size is not None and self._size not in (None, remote.size):
             remote.close()
             raise ChangedError(f"{self.url}: changed on the server, from {self._size:,} to {remote.size} bytes")
-        self._etag, self._size = remote.etag, remote.size
+        self._etag, self._size = remote.etag, self._size if remote.size is None else remote.size
         if not self._have:  # later, a kill while this is written would cost what lies there
             with on_disk(self._tag):
                 self._tag.write_text(json.dumps({"etag": self._etag, "size": self._size}))
