@@ -92,6 +92,7 @@ __all__ = [
     "find_annotations",
     "find_label",
     "find_split",
+    "first_of_each",
     "from_torchvision",
     "label_indices",
     "list_directory",
@@ -1104,8 +1105,11 @@ def read_split(path: str, release: str, split: str) -> pa.Table:
         raise ValueError(_first_problem(path, problem_of)) from None
 
 
-def _first_of_each(table: pa.Table, path: str) -> pa.Table:
-    """Rows of `read_split`, a clip that the file at `path` gives several times once, as its first row has it."""
+def first_of_each(table: pa.Table, path: str) -> pa.Table:
+    """Rows of `read_split`, a clip that the file at `path` gives several times once, as its first row has it.
+
+    A warning names the clips whose rows are left out.
+    """
     counts = pc.value_counts(table["youtube_id"])
     several = pc.filter(counts.field("values"), pc.greater(counts.field("counts"), 1))
     if not len(several):
@@ -1999,7 +2003,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
                 )
             except FileNotFoundError as error:
                 raise self._with_way_out(error) from None
-            table = _first_of_each(read_split(path, config.name, split), path)
+            table = first_of_each(read_split(path, config.name, split), path)
             source = self._public_name(path, is_published=is_published)
         if config.classes is None and config.max_clips_per_class is None:
             return _Wanted(table.combine_chunks(), source=source)

@@ -406,6 +406,16 @@ def test_the_ledger_tells_why_a_clip_is_missing(tmp_path, pool):
     ]
 
 
+@pytest.mark.parametrize("label", [None, "archery"])
+def test_a_row_that_is_annotated_twice_counts_once_as_the_first_says(tmp_path, pool, label, caplog):
+    clips = good(pool)
+    again = [replace(clip, label=label or clip.label) for clip in (clips[1], clips[3], clips[1])]
+    report = run(tree(tmp_path, clips, rows=[*clips, *again]))
+    assert report.is_complete, report.lines()
+    assert (report.splits["train"].annotated, len(report.clips)) == (6, 6)
+    assert f"train.csv: 3 rows repeat another's clip ({clips[1].stem}, {clips[3].stem}, {clips[1].stem})" in caplog.text
+
+
 # ---- Some of the clips
 
 

@@ -81,7 +81,7 @@ def _table(store: Store, part: Part, annotations: str | None) -> tuple[pa.Table,
 
 def _dropped(part: Part, reasons: dict[str, str], annotations: str | None) -> pa.Table:
     path = find_annotation_file(None, part.release, part.split, annotations=annotations)
-    table = kinetics.read_split(path, part.release, part.split)
+    table = kinetics.first_of_each(kinetics.read_split(path, part.release, part.split), path)
     names = kinetics.clip_names(table).to_pylist()
     rows = [row for row, name in enumerate(names) if name in reasons]
     if len(rows) != len(reasons):

@@ -115,7 +115,8 @@ def verify(
     tables, files = {}, {}
     for split in wanted:
         files[split] = find_annotation_file(root, release, split, annotations=config.annotations)
-        tables[split] = kinetics.read_split(files[split], release, split)
+        table = kinetics.read_split(files[split], release, split)
+        tables[split] = kinetics.first_of_each(table, files[split])
     chosen = _chosen(tables, config)
     annotated = Annotated(tables, chosen)
     shared = shared_videos(chosen, release, others)
