@@ -1601,6 +1601,13 @@ def _tell_about_decoding(problem: str) -> None:
     )
 
 
+def _as_list(names: Any) -> Any:
+    """The names in a list, of any iterable or of one name alone; what is neither as it is."""
+    if isinstance(names, str):
+        return [names]
+    return list(names) if isinstance(names, Iterable) else names
+
+
 @dataclass(eq=False)
 class KineticsConfig(datasets.BuilderConfig):
     """What to load of a release of Kinetics. Each field is an argument of `load_dataset("kinetics", release, ...)`.
@@ -1637,11 +1644,10 @@ class KineticsConfig(datasets.BuilderConfig):
         """Raises ValueError naming what is wrong with a field, and makes paths absolute."""
         _choose(self.name, RELEASES, "release")
         for name in ("splits", "classes"):
-            value = getattr(self, name)
-            if isinstance(value, str):
-                setattr(self, name, [value])
-            elif value is not None and (not isinstance(value, Iterable) or not list(value)):
+            value = _as_list(getattr(self, name))
+            if value is not None and (not isinstance(value, list) or not value):
                 raise ValueError(f"{name} is {value!r}; pass a list of one name or more, or leave it out to have all")
+            setattr(self, name, value)
         for split in self.splits or ():
             _choose(split, SPLITS, "split")
         self.classes = self.classes and [LABELS[self.name][find_label(name, self.name)] for name in self.classes]
@@ -1649,6 +1655,8 @@ class KineticsConfig(datasets.BuilderConfig):
         limit = self.max_clips_per_class
         if limit is not None and (not isinstance(limit, int) or isinstance(limit, bool) or limit < 1):
             raise ValueError(f"max_clips_per_class is {limit!r}; it must be 1 or more, a whole number")
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
+            raise ValueError(f"seed is {self.seed!r}; it must be a whole number")
         if self.decode is not None and not isinstance(self.decode, bool):
             raise ValueError(f"decode is {self.decode!r}; it must be True, False or None")
         _mirror(self.mirror)
@@ -1726,6 +1734,10 @@ class Kinetics(datasets.ArrowBasedBuilder):
     ]
 
     def __init__(self, *args: Any, **kwargs: Any):
+        # Now, since an iterator gives its names once, and `datasets` copies what it is given.
+        for name in ("splits", "classes"):
+            if name in kwargs:
+                kwargs[name] = _as_list(kwargs[name])
         super().__init__(*args, **kwargs)
         if kwargs.get("features") is None:
             self._decode_as_asked(self.info)

@@ -60,6 +60,21 @@ def test_a_split_that_is_asked_for_but_absent_is_an_error_that_names_its_folders
         load(data_dir=str(data_dir), splits=["validation"])
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("made_of", [iter, tuple, dict.fromkeys, lambda names: (name for name in names)])
+def test_splits_and_classes_may_be_any_iterable(data_dir, made_of, streaming):
+    options = {"splits": made_of(["validation", "test"]), "classes": made_of(["zumba", "abseiling"])}
+    found = load(data_dir=data_dir, streaming=streaming, **options)
+    expected = {split: rows_of(with_labels(CLIPS[split], "zumba", "abseiling")) for split in ("validation", "test")}
+    assert {split: rows(ds) for split, ds in found.items()} == expected
+
+
+def test_a_generator_of_nothing_is_nothing(data_dir):
+    for name in ("splits", "classes"):
+        with pytest.raises(ValueError, match=rf"{name} is \[\]; pass a list of one name or more"):
+            load(data_dir=data_dir, **{name: iter([])})
+
+
 # ---- classes
 
 
@@ -362,6 +377,9 @@ def test_with_torchcodec_all_ways_share_one_cache(torchcodec, encoded_clips, tmp
         (["700"], {"on_missing": "rise"}, r"unknown on_missing 'rise'; did you mean 'raise'\? \(valid: skip, raise\)"),
         (["700"], {"max_clips_per_class": 0}, "max_clips_per_class is 0; it must be 1 or more"),
         (["700"], {"max_clips_per_class": "3"}, "max_clips_per_class is '3'; it must be 1 or more, a whole number"),
+        (["700"], {"seed": "3"}, "seed is '3'; it must be a whole number"),
+        (["700"], {"seed": 1.0}, r"seed is 1\.0; it must be a whole number"),
+        (["700"], {"seed": True}, "seed is True; it must be a whole number"),
         (["700"], {"classes": []}, r"classes is \[\]; pass a list of one name or more, or leave it out to have all"),
         (["700"], {"splits": []}, r"splits is \[\]; pass a list of one name or more, or leave it out to have all"),
         (["700"], {"splits": 1}, "splits is 1; pass a list"),

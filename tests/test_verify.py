@@ -482,6 +482,14 @@ def test_a_choice_of_nothing_is_not_complete_but_an_error(tmp_path, pool):
     assert "validation: 0 of 0 videos (0.0%) are in 600 train" in report.lines()
 
 
+def test_splits_and_classes_may_be_any_iterable(tmp_path, pool):
+    tree(tmp_path, good(pool))
+    report = run(tmp_path, splits=iter(["train"]), classes=(name for name in ["zumba", "abseiling"]))
+    assert report.is_complete
+    assert (list(report.splits), report.classes) == (["train"], ("zumba", "abseiling"))
+    assert report.splits["train"].annotated == 3
+
+
 # ---- 400 and its replacements
 
 

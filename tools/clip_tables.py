@@ -34,7 +34,7 @@ def clip_tables(
         builder = kinetics.Kinetics(config_name=release, data_dir=store.root, **given)
         builder.config.check()
         there = [split for split in kinetics.SPLITS if kinetics.split_directories(builder.config.data_dir, split)]
-        found = ((split, builder.local_clips(split)) for split in splits or there)
+        found = ((split, builder.local_clips(split)) for split in builder.config.splits or there)
     else:
         found = _remote_tables(store, release, given)
     count = 0
@@ -55,10 +55,10 @@ def _remote_tables(store: Store, release: str, given: dict[str, Any]) -> Iterato
             given = {**given, "annotations": folder}
         builder = kinetics.Kinetics(config_name=release, **given)
         builder.config.check()
-        for split in given["splits"] or kinetics.SPLITS:
+        for split in builder.config.splits or kinetics.SPLITS:
             files = (path for name in kinetics.split_spellings(split) for path in store.find(name))
             paths = [path for path in files if kinetics.is_clip(path.rpartition("/")[2])]
-            if paths or given["splits"]:
+            if paths or builder.config.splits:
                 yield split, builder.local_clips(split, paths)
 
 
