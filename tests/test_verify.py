@@ -842,6 +842,16 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
     assert CliRunner().invoke(app, ["verify", "data"]).exit_code == 2
 
 
+@pytest.mark.parametrize("module", ["kinetics_tools", "kinetics_tools.cli"])
+def test_the_package_and_its_module_are_the_command(tmp_path, pool, module):
+    tree(tmp_path, good(pool))
+    command = [sys.executable, "-m", module, "verify", tmp_path, "700", "--workers", "2", "--split"]
+    for split, code, said in (("train", 0, "complete: train;"), ("trian", 2, "did you mean 'train'?")):
+        done = subprocess.run([*command, split], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+        assert said in done.stdout + done.stderr
+
+
 def test_a_split_that_is_asked_for_and_not_there_is_missing(tmp_path, pool):
     tree(tmp_path, good(pool))
     write_annotations(tmp_path / "annotations" / "test.csv", good(pool, 4, "test"), "test")

@@ -495,3 +495,7 @@ def infos(
 def main() -> None:
     """Run the command that `sys.argv` names: exit code 0, 2 for an error, 130 for an interrupt."""
     app()
+
+
+if __name__ == "__main__":
+    main()
