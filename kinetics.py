@@ -84,6 +84,7 @@ __all__ = [
     "Kinetics",
     "KineticsConfig",
     "annotation_file",
+    "annotations_of_tree",
     "archive_urls",
     "clip_name",
     "clip_names",
@@ -549,10 +550,8 @@ def find_annotations(directory: str, split: str) -> str | None:
     if not os.path.isdir(directory):
         return None
     found: dict[tuple[str, bool], list[str]] = {}
-    for name in sorted(os.listdir(directory)):
-        stem, suffix = os.path.splitext(name.lower())
-        words = re.split(r"[^a-z]+", stem)
-        if suffix in (".csv", ".json") and _SPLIT_SPELLINGS.get(words[-1]) == split:
+    for name, words, suffix in _annotation_names(directory):
+        if _SPLIT_SPELLINGS.get(words[-1]) == split:
             found.setdefault((suffix, len(words) > 1), []).append(directory + "/" + name)
     for key in ((".csv", False), (".csv", True), (".json", False), (".json", True)):
         if len(found.get(key, [])) > 1:
@@ -560,6 +559,41 @@ def find_annotations(directory: str, split: str) -> str | None:
         if key in found:
             return found[key][0]
     return None
+
+
+def _annotation_names(directory: str) -> Iterator[tuple[str, list[str], str]]:
+    """Name, the words of it and suffix of the files in a directory that may hold annotations."""
+    for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
+        stem, suffix = os.path.splitext(name.lower())
+        if suffix in (".csv", ".json"):
+            yield name, re.split(r"[^a-z]+", stem), suffix
+
+
+def annotations_of_tree(data_dir: str, split: str) -> str | None:
+    """The annotation file of a split in a tree, as `find_annotations` finds it in `annotations/` or beside the splits.
+
+    None where there is none; a warning names files whose names do not tell us that they are one.
+    """
+    for place in (data_dir + "/annotations", data_dir):
+        found = find_annotations(place, split)
+        if found is not None:
+            return found
+    # Beside the splits lie reports and lists, too: there a name has to have the split in it.
+    names = ["annotations/" + name for name, _ in _unread(data_dir + "/annotations")]
+    names += [name for name, words in _unread(data_dir) if any(_SPLIT_SPELLINGS.get(word) == split for word in words)]
+    if names:
+        _logger.warning(f"no annotations of the {split} split are read: {_passed_over(names, split)}")
+    return None
+
+
+def _unread(directory: str) -> list[tuple[str, list[str]]]:
+    """Name and words of the files in a directory that may hold annotations, but whose name does not end in a split."""
+    return [(name, words) for name, words, _ in _annotation_names(directory) if words[-1] not in _SPLIT_SPELLINGS]
+
+
+def _passed_over(names: list[str], split: str) -> str:
+    advice = f"a name has to end in the split, as in {split}.csv: rename it, or pass one as annotations="
+    return f"{_some(names)} passed over, since {advice}"
 
 
 # ---- Public archives ----------------------------------------------------------------------------------------
@@ -1052,7 +1086,9 @@ def annotation_file(
     if os.path.isdir(where):
         found = find_annotations(where, split)
         if found is None:
-            raise FileNotFoundError(f"no annotation file of the {split} split in {where}, such as {split}.csv")
+            names = [name for name, _ in _unread(where)]
+            unread = f"; {_passed_over(names, split)}" if names else ""
+            raise FileNotFoundError(f"no annotation file of the {split} split in {where}, such as {split}.csv{unread}")
         return found
     path = cache.fetch(where) if _is_url(where) else where
     if not where.endswith(_ARCHIVE_SUFFIXES):
@@ -1999,8 +2035,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
         config = self.config
         path, source = None, ""
         if config.annotations is None and config.data_dir is not None:
-            for directory in (config.data_dir + "/annotations", config.data_dir):
-                path = path or find_annotations(directory, split)
+            path = annotations_of_tree(config.data_dir, split)
         is_published = path is None and config.annotations is None
         if is_published and files and all(_folder(file, split) for file in files):  # a class tree
             table = _rows_of_names(files, config.name, split)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kinetics import ANNOTATION_SCHEMA, LABELS, clip_name, find_split, read_annotations
-from trees import Clip, json_entry, load, write_annotations, write_tree
+from trees import CLIPS, Clip, json_entry, load, rows, rows_of, write_annotations, write_tree
 
 # File of the real data -> rows, videos with several clips, split, release: its README.
 FILES = {
@@ -441,3 +441,40 @@ def test_an_annotation_file_without_a_row_of_its_split_is_named_at_load(tmp_path
     (data_dir / "annotations" / "val.csv").write_text(HEADER + "\n")
     with pytest.raises(ValueError, match=r"val\.csv has no row of the validation split"):
         load(data_dir=data_dir)
+
+
+# ---- Files whose names are not read
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("name", ["annotations/train_list.csv", "annotations/mine.json", "k700_train_2019.csv"])
+def test_annotations_whose_names_are_not_read_are_named(tmp_path, name, streaming, caplog):
+    data_dir = write_tree(tmp_path, clips={"train": CLIPS["train"]}, annotations=None)
+    write_annotations(data_dir / name, CLIPS["train"][:2], "train")
+    (data_dir / "report.json").write_text("{}")
+    found = load(data_dir=data_dir, split="train", streaming=streaming)
+    assert rows(found) == rows_of(CLIPS["train"])  # by the names of folders and files
+    (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert f"no annotations of the train split are read: {name} passed over, since a name has to end in" in said
+    assert "rename it, or pass one as annotations=" in said
+    caplog.clear()
+    found = load(data_dir=data_dir, split="train", annotations=data_dir / name, streaming=streaming)
+    assert rows(found) == rows_of(CLIPS["train"][:2])
+    assert "passed over" not in caplog.text
+
+
+def test_reports_and_lists_beside_the_splits_are_no_annotations(tmp_path, caplog):
+    data_dir = write_tree(tmp_path, clips={"train": CLIPS["train"]}, annotations=None)
+    for name in ("report.json", "clips.csv", "k700_val_2019.csv"):
+        (data_dir / name).write_text("{}")
+    load(data_dir=data_dir)
+    assert "passed over" not in caplog.text
+
+
+@pytest.mark.parametrize("name", ["train_list.csv", "mine.json"])
+def test_a_folder_of_annotations_whose_names_are_not_read_is_an_error_that_names_them(tmp_path, name):
+    data_dir = write_tree(tmp_path / "tree", "flat", clips={"train": CLIPS["train"]}, annotations=None)
+    write_annotations(tmp_path / "other" / name, CLIPS["train"], "train")
+    message = rf"such as train\.csv; {re.escape(name)} passed over, since a name has to"
+    with pytest.raises(FileNotFoundError, match=message):
+        load(data_dir=data_dir, annotations=tmp_path / "other")

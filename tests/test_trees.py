@@ -8,11 +8,14 @@ import shutil
 import unicodedata
 from collections import Counter
 
+import fsspec
 import pytest
 
 import kinetics
+from fault_server import FaultServer
+from kinetics_tools.clip_tables import clip_tables
 from kinetics_tools.verify import verify
-from mirror import tar_gz
+from mirror import tar_gz, write_mirror
 from trees import (
     ARCHIVE_LAYOUTS,
     CLIPS,
@@ -443,6 +446,74 @@ def test_a_link_to_nothing_is_an_absent_clip(tmp_path, layout, caplog):
         assert f"700 validation: links to nothing, left out: 1 ({absent.stem})" in said
     with pytest.raises(FileNotFoundError, match=r"absentabsen_000001_000011|part_2\.tar\.gz"):
         load(data_dir=str(data_dir), on_missing="raise")
+
+
+# ---- Trees in a store
+
+
+@pytest.fixture
+def store(tmp_path):
+    """URL of a store, and a function that copies a local folder into it."""
+    files = fsspec.filesystem("memory")
+    yield "memory://bucket/tree", lambda folder: files.put(f"{folder}/", "/bucket/tree/", recursive=True)
+    files.rm("/bucket", recursive=True)
+
+
+def found_in(url, **options):
+    """Of each split the names and labels of the clips that have a file."""
+    tables = dict(clip_tables("700-2020", url, **options))
+    return {
+        split: sorted((row["path"].rpartition("/")[2], row["label"]) for row in table.to_pylist() if row["path"])
+        for split, table in tables.items()
+    }
+
+
+def named(clips):
+    return sorted((clip.file_name, kinetics.LABELS["700-2020"].index(clip.label)) for clip in clips)
+
+
+@pytest.mark.parametrize("beside", [[], ["report.json"], ["annotations/notes.csv"]])
+@pytest.mark.parametrize("layout", FILE_LAYOUTS)
+def test_a_store_without_annotations_is_read_as_a_local_tree_is(tmp_path, layout, beside, store, monkeypatch):
+    url, put = store
+    tree = write_tree(tmp_path / "tree", layout, clips={"train": CLIPS["train"], "validation": VAL}, annotations=None)
+    for name in beside:
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).write_text("{}")
+    put(tree)
+    # Class folders say what there is; flat clips need the published annotations.
+    rows = {"train": [clip.row for clip in CLIPS["train"]], "val": [clip.row for clip in VAL]}
+    (tmp_path / "mirror").mkdir()
+    write_mirror(tmp_path / "mirror", "700-2020", {}, annotations=rows)
+    with FaultServer(tmp_path / "mirror") as mirror:
+        monkeypatch.setenv("KINETICS_MIRROR", mirror.url)
+        expected = {"train": named(CLIPS["train"]), "validation": named(VAL)}
+        assert found_in(url) == found_in(tree) == expected
+        assert bool(mirror.requests) == (layout == "flat")
+
+
+def test_a_store_with_annotations_of_one_split_is_read_as_a_local_tree_is(tmp_path, store):
+    url, put = store
+    tree = write_tree(tmp_path, clips={"train": CLIPS["train"], "validation": VAL}, annotations=None)
+    write_annotations(tree / "annotations" / "train.csv", CLIPS["train"][:3], "train")
+    put(tree)
+    expected = {"train": named(CLIPS["train"][:3]), "validation": named(VAL)}
+    assert found_in(url) == found_in(tree) == expected
+    assert found_in(url, splits=iter(["validation"])) == {"validation": named(VAL)}
+
+
+def test_of_a_clip_that_lies_in_a_store_twice_the_one_with_bytes_counts(tmp_path, store):
+    url, put = store
+    tree = write_tree(tmp_path, clips={"validation": VAL}, annotations="annotations/{}.csv")
+    first = VAL[0]
+    (tree / "val" / first.label / first.file_name).write_bytes(b"")
+    for folder in ("zumba", "yoga"):
+        write_clips(tree / "val" / folder, [first], "flat")
+    put(tree)
+    for place in (url, tree):
+        ((_, table),) = clip_tables("700-2020", place)
+        (path,) = [row["path"] for row in table.to_pylist() if row["youtube_id"] == first.youtube_id]
+        assert path.endswith(f"val/yoga/{first.file_name}")
 
 
 # ---- Splits without a clip

@@ -50,24 +50,25 @@ def clip_tables(
 
 
 def _remote_tables(store: Store, release: str, given: dict[str, Any]) -> Iterator[tuple[str, pa.Table | None]]:
+    config = kinetics.Kinetics(config_name=release, **given).config
+    config.check()
+    given = {**given, "classes": config.classes}
     with tempfile.TemporaryDirectory(prefix="kinetics-annotations-") as folder:
-        if given["annotations"] is None and _fetch_annotations(store, folder):
-            given = {**given, "annotations": folder}
-        builder = kinetics.Kinetics(config_name=release, **given)
-        builder.config.check()
-        for split in builder.config.splits or kinetics.SPLITS:
+        if config.annotations is None:
+            _fetch_annotations(store, Path(folder))
+        for split in config.splits or kinetics.SPLITS:
             files = (path for name in kinetics.split_spellings(split) for path in store.find(name))
             paths = [path for path in files if kinetics.is_clip(path.rpartition("/")[2])]
-            if paths or builder.config.splits:
-                yield split, builder.local_clips(split, paths)
+            if paths or config.splits:
+                annotations = config.annotations or kinetics.annotations_of_tree(folder, split)
+                asked = {**given, "splits": config.splits and [split], "annotations": annotations}
+                yield split, kinetics.Kinetics(config_name=release, **asked).local_clips(split, paths)
 
 
-def _fetch_annotations(store: Store, folder: str) -> bool:
-    """Whether there are any: from `annotations/` or else from beside the splits, as they lie in local trees."""
+def _fetch_annotations(store: Store, folder: Path) -> None:
+    """What may be annotations, in `annotations/` or beside the splits, as it lies in local trees."""
     for place in ("annotations/", ""):
-        names = [name for name in store.sizes(place) if name.lower().endswith((".csv", ".json"))]
-        for name in names:
-            Path(folder, name).write_bytes(store.read(place + name))
-        if names:
-            return True
-    return False
+        (folder / place).mkdir(exist_ok=True)
+        for name in store.sizes(place):
+            if name.lower().endswith((".csv", ".json")):
+                (folder / place / name).write_bytes(store.read(place + name))

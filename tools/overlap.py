@@ -153,8 +153,7 @@ def find_annotation_file(
     """
     where = annotations or directory
     if where is not None and os.path.isdir(where):
-        where = os.fspath(where)
-        found = kinetics.find_annotations(where + "/annotations", split) or kinetics.find_annotations(where, split)
+        found = kinetics.annotations_of_tree(os.fspath(where), split)
         if found is not None:
             return found
     return kinetics.annotation_file(release, split, annotations=annotations)
