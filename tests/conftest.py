@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -23,8 +24,10 @@ for _name in [name for name in os.environ if name.startswith("HF_")]:
 os.environ.update(HF_HOME=_HOME, HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
 os.environ.pop("KINETICS_MIRROR", None)
 
-# Started in the background of a shell, a process ignores Ctrl-C, and so do those that it starts.
-signal.signal(signal.SIGINT, signal.default_int_handler)
+# Started in the background of a shell, a process ignores Ctrl-C, and so do those that it starts. Only a main thread can
+# change that; a worker of pytest-xdist, which may have this one on another thread, inherits it from who started it.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No test may depend on how fast the machine is.
 hypothesis.settings.register_profile("kinetics", deadline=None)
