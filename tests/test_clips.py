@@ -129,6 +129,27 @@ def test_datasets_may_have_a_format(made, kind, columns, request):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("columns", [{}, {"num_frames": list(FRAMES), "fps": [10.0] * 3}])
+@pytest.mark.parametrize(
+    "set_up",
+    [
+        lambda rows: rows.with_format("numpy", columns=["label"]),
+        lambda rows: rows.with_transform(lambda batch: {"words": ["none"] * len(batch["video"])}),
+    ],
+    ids=["columns", "transform"],
+)
+def test_what_a_format_leaves_of_the_columns_is_put_aside(made, columns, set_up):
+    rows = table(made[1], **columns)
+    plain, formatted = (KineticsClips(one, 8, tensors=False) for one in (rows, set_up(rows)))
+    assert len(formatted) == len(plain) == sum(frames - 7 for frames in FRAMES)
+    np.testing.assert_array_equal(formatted[24][0], plain[24][0])
+
+
+def test_rows_without_a_video_are_told_of_their_columns(made):
+    with pytest.raises(ValueError, match="column='video': there is none; the columns are clip, label"):
+        KineticsClips(table(made[1]).rename_column("video", "clip"), 8)
+
+
 def test_columns_of_prepared_rows_are_believed(made, monkeypatch):
     monkeypatch.setattr(clips_module, "probe", lambda video: pytest.fail("reads a clip"))
     videos = KineticsClips(table(made[1], num_frames=list(FRAMES), fps=[10.0] * 3), 8, tensors=False)

@@ -15,7 +15,7 @@ import numpy as np
 import kinetics
 from kinetics_tools.media import ClipError, VideoReader, View, probe, read_audio
 from kinetics_tools.samplers import EveryClip
-from kinetics_tools.sampling import NO_TORCH, as_torch, check_split_chosen, has_torch, position_of, without_format
+from kinetics_tools.sampling import NO_TORCH, as_torch, check_column, check_split_chosen, has_torch, position_of
 
 OutputFormat = Literal["TCHW", "THWC"]
 _CACHE = ".kinetics-clips.json"
@@ -61,7 +61,8 @@ class KineticsClips:
 
     Arguments:
         root: the directory of the clips, as `load_dataset("kinetics", ..., data_dir=...)` takes it or as
-            `kinetics prepare` wrote it; or a map-style dataset with the columns `video` and `label`.
+            `kinetics prepare` wrote it; or a map-style dataset with the columns `video` and `label`, whose format or
+            transform, if it has one, is put aside.
         frames_per_clip: T.
         num_classes: of a directory, which release its clips are of: "400", "600", "700" or "700-2020".
         split: of a directory: "train", "val" or "validation", "test".
@@ -183,9 +184,10 @@ class _Rows:
             raise TypeError(
                 f"{type(dataset).__name__}: must be a path or a map-style dataset, so without streaming=True"
             )
-        self.dataset = without_format(dataset).cast_column("video", Video(decode=False))
+        check_column("video", dataset.column_names)
+        self.dataset = dataset.with_format(None).cast_column("video", Video(decode=False))
         self.classes = list(getattr(dataset.features.get("label"), "names", []))
-        self._labels = dataset.with_format(None)["label"] if "label" in dataset.column_names else None
+        self._labels = self.dataset["label"] if "label" in dataset.column_names else None
 
     def lengths(self, num_workers: int) -> list[_Length]:
         if {"num_frames", "fps"} <= set(self.dataset.column_names):

@@ -121,7 +121,7 @@ class Frames:
 
     def __call__(self, examples: Mapping[str, Any]) -> dict[str, Any]:
         """An example with its frames, or a batch of as many rows; see `on_error` for those that failed."""
-        self._check_column(examples)
+        check_column(self.column, examples)
         videos = examples[self.column]
         if not isinstance(videos, list):
             others = {name: value for name, value in examples.items() if name != self.column}
@@ -135,7 +135,7 @@ class Frames:
 
     def drop_failed(self, examples: Mapping[str, Any]) -> dict[str, Any]:
         """A batch of examples with their frames, without the clips that failed."""
-        self._check_column(examples)
+        check_column(self.column, examples)
         decoded = [self._tried(video) for video in examples[self.column]]
         return self._rows(examples, decoded, _good_rows(decoded))
 
@@ -149,17 +149,13 @@ class Frames:
         check_split_chosen(dataset)
         dataset = without_format(dataset)
         if dataset.features is not None:  # None after `map` of a stream, where whatever comes is taken
-            self._check_column(dataset.features)
+            check_column(self.column, dataset.features)
             if isinstance(dataset.features[self.column], Video):
                 dataset = dataset.cast_column(self.column, Video(decode=False))
         if isinstance(dataset, IterableDataset):
             # Row by row, so that the state of a stream is that of the clips which were given out.
             return dataset.map(self.drop_failed, batched=True, batch_size=1, remove_columns=[self.column])
         return FramesDataset(dataset, self)
-
-    def _check_column(self, columns: Iterable[str]) -> None:
-        if self.column not in columns:
-            raise ValueError(f"column={self.column!r}: there is none; the columns are {', '.join(columns)}")
 
     def _tried(self, video: Any) -> npt.NDArray[np.uint8] | Exception:
         """The frames of one clip; or, if it is to be skipped, why it has none."""
@@ -217,6 +213,12 @@ def check_split_chosen(dataset: Any) -> None:
     if isinstance(dataset, dict):
         names = list(dataset)
         raise TypeError(f"{type(dataset).__name__}: choose one split of {', '.join(names)}, as by [{names[0]!r}]")
+
+
+def check_column(name: str, columns: Iterable[str]) -> None:
+    """Raises ValueError, which names those that there are, for a column that is not among them."""
+    if name not in columns:
+        raise ValueError(f"column={name!r}: there is none; the columns are {', '.join(columns)}")
 
 
 def without_format(dataset: Any) -> Any:
