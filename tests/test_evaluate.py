@@ -213,8 +213,7 @@ def test_indices_may_be_floats(tmp_path, form):
         pq.write_table(pa.table({"youtube_id": ids, "label": [7.0, 3.0, None], "score": [0.1, 0.9, 1.0]}), path)
     best, bad = read_predictions(path, "400")
     assert best == {"aaaaaaaaaaa": [3, 7]}
-    assert len(bad) == 1
-    assert bad[0].startswith("bbbbbbbbbbb: ")
+    assert bad == ["bbbbbbbbbbb: has no label"]
 
 
 def test_rows_that_cannot_be_read_are_named(tmp_path):
@@ -260,6 +259,7 @@ def test_splits_by_the_names_of_their_files(truth, tmp_path):
         ("p.json", "[]", "no submission"),
         ("p.csv", "id,label,score\nx,zumba,1\n", "has no column youtube_id"),
         ("p.csv", "youtube_id,abseiling\nabcdefghijk,1\n", "has 1 columns of scores; 400 has 400 classes"),
+        ("p.csv", "youtube_id,abseilling\nabcdefghijk,1\n", r"p\.csv: unknown class of 400 'abseilling'"),
         ("p.parquet", "no parquet", "no Parquet file"),
     ],
 )
@@ -280,6 +280,18 @@ def test_damaged_parquet_is_named(tmp_path, compression):
     for start in range(4, len(content) - 4096, 256):
         content[start : start + 32] = b"\xff" * 32
     path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"p\.parquet: no Parquet file, or a damaged one \(.+\)"):
+        read_predictions(path, "400")
+
+
+@pytest.mark.parametrize("good", [b"video000003", NAMES[3].encode()], ids=["an id", "a label"])
+def test_damaged_text_in_parquet_is_named(tmp_path, good):
+    path = tmp_path / "p.parquet"
+    ids, labels = [f"video{number:06d}" for number in range(9)], NAMES[:9]
+    pq.write_table(pa.table({"youtube_id": ids, "label": labels, "score": [1.0] * 9}), path, compression="none")
+    content = path.read_bytes()
+    assert good in content
+    path.write_bytes(content.replace(good, b"\xff" * len(good)))
     with pytest.raises(ValueError, match=r"p\.parquet: no Parquet file, or a damaged one \(.+\)"):
         read_predictions(path, "400")
 

@@ -237,6 +237,8 @@ def read_predictions(path: str | os.PathLike[str], release: str) -> tuple[dict[s
 
 
 def _label(name: Any, release: str) -> int:
+    if name in (None, ""):
+        raise ValueError("has no label")
     text = str(name).removesuffix(".0")  # of whole numbers beside empty fields pandas makes floats
     if not text.isdecimal():
         return kinetics.find_label(text, release)
@@ -305,7 +307,8 @@ def _from_parquet(path: Path, release: str) -> Iterator[_Prediction]:
             file = pq.ParquetFile(content)
             rows = (row for batch in file.iter_batches(batch_size=_ROWS) for row in batch.to_pylist())
             yield from _from_rows(path, file.schema_arrow.names, rows, release)
-        except (pa.ArrowException, OSError) as error:  # OSError is what Arrow says of damaged pages
+        # OSError is what Arrow says of damaged pages, and in one that is not compressed text may have become none.
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             reason = " ".join(str(error).split())
             raise ValueError(f"{path}: no Parquet file, or a damaged one ({reason})") from None
 
@@ -337,7 +340,10 @@ def _from_rows(path: Path, names: Sequence[str], rows: Iterable[dict[Any, Any]],
 def _class_columns(path: Path, names: Sequence[str], release: str) -> dict[str, int]:
     names = [name for name in names if name not in (*_KEY_COLUMNS, "split")]
     count = len(kinetics.LABELS[release])
-    labels = [_label(name, release) for name in names]
+    try:
+        labels = [_label(name, release) for name in names]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     if sorted(labels) != list(range(count)):
         raise ValueError(f"{path}: has {len(names)} columns of scores; {release} has {count} classes, one column each")
     return dict(zip(names, labels, strict=True))
