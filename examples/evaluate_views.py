@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from train import build, floats, load, split_name, whole
+from train import build, floats, has_label, load, split_name, whole
 
 from kinetics_tools.sampling import Frames, ThreeCrops, UniformClips
 
@@ -49,7 +49,7 @@ def main() -> None:
         frames = torch.as_tensor(row["frames"])
         with torch.no_grad():
             scores = model(floats(frames.flatten(0, 1))).softmax(-1).mean(0)
-        labelled += row["label"] >= 0
+        labelled += has_label(row)
         best = scores.topk(max(hits)).indices.tolist()
         for top in hits:
             hits[top] += row["label"] in best[:top]

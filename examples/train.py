@@ -86,10 +86,18 @@ def floats(frames: torch.Tensor) -> torch.Tensor:
 
 def load(args: argparse.Namespace) -> Any:
     """The clips, streamed."""
+    asked = f"{args.data} with --release {args.release} --split {args.split}"
     try:
-        return load_dataset(args.data, args.release, split=args.split, streaming=True)
+        data = load_dataset(args.data, args.release, split=args.split, streaming=True)
     except (ValueError, OSError) as error:  # as of a split, a release or a folder that is not there
-        raise SystemExit(f"{args.data} with --release {args.release} --split {args.split}: {error}") from None
+        raise SystemExit(f"{asked}: {error}") from None
+    if not hasattr((data.features or {}).get("label"), "num_classes"):
+        raise SystemExit(f"{asked}: has no column `label` of classes, as what `kinetics prepare` made has")
+    return data
+
+
+def has_label(row: dict[str, Any]) -> bool:
+    return row["label"] is not None and row["label"] >= 0
 
 
 class Stream:
@@ -123,7 +131,7 @@ class Stream:
             self._data.load_state_dict(state)
         rows: list[dict[str, Any]] = []
         for row in self._data:
-            if row["label"] < 0:
+            if not has_label(row):
                 raise SystemExit(f"{row['youtube_id']} has no label: choose a --split whose clips have one")
             rows.append(row)
             if len(rows) == self._batch_size:
@@ -156,7 +164,7 @@ def seed(text: str) -> int:
 def rate(text: str) -> float:
     number = float(text)
     if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{number}: must be more than 0")
+        raise argparse.ArgumentTypeError(f"{number}: must be more than 0 and finite")
     return number
 
 
@@ -221,6 +229,10 @@ def main() -> None:
     parser.add_argument("--seed", type=seed, default=0)
     parser.add_argument("--save-every", type=whole, default=5, help="steps between checkpoints")
     args = parser.parse_args()
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        parser.error(f"--out {args.out}: {error.strerror}")
 
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1:
@@ -232,7 +244,6 @@ def main() -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=args.rate)
     trained = DistributedDataParallel(model) if world > 1 else model
 
-    args.out.mkdir(parents=True, exist_ok=True)
     checkpoint = args.out / "checkpoint.pt"
     options = {f"--{name.replace('_', '-')}": value for name, value in vars(args).items() if name not in FREE_TO_CHANGE}
     options["processes"] = world

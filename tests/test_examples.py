@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kinetics_tools.cli import app
@@ -151,6 +153,7 @@ def test_what_is_not_there_is_named(sample, torch, tmp_path, options, message):
         ("--seed -1", "argument --seed: -1: must be 0 or more"),
         ("--rate 0", "argument --rate: 0.0: must be more than 0"),
         ("--rate nan", "argument --rate: nan: must be more than 0"),
+        ("--rate inf", "argument --rate: inf: must be more than 0 and finite"),
         ("--split trian", "argument --split: "),
     ],
 )
@@ -162,6 +165,43 @@ def test_options_are_checked(torch, tmp_path, monkeypatch, capsys, options, mess
         train_module.main()
     assert error.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["file", "file/run"])
+def test_a_folder_that_cannot_be_made_is_told_before_work_starts(torch, tmp_path, monkeypatch, capsys, out):
+    (tmp_path / "file").write_text("")
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(sys, "argv", ["train.py", str(tmp_path / "no data"), "--out", str(tmp_path / out)])
+    with pytest.raises(SystemExit) as error:
+        importlib.import_module("train").main()
+    assert error.value.code == 2
+    assert f"--out {tmp_path / out}: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table.drop_columns(["label"]), "has no column `label` of classes"),
+        (
+            lambda table: table.set_column(
+                table.schema.get_field_index("label"),
+                table.schema.field("label"),
+                pa.nulls(len(table), table["label"].type),
+            ),
+            "has no label: choose a --split whose clips have one",
+        ),
+    ],
+    ids=["no column", "nulls"],
+)
+def test_labels_that_are_not_there_are_told(sample, torch, tmp_path, change, message):
+    (tmp_path / "prepared").mkdir()
+    for path in (sample / "prepared" / "700").glob("*.parquet"):
+        pq.write_table(change(pq.read_table(path)), tmp_path / "prepared" / "train.parquet")
+    process = train(tmp_path, tmp_path / "run", "--release", "default", *SHORT, split="train")
+    output = process.communicate(timeout=300)[0]
+    assert process.returncode == 1
+    assert message in output
+    assert "Traceback" not in output
 
 
 def test_clips_without_a_label_train_nothing(torch, tmp_path):
