@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 
 import kinetics
 from clients import KINETICS, run_program
+from kinetics_tools import intake
 from kinetics_tools import prepare as module
 from kinetics_tools.cli import app
 from kinetics_tools.intake import Dropped, take
@@ -467,6 +468,92 @@ def test_labels_that_are_not_there_choose_nothing(clips, tmp_path):
 
 
 # ---- What goes wrong
+
+
+def test_a_clip_that_cannot_be_opened_is_named_and_costs_no_other(clips, tmp_path):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]})
+    paths = [tree / "val" / clip.label / clip.file_name for clip in clips[7:9]]
+    for path in paths:
+        path.unlink()
+    paths[0].symlink_to("nothing")
+    paths[1].mkdir()
+    for profile, encoding in (("source", None), ("train", FAST)):
+        out = tmp_path / profile
+        for _ in range(2):
+            report = run(tree, out, profile=profile, encoding=encoding)
+            split = report.splits["validation"]
+            assert (split.rows, split.dropped, report.late) == (6, {"unreadable": 2}, ())
+            lines = report.lines()
+            assert f"validation: {clips[7].stem}: unreadable: No such file or directory" in lines
+            assert f"validation: {clips[8].stem}: unreadable: Is a directory" in lines
+        assert {Path(name).stem for name in rows_of(out)} == {clip.stem for clip in clips[9:15]}
+
+
+class Busy(SimpleHTTPRequestHandler):
+    """Gives some clips after some refusals, and others never; `refused` is part of a path -> statuses."""
+
+    def __init__(self, *args, refused, **options):
+        self.refused = refused
+        super().__init__(*args, **options)
+
+    def do_GET(self):
+        statuses = next((statuses for part, statuses in self.refused.items() if part in self.path), [])
+        status = (statuses.pop(0) if len(statuses) > 1 else statuses[0]) if statuses else 200
+        if status == 200:
+            super().do_GET()
+        else:
+            self.send_error(status)
+
+
+def impatient_take(clip, *, encoding):
+    intake._WAITS_SECONDS = (0.01, 0.01)
+    return take(clip, encoding=encoding)
+
+
+@pytest.mark.parametrize("profile", ["source", "train"])
+def test_a_clip_that_a_store_does_not_give_is_asked_for_again_and_then_named(clips, tmp_path, monkeypatch, profile):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]})
+    refused = {clips[7].stem: [503, 503, 200], clips[8].stem: [503], clips[9].stem: [404, 200], clips[10].stem: [403]}
+    monkeypatch.setattr(module, "take", impatient_take)
+    handler = functools.partial(Busy, directory=str(tree), refused=refused)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        encoding = FAST if profile == "train" else None
+        report = run(f"http://127.0.0.1:{server.server_port}", tmp_path / "out", profile=profile, encoding=encoding)
+        server.shutdown()
+    assert {Path(name).stem for name in rows_of(tmp_path / "out")} == {
+        clips[number].stem for number in (7, *range(11, 15))
+    }
+    details = {one.name: (one.reason, one.detail) for one in report.splits["validation"].unusable}
+    assert details.keys() == {clip.stem for clip in clips[8:11]}
+    for clip, text in ((clips[8], "Service Unavailable"), (clips[9], os.strerror(2)), (clips[10], "Forbidden")):
+        reason, detail = details[clip.stem]
+        assert (reason, text in detail, "127.0.0.1" in detail) == ("unreadable", True, False)
+
+
+def test_a_clip_in_a_store_is_waited_for_less_than_a_minute():
+    assert 30 < sum(intake._WAITS_SECONDS) <= 45
+
+
+def test_an_engine_that_is_not_there_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(ModuleNotFoundError, match="engine='ray' needs Ray: pip install ray"):
+        run(tmp_path / "no tree", tmp_path / "out", engine="ray")
+
+
+def failing_take(clip, *, encoding):
+    if clip[0].endswith("000020_000030"):
+        raise LookupError("of no clip")
+    return take(clip, encoding=encoding)
+
+
+def test_what_is_finished_is_described_however_a_run_ends(tree, clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "take", failing_take)
+    with pytest.raises(RuntimeError, match="of no clip"):
+        run(tree, tmp_path, profile="source", encoding=None, workers=1)
+    finished = len(shards_of(tmp_path))
+    assert 0 < finished < 8
+    assert summary_of(tmp_path)["shards_done"] == finished
 
 
 def crashing_take(clip, *, encoding):

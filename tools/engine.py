@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 
 from kinetics_tools.workers import Workers
 
-__all__ = ["ENGINES", "Crash", "available_cores", "run", "spread"]
+__all__ = ["ENGINES", "Crash", "available_cores", "check_engine", "run", "spread"]
 
 ENGINES = ("local", "ray")
 
@@ -92,6 +92,21 @@ def run(
         pool.stop()
 
 
+def check_engine(engine: str, *, workers: int | None = None, address: str | None = None) -> None:
+    """Raises what `spread` raises for its arguments, for who wants to know before other work is done."""
+    if engine not in ENGINES:
+        raise ValueError(f"unknown engine {engine!r} (valid: {', '.join(ENGINES)})")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers is {workers}; it must be 1 or more")
+    if engine == "local" and address is not None:
+        raise ValueError("address is of a Ray cluster; pass engine='ray', too, or leave it out")
+    if engine == "ray":
+        try:
+            import ray  # noqa: F401
+        except ImportError:
+            raise ModuleNotFoundError("engine='ray' needs Ray: pip install ray", name="ray") from None
+
+
 def spread(
     function: Callable[[Item], Result],
     items: Iterable[tuple[Key, Item]],
@@ -112,12 +127,7 @@ def spread(
 
     Raises what `function` raises, ValueError for an unknown engine, and ModuleNotFoundError for "ray" without Ray.
     """
-    if engine not in ENGINES:
-        raise ValueError(f"unknown engine {engine!r} (valid: {', '.join(ENGINES)})")
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}; it must be 1 or more")
-    if engine == "local" and address is not None:
-        raise ValueError("address is of a Ray cluster; pass engine='ray', too, or leave it out")
+    check_engine(engine, workers=workers, address=address)
     if engine == "ray":
         return _spread_by_ray(function, items, workers, address)
     count = available_cores() if workers is None else workers
@@ -160,10 +170,8 @@ def _spread_by_threads(
 def _spread_by_ray(
     function: Callable[[Item], Result], items: Iterable[tuple[Key, Item]], workers: int | None, address: str | None
 ) -> Iterator[tuple[Key, Result]]:
-    try:
-        import ray
-    except ImportError:
-        raise ModuleNotFoundError("engine='ray' needs Ray: pip install ray", name="ray") from None
+    import ray
+
     is_ours = not ray.is_initialized()
     if is_ours:
         ray.init(address=address, log_to_driver=False, configure_logging=False)

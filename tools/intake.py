@@ -3,7 +3,10 @@
 It runs in processes of its own, of which there are many: so it imports little.
 """
 
+import errno
 import os
+import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +14,10 @@ import fsspec
 
 from kinetics_tools.media import ClipError, ClipInfo, Encoding, encode, probe
 
-__all__ = ["Dropped", "Taken", "read_clip", "take"]
+__all__ = ["Dropped", "Taken", "read_clip", "readable_bytes", "take", "unreadable"]
+
+_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0)  # before a clip in a store is asked for again
+_STATUS_THAT_MAY_PASS = (408, 425, 429)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +43,65 @@ def take(clip: tuple[str, str], *, encoding: Encoding | None) -> Taken | Dropped
     """The clip (name, path), encoded if so asked; or why it is none. `path` is anything that `fsspec` opens."""
     name, path = clip
     file_name = path.rpartition("/")[2]
-    content = read_clip(path) if "://" in path else None
-    size = os.path.getsize(path) if content is None else len(content)
-    if not size:
-        return Dropped(name, "empty")
-    video = path if content is None else {"bytes": content, "path": path}
     try:
+        content = read_clip(path) if "://" in path else None
+        size = os.path.getsize(path) if content is None else len(content)
+        if not size:
+            return Dropped(name, "empty")
+        video = path if content is None else {"bytes": content, "path": path}
         if encoding is None:
             return Taken(content, file_name, size, probe(video))
         encoded = encode(video, encoding)
         return Taken(encoded, file_name.rpartition(".")[0] + ".mp4", size, probe(encoded))
-    except ClipError as error:
-        # Without the folder: any machine is to write the same report.
-        return Dropped(name, "unreadable", str(error).replace(path, file_name))
+    except (ClipError, OSError) as error:
+        return unreadable(name, path, error)
+
+
+def unreadable(name: str, path: str, error: Exception) -> Dropped:
+    """The clip (name, path) that `error` keeps from being read, in words that are the same on any machine."""
+    if isinstance(error, FileNotFoundError):
+        reason = os.strerror(errno.ENOENT)
+    else:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    # Without the folder or the store, of which a URL may even give access.
+    file_name = path.rpartition("/")[2]
+    return Dropped(name, "unreadable", re.sub(r"\w+://[^\s'\"]+", file_name, reason.replace(path, file_name)))
 
 
 def read_clip(path: str) -> bytes:
-    """The bytes of a file, local or not."""
+    """The bytes of a file, local or not. One in a store is asked for again where that may help, for 45 s.
+
+    Raises OSError.
+    """
     if "://" not in path:
         return Path(path).read_bytes()
-    with fsspec.open(path, "rb") as file:
-        content: bytes = file.read()
-    return content
+    fs, name = fsspec.url_to_fs(path)
+    for wait in (*_WAITS_SECONDS, None):
+        try:
+            content: bytes = fs.cat_file(name)  # in one request: `open` of a web server calls any error "not found"
+            return content
+        except Exception as error:  # of the store's own client, which need be no OSError
+            if wait is None or not _may_pass(error):
+                raise error if isinstance(error, OSError) else OSError(str(error) or type(error).__name__) from error
+            time.sleep(wait)
+    raise AssertionError
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether another try may help."""
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
+        return False
+    status = getattr(error, "status", None)
+    return not (isinstance(status, int) and 400 <= status < 500) or status in _STATUS_THAT_MAY_PASS
+
+
+def readable_bytes(path: str) -> int:
+    """How many bytes a file has; 0 where it cannot be opened."""
+    try:
+        if "://" not in path:
+            with open(path, "rb") as file:
+                return os.fstat(file.fileno()).st_size
+        fs, name = fsspec.url_to_fs(path)
+        return int(fs.size(name) or 0)
+    except Exception:  # as in `read_clip`
+        return 0

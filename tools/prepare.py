@@ -22,14 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import fsspec
 from rich.console import Console
 
 import kinetics
 from kinetics_tools.card import CARD_NAME, check_place, write_card
 from kinetics_tools.clip_tables import clip_tables
-from kinetics_tools.engine import Crash, available_cores, run, spread
-from kinetics_tools.intake import Dropped, Taken, read_clip, take
+from kinetics_tools.engine import Crash, available_cores, check_engine, run, spread
+from kinetics_tools.intake import Dropped, Taken, read_clip, readable_bytes, take, unreadable
 from kinetics_tools.media import Encoding
 from kinetics_tools.progress import Progress
 from kinetics_tools.shard_file import FORMAT, ShardReport, ShardWriter, clip_row, prepared_features, read_report
@@ -82,6 +81,7 @@ def prepare(
     Raises ValueError for arguments that make no sense, or where `out` holds shards made with other options or a
     README.md of somebody else's; FileNotFoundError where `data_dir` has no clips.
     """
+    check_engine(engine, workers=workers, address=address)
     store = Store(out)
     check_place(store)
     plans, chosen, options = plan_shards(
@@ -149,10 +149,9 @@ def prepare(
                 made.append(shard_report)
                 if engine != "local":
                     watch.shard(shard_report)
-    except KeyboardInterrupt:
-        described()  # so that what there is can be published
-        raise
-    return described()
+    finally:
+        now = described()  # however it ends, so that what there is can be published
+    return now
 
 
 def parse_shards(text: str) -> tuple[int, int]:
@@ -231,13 +230,8 @@ def _late(plan: ShardPlan, finished: Mapping[int, ShardReport]) -> Iterator[Late
         lacking = {one.name for one in report.dropped if one.reason in ("absent", "empty")}
         rows = plan.rows(shard).select(["name", "path"]).to_pylist() if lacking else []
         for row in rows:
-            if row["name"] in lacking and row["path"] is not None and _has_bytes(row["path"]):
+            if row["name"] in lacking and row["path"] is not None and readable_bytes(row["path"]):
                 yield Late(row["name"], plan.split, plan.name(shard))
-
-
-def _has_bytes(path: str) -> bool:
-    fs, name = fsspec.url_to_fs(path)
-    return bool(fs.size(name))
 
 
 # ---- One shard ----------------------------------------------------------------------------------------------
@@ -293,13 +287,13 @@ def prepare_shard(job: Job, *, on_clip: Callable[[str, int], Any] | None = None)
         store.writing(job.name) as file,
         ShardWriter(file, prepared_features(job.release)) as writer,
     ):
-        for row, taken in results:
-            if not isinstance(taken, Taken):
-                bad = Dropped(row["name"], "crashed", taken.reason) if isinstance(taken, Crash) else taken
-                dropped.append(bad)
-                tell(bad.reason)
+        for row, found in results:
+            good = _good(row, found)
+            if isinstance(good, Dropped):
+                dropped.append(good)
+                tell(good.reason)
                 continue
-            content = read_clip(row["path"]) if taken.content is None else taken.content
+            taken, content = good
             writer.add(clip_row(row, taken, content))
             rows += 1
             bytes_in += taken.bytes_in
@@ -318,6 +312,18 @@ def prepare_shard(job: Job, *, on_clip: Callable[[str, int], Any] | None = None)
         writer.report(report)
     store.clean(job.name)
     return report
+
+
+def _good(row: Mapping[str, Any], found: Taken | Dropped | Crash) -> tuple[Taken, bytes] | Dropped:
+    """A clip and its bytes, or why it is none."""
+    if isinstance(found, Crash):
+        return Dropped(row["name"], "crashed", found.reason)
+    if isinstance(found, Dropped):
+        return found
+    try:
+        return found, read_clip(row["path"]) if found.content is None else found.content
+    except OSError as error:  # it went since it was measured
+        return unreadable(row["name"], row["path"], error)
 
 
 # ---- The run ------------------------------------------------------------------------------------------------
