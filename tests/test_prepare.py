@@ -33,7 +33,8 @@ from kinetics_tools.intake import Dropped, take
 from kinetics_tools.media import Encoding, write_clip
 from kinetics_tools.prepare import prepare
 from kinetics_tools.shard_file import ShardReport, read_report
-from kinetics_tools.summary import Report, SplitReport
+from kinetics_tools.store import Store
+from kinetics_tools.summary import LOCK_NAME, Report, SplitReport
 from prepared import write_prepared
 from trees import Clip, write_annotations, write_clips, write_tree
 
@@ -81,7 +82,9 @@ def run(tree, out, **options):
 
 
 def files_of(out):
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in Path(out).rglob("*") if path.is_file()}
+    """What a folder holds but for the lock."""
+    paths = [path for path in Path(out).rglob("*") if path.is_file() and path.name != LOCK_NAME]
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
 
 
 def shards_of(out):
@@ -665,6 +668,103 @@ def killed_runs(tree, out, *, kills, workers=2, seed=0):
 def test_kills_leave_nothing_behind(prepared, tree, tmp_path):
     killed_runs(tree, tmp_path, kills=4)
     assert files_of(tmp_path) == files_of(prepared)
+
+
+IN_ROUNDS = """
+import sys
+from rich.console import Console
+from kinetics_tools.prepare import prepare
+
+tree, split = sys.argv[1:]
+for out in sys.stdin:
+    prepare("700", tree, out.strip(), splits=[split], profile="source", console=Console(stderr=True))
+    print("done", flush=True)
+"""
+
+
+@contextlib.contextmanager
+def side_by_side(tree, splits):
+    """A function that has one process for each of `splits` prepare it in a folder, all at the same moment."""
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", IN_ROUNDS, tree, split],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for split in splits
+        ]
+
+        def prepare_in(out):
+            for process in processes:
+                process.stdin.write(f"{out}\n")
+                process.stdin.flush()
+            for process in processes:
+                assert process.stdout.readline() == "done\n", process.stderr.read()
+
+        yield prepare_in
+        for process in processes:
+            process.stdin.close()
+
+
+def test_splits_prepared_side_by_side_are_all_described(clips, tmp_path):
+    tree = write_tree(tmp_path / "tree", clips={"train": clips[7:9], "validation": clips[9:11]})
+    out = tmp_path / "out"
+    with side_by_side(tree, ["train", "validation"]) as prepare_in:
+        prepare_in(out)
+        whole = files_of(out)
+        for _ in range(20):
+            # What was made stays, so that both begin to describe it at once.
+            (out / "README.md").unlink()
+            (out / "700" / "prepare.json").unlink()
+            prepare_in(out)
+            assert files_of(out) == whole
+    header = yaml.safe_load(whole["README.md"].decode().split("---")[1])
+    assert [one["split"] for one in header["configs"][0]["data_files"]] == ["train", "validation"]
+
+
+@pytest.mark.parametrize("place", ["an object store", "a disk without locks"])
+def test_a_split_that_another_run_has_written_over_is_described_again(clips, tmp_path, monkeypatch, place):
+    """As where no lock keeps apart two runs that have both read prepare.json before either wrote it."""
+    import fsspec
+
+    tree = write_tree(tmp_path / "tree", clips={"train": clips[7:9], "validation": clips[9:11]})
+    out = "memory://bucket/kinetics" if place == "an object store" else str(tmp_path / "out")
+    if place == "a disk without locks":
+        (tmp_path / "out" / LOCK_NAME).mkdir(parents=True)
+    given = {"profile": "source", "encoding": None}
+    try:
+        run(tree, out, splits=["train"], **given)
+        summary = "700/prepare.json"
+        of_train, write, written = Store(out).read(summary), Store.write, []
+
+        def write_both(store, name, data):
+            write(store, name, data)
+            if name == summary and not written:
+                written.append(name)
+                write(store, name, of_train)
+
+        monkeypatch.setattr(Store, "write", write_both)
+        run(tree, out, splits=["validation"], **given)
+        assert written
+        assert list(json.loads(Store(out).read(summary))["splits"]) == ["train", "validation"]
+        header = yaml.safe_load(Store(out).read("README.md").decode().split("---")[1])
+        assert [one["split"] for one in header["configs"][0]["data_files"]] == ["train", "validation"]
+    finally:
+        fsspec.filesystem("memory").store.clear()
+
+
+def test_the_same_command_twice_at_once_ends_well(clips, tmp_path):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]})
+    with side_by_side(tree, ["validation", "validation"]) as prepare_in:
+        for number in range(4):
+            prepare_in(tmp_path / f"{number}")
+            assert len(rows_of(tmp_path / f"{number}")) == 8
+            assert files_of(tmp_path / f"{number}") == files_of(tmp_path / "0")
 
 
 WITH_RAY = """

@@ -558,6 +558,17 @@ def test_a_folder_gets_the_same_tree(out: Path, tmp_path: Path) -> None:
     assert shards(target) == shards(tmp_path / "new")
 
 
+def test_the_lock_of_prepare_is_not_sent_nor_taken_for_something_else(out: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.mkdir()
+    (target / ".prepare.lock").touch()
+    assert quiet(out, f"file://{target}").commits == 1
+    (out / ".prepare.lock").touch()
+    assert quiet(out, f"file://{tmp_path}/new").commits == 1
+    assert (tmp_path / "new" / "README.md").exists()
+    assert not (tmp_path / "new" / ".prepare.lock").exists()
+
+
 def test_a_folder_in_a_store_gets_the_card_last(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fsspec
 

@@ -116,17 +116,25 @@ def check_place(store: Store) -> None:
         )
 
 
-def write_card(store: Store) -> None:
-    """Writes README.md for the prepared splits in `store` that are complete; none where no split is."""
+def write_card(store: Store) -> bool:
+    """Writes README.md for the prepared splits in `store` that are complete; none where no split is.
+
+    Returns whether that was to be done: whether it was not there already.
+    """
     summaries = {}
     for release in kinetics.RELEASES:
         splits = read_summary(store, release)["splits"]
         if complete := {name: split for name, split in splits.items() if not is_partial(split)}:
             summaries[release] = {"splits": complete}
     if not summaries:
-        return
+        return False
     sizes = {f"{release}/{name}": size for release in summaries for name, size in store.sizes(release).items()}
-    store.write(CARD_NAME, make_card(summaries, sizes, previous=_previous(store)).encode())
+    previous = _previous(store)
+    card = make_card(summaries, sizes, previous=previous)
+    if card == previous:
+        return False
+    store.write(CARD_NAME, card.encode())
+    return True
 
 
 def _previous(store: Store) -> str:

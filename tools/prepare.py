@@ -34,7 +34,7 @@ from kinetics_tools.progress import Progress
 from kinetics_tools.shard_file import FORMAT, ShardReport, ShardWriter, clip_row, prepared_features, read_report
 from kinetics_tools.shards import CLIPS_PER_SHARD, ShardPlan, parse_name
 from kinetics_tools.store import Store
-from kinetics_tools.summary import SUMMARY_NAME, Estimate, Late, Report, SplitReport, write_summary
+from kinetics_tools.summary import LOCK_NAME, SUMMARY_NAME, Estimate, Late, Report, SplitReport, write_summary
 
 __all__ = ["PROFILES", "Job", "parse_shards", "plan_shards", "prepare", "prepare_shard"]
 
@@ -126,13 +126,11 @@ def prepare(
     def described() -> Report:
         now = replace(
             report,
-            splits={plan.split: SplitReport.of(plan, finished[plan.split]) for plan in plans},
             made=len(made),
             rows_made=sum(one.rows for one in made),
             wall_seconds=time.monotonic() - started,
         )
-        _describe(store, now, plans, finished)
-        return now
+        return _describe(store, now, plans, finished)
 
     try:
         with _progress(todo, console) as watch:
@@ -265,6 +263,21 @@ def prepare_shard(job: Job, *, on_clip: Callable[[str, int], Any] | None = None)
 
     `on_clip` is called for each clip with "prepared" or the reason why it was dropped, and its bytes in the shard.
     """
+    store = Store(job.out)
+    try:
+        report = _write_shard(store, job, on_clip)
+    except FileNotFoundError:
+        # Another run made the file at the same time, and took what we were writing for the rest of a killed one.
+        with store.open(job.name) as file:
+            made = read_report(file)
+        if made is None or made.fingerprint != job.fingerprint:
+            raise
+        return made
+    store.clean(job.name)
+    return report
+
+
+def _write_shard(store: Store, job: Job, on_clip: Callable[[str, int], Any] | None) -> ShardReport:
     dropped: list[Dropped] = []
     rows = bytes_in = bytes_out = 0
     seconds = 0.0
@@ -281,7 +294,6 @@ def prepare_shard(job: Job, *, on_clip: Callable[[str, int], Any] | None = None)
     results = run(
         function, job.inputs(), workers=1, batch_size=16 if job.encoding is None else 1, limit_seconds=_LIMIT_SECONDS
     )
-    store = Store(job.out)
     with (
         contextlib.closing(results),
         store.writing(job.name) as file,
@@ -310,7 +322,6 @@ def prepare_shard(job: Job, *, on_clip: Callable[[str, int], Any] | None = None)
             dropped=tuple(sorted(dropped, key=lambda one: one.name)),
         )
         writer.report(report)
-    store.clean(job.name)
     return report
 
 
@@ -401,19 +412,24 @@ def _estimate(todo: Sequence[tuple[ShardPlan, int]], encoding: Encoding | None, 
 
 def _describe(
     store: Store, report: Report, plans: Sequence[ShardPlan], finished: dict[str, dict[int, ShardReport]]
-) -> None:
-    """Writes prepare.json and the card. Other machines may do so, too, and finish the last shards while we do."""
+) -> Report:
+    """Writes prepare.json and the card, and returns the report of what is there then.
+
+    Others may do so, too, for this split or another, and finish the last shards while we do. Where a lock does not
+    keep them apart, what one has read is old when it writes: so each looks again until nothing is left to write.
+    """
     names = (f"{report.release}/{SUMMARY_NAME}", CARD_NAME)
-    for _ in range(10):
-        try:
-            write_summary(store, report)
-            write_card(store)
-        except FileNotFoundError:  # another machine has just cleaned up
-            continue
-        for name in names:
-            store.clean(name)
-        later = {plan.split: _finished(store, plan, finished[plan.split]) for plan in plans}
-        if all(later[split].keys() == finished[split].keys() for split in later):
-            return
-        finished.update(later)
-        report = replace(report, splits={plan.split: SplitReport.of(plan, later[plan.split]) for plan in plans})
+    with store.locked(LOCK_NAME):
+        for _ in range(10):
+            finished.update({plan.split: _finished(store, plan, finished[plan.split]) for plan in plans})
+            splits = {plan.split: SplitReport.of(plan, finished[plan.split]) for plan in plans}
+            report = replace(report, splits=splits)
+            try:
+                is_written = not write_summary(store, report) | write_card(store)
+            except FileNotFoundError:  # another machine has just cleaned up
+                continue
+            for name in names:
+                store.clean(name)
+            if is_written:
+                break
+    return report

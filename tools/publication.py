@@ -24,6 +24,7 @@ from kinetics_tools.shard_file import ShardReport, prepared_features, read_repor
 from kinetics_tools.shards import ShardPlan, parse_name
 from kinetics_tools.store import Store
 from kinetics_tools.summary import (
+    LOCK_NAME,
     SUMMARY_NAME,
     SplitReport,
     made_with,
@@ -36,7 +37,7 @@ from kinetics_tools.summary import (
 __all__ = ["Change", "Part", "Publication", "check_unmixed", "find_parts"]
 
 _FILES_A_COMMIT = 50
-_HARMLESS = (CARD_NAME, ".gitattributes", ".gitignore", "LICENSE", "dataset_infos.json")
+_HARMLESS = (CARD_NAME, LOCK_NAME, ".gitattributes", ".gitignore", "LICENSE", "dataset_infos.json")
 
 
 @dataclass(frozen=True)

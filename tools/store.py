@@ -2,14 +2,18 @@
 
 import contextlib
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import fsspec
+from filelock import FileLock
 from fsspec.implementations.local import LocalFileSystem
 
 __all__ = ["Store"]
+
+_LOCK_SECONDS = 60.0
 
 
 class Store:
@@ -57,7 +61,7 @@ class Store:
         """A file to write to, which gets its name at the end of the block, and goes where the block raises."""
         folder, _, file_name = name.rpartition("/")
         folder += "/" if folder else ""
-        temporary = f"{folder}.{file_name}.{socket.gethostname()}-{os.getpid()}.tmp"
+        temporary = f"{folder}.{file_name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
         if self.is_local:
             os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
         try:
@@ -70,6 +74,26 @@ class Store:
         except BaseException:
             self.remove(temporary)
             raise
+
+    @contextlib.contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Keeps the other processes on a disk out of their blocks with this `name`, a file that stays there.
+
+        It is no promise: in an object store there are no locks, nor on some disks, and a stopped process may hold one
+        for long, which is waited for for a minute. The block must bear others at the same time.
+        """
+        if not self.is_local:
+            yield
+            return
+        os.makedirs(self.root, exist_ok=True)
+        lock = FileLock(self.path(name))
+        # Without it a run goes on as in an object store: better an entry that is written twice than a run that fails.
+        with contextlib.suppress(OSError, NotImplementedError):
+            lock.acquire(timeout=_LOCK_SECONDS)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def clean(self, name: str) -> None:
         """Removes what killed writers of a file left. One that still runs will raise FileNotFoundError."""

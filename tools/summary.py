@@ -20,6 +20,7 @@ from kinetics_tools.shard_file import ShardReport
 from kinetics_tools.store import Store
 
 __all__ = [
+    "LOCK_NAME",
     "SUMMARY_NAME",
     "Estimate",
     "Late",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 SUMMARY_NAME = "prepare.json"
+LOCK_NAME = ".prepare.lock"  # beside the releases, for who writes prepare.json or the card
 _SHOWN = 10  # clips that are named on the screen
 _MADE_WITH = ("kinetics-dataset", "av", "pyarrow", "datasets")
 
@@ -269,9 +271,16 @@ def made_with() -> dict[str, str]:
     return {name: version(name) for name in _MADE_WITH}
 
 
-def write_summary(store: Store, report: Report) -> None:
-    """Writes what `report` says of its splits into prepare.json, and leaves the others' as they are."""
+def write_summary(store: Store, report: Report) -> bool:
+    """Writes what `report` says of its splits into prepare.json, and leaves the others' as they are.
+
+    Returns whether that was to be done: whether it did not say so already.
+    """
     summary = read_summary(store, report.release)
+    before = json.dumps(summary)
     for name, split in report.splits.items():
         put_split(summary, name, {**asdict(split), "options": report.options, "made_with": made_with()})
+    if json.dumps(summary) == before:
+        return False
     store.write(f"{report.release}/{SUMMARY_NAME}", summary_bytes(summary))
+    return True

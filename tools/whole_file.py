@@ -1,6 +1,7 @@
 """A file that is written whole or not at all."""
 
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """A path to write to, which takes the place of `path` when all is written. Raises what `check_target` does."""
     check_target(path)
     path = Path(path)
-    partial = path.with_name(path.name + ".incomplete")
+    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.incomplete")  # others may write the same file
     try:
         yield partial
         os.replace(partial, path)
