@@ -31,7 +31,7 @@ from kinetics_tools import prepare as module
 from kinetics_tools.cli import app
 from kinetics_tools.intake import Dropped, take
 from kinetics_tools.media import Encoding, write_clip
-from kinetics_tools.prepare import prepare
+from kinetics_tools.prepare import Job, prepare
 from kinetics_tools.shard_file import ShardReport, read_report
 from kinetics_tools.store import Store
 from kinetics_tools.summary import LOCK_NAME, Report, SplitReport
@@ -470,6 +470,17 @@ def test_labels_that_are_not_there_choose_nothing(clips, tmp_path):
         run(tree, tmp_path / "other", splits=["test"], **options)
 
 
+def test_a_split_or_class_that_is_named_twice_is_made_once(clips, tmp_path):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]})
+    given = {"profile": "source", "encoding": None, "classes": ["zumba", "Zumba", "abseiling"]}
+    report = run(tree, tmp_path / "out", splits=["validation", "validation"], shards=(0, 8), **given)
+    chosen = [clip for clip in clips[7:15] if clip.label in ("zumba", "abseiling")]
+    assert (report.to_make, report.made) == (len(chosen), len(chosen))
+    assert summary_of(tmp_path / "out")["basis"]["classes"] == ["zumba", "abseiling"]
+    once = run(tree, tmp_path / "once", **{**given, "classes": ["zumba", "abseiling"]})
+    assert once.splits == report.splits
+
+
 # ---- What goes wrong
 
 
@@ -818,6 +829,18 @@ def test_ctrl_c_keeps_finished_shards_and_exits_130(tree, prepared, tmp_path):
     assert shards_of(tmp_path).items() <= shards_of(prepared).items()
     # What there is can be published.
     assert summary_of(tmp_path)["shards_done"] == len(shards_of(tmp_path))
+
+
+def test_other_processes_find_relative_folders(clips, tmp_path, monkeypatch):
+    """A worker of Ray has another working directory."""
+    write_tree(tmp_path / "tree", clips={"validation": clips[7:15]})
+    monkeypatch.chdir(tmp_path)
+    plans, encoding, _ = module.plan_shards("700", "tree", profile="source")
+    job = Job.of(plans[0], 0, Store("out/kinetics"), encoding)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert module.prepare_shard(job).rows == 1
+    assert shards_of(tmp_path / "out" / "kinetics").keys() == {job.name}
 
 
 # ---- The command

@@ -182,11 +182,13 @@ def plan_shards(
         raise ValueError("an encoding with profile='source', which keeps the clips' bytes; leave one of them out")
     chosen = None if profile == "source" else encoding or Encoding()
     options = {"profile": profile, **(asdict(chosen) if chosen else {}), **FORMAT}
-    tables = clip_tables(release, data_dir, splits=splits, classes=classes, annotations=annotations)
-    config = kinetics.KineticsConfig(name=release, classes=classes)
+    config = kinetics.KineticsConfig(name=release, splits=splits, classes=classes)
     config.check()  # which makes labels of any spelling
+    # Each once, however often it is named.
+    splits, classes = (names and list(dict.fromkeys(names)) for names in (config.splits, config.classes))
+    tables = clip_tables(release, data_dir, splits=splits, classes=classes, annotations=annotations)
     fixed: dict[str, Any] = {"release": release, "seed": seed, "clips_per_shard": clips_per_shard, "options": options}
-    fixed["classes"] = config.classes
+    fixed["classes"] = classes
     return [ShardPlan.of(clips, split=split, **fixed) for split, clips in tables], chosen, options
 
 

@@ -17,13 +17,18 @@ _LOCK_SECONDS = 60.0
 
 
 class Store:
-    """The folder at `url`: a path, or a URL such as "s3://bucket/kinetics". Names in it have "/" between parts."""
+    """The folder at `url`: a path, or a URL such as "s3://bucket/kinetics". Names in it have "/" between parts.
+
+    Its own `url` is absolute, so that it is the same folder for a process that runs elsewhere.
+    """
 
     def __init__(self, url: str | os.PathLike[str]):
         self.url = os.fspath(url).rstrip("/") or "/"
         self.fs, root = fsspec.url_to_fs(self.url)
         self.root = root.rstrip("/")
         self.is_local = isinstance(self.fs, LocalFileSystem)
+        if self.is_local and "://" not in self.url:
+            self.url = self.root or "/"
 
     def path(self, name: str) -> str:
         """Where the file is, as this file system takes it."""
