@@ -358,6 +358,31 @@ def test_finished_shards_stay_and_the_others_are_made(prepared, tree, tmp_path):
     assert run(tree, tmp_path).made == 0
 
 
+def damaged_footer(content):
+    """A file whose footer is as long as it says, and of which Arrow cannot make sense."""
+    length = int.from_bytes(content[-8:-4], "little")
+    return content[: -8 - length] + b"\x0e" * length + content[-8:]
+
+
+def test_a_file_with_a_damaged_footer_is_made_again(prepared, tree, tmp_path):
+    run(tree, tmp_path)
+    path = sorted(tmp_path.rglob("*.parquet"))[3]
+    path.write_bytes(damaged_footer(path.read_bytes()))
+    with pytest.raises(OSError, match="thrift"):
+        pq.read_metadata(path)
+    assert run(tree, tmp_path).made == 1
+    assert files_of(tmp_path) == files_of(prepared)
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_a_damaged_one(tmp_path):
+    class Broken(io.BytesIO):
+        def read(self, size=-1):
+            raise OSError("the store is busy")
+
+    with pytest.raises(OSError, match="the store is busy"):
+        read_report(Broken(bytes(1000)))
+
+
 def test_clips_that_come_later_are_named_with_how_to_take_them_in(clips, tmp_path):
     tree, out = write_tree(tmp_path / "tree", clips={"validation": clips[7:27]}), tmp_path / "out put"
     came = [tree / "val" / clip.label / clip.file_name for clip in clips[7:11]]

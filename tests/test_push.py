@@ -501,9 +501,13 @@ def test_a_pull_request_needs_a_repository(hub: Hub, out: Path) -> None:
     assert not hub.repositories
 
 
-def test_a_damaged_file_is_said_before_a_repository_is_made(hub: Hub, out: Path) -> None:
+@pytest.mark.parametrize("damage", ["a beginning", "a footer of other bytes"])
+def test_a_damaged_file_is_said_before_a_repository_is_made(hub: Hub, out: Path, damage: str) -> None:
     name = shards(out)[2]
-    (out / name).write_bytes(b"PAR1")
+    content = (out / name).read_bytes()
+    length = int.from_bytes(content[-8:-4], "little")
+    other = content[: -8 - length] + b"\x0e" * length + content[-8:]
+    (out / name).write_bytes(b"PAR1" if damage == "a beginning" else other)
     with pytest.raises(PushError, match=f"{name} is damaged; remove it"):
         quiet(out, REPO)
     assert not hub.repositories

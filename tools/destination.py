@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from kinetics_tools.digests import Digests
+from kinetics_tools.shard_file import FOOTER_BYTES, read_footer
 
 __all__ = [
     "FOOTER_BYTES",
@@ -25,7 +26,6 @@ __all__ = [
     "patiently",
 ]
 
-FOOTER_BYTES = 1 << 16
 LONGEST_WAIT_SECONDS = 60.0
 _TRIES = 7  # without success in between
 _TRIES_MOVED = 100  # each time another pusher got on
@@ -132,14 +132,4 @@ def patiently(function: Callable[[], T], tell: Callable[[str], Any] = lambda tex
 def has_footer_of(path: Path, file: BinaryIO, size: int) -> bool:
     """Whether two Parquet files of a size have the same footer, which knows of each clip in the file."""
     with open(path, "rb") as mine:
-        return _footer(mine, size) == _footer(file, size)
-
-
-def _footer(file: BinaryIO, size: int) -> bytes:
-    file.seek(max(0, size - FOOTER_BYTES))  # one request brings most footers
-    tail = file.read()
-    length = int.from_bytes(tail[-8:-4], "little") + 8
-    if length > len(tail):
-        file.seek(max(0, size - length))
-        tail = file.read()
-    return tail[-length:]
+        return read_footer(mine, size) == read_footer(file, size)

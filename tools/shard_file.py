@@ -4,8 +4,10 @@ The settings are those of `datasets` for columns of files: bytes plain and uncom
 already; a page index; and chunks cut by content, so that a store that keeps equal chunks once sends only new ones.
 """
 
+import io
 import itertools
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from types import TracebackType
@@ -18,7 +20,17 @@ import pyarrow.parquet as pq
 import kinetics
 from kinetics_tools.intake import Dropped, Taken
 
-__all__ = ["FOOTER_KEY", "FORMAT", "ShardReport", "ShardWriter", "clip_row", "prepared_features", "read_report"]
+__all__ = [
+    "FOOTER_BYTES",
+    "FOOTER_KEY",
+    "FORMAT",
+    "ShardReport",
+    "ShardWriter",
+    "clip_row",
+    "prepared_features",
+    "read_footer",
+    "read_report",
+]
 
 # A reader of streams holds a row group for each worker, so they are smaller than the 100 MB of `datasets`. Arrow asks
 # for as many of them as 32 MiB hold, and fsspec for 5 MiB more than it is asked for. Of 24 MiB that is one group, and
@@ -26,6 +38,7 @@ __all__ = ["FOOTER_KEY", "FORMAT", "ShardReport", "ShardWriter", "clip_row", "pr
 _ROW_GROUP_BYTES = 24 << 20
 _CHUNKS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
 FOOTER_KEY = "kinetics"
+FOOTER_BYTES = 1 << 16  # of most footers more than all
 
 # What decides the bytes of a file but for its clips and options; old pyarrow knows no chunks by content.
 _CAN_CHUNK = int(pa.__version__.split(".")[0]) >= 21
@@ -147,10 +160,23 @@ def _files(videos: list[Mapping[str, Any]]) -> pa.StructArray:
 
 
 def read_report(file: BinaryIO) -> ShardReport | None:
-    """The report of a finished file; None of one that is cut off, or that we did not write."""
+    """The report of a finished file; None of one that is cut off or damaged, or that we did not write."""
+    # Read before it is parsed: Arrow tells of a damaged footer by OSError, as a disk or a store does of its own faults.
+    footer = read_footer(file, file.seek(0, os.SEEK_END))
     try:
-        metadata = pq.read_metadata(file).metadata or {}
+        metadata = pq.read_metadata(io.BytesIO(footer)).metadata or {}
         values = json.loads(metadata[FOOTER_KEY.encode()])
         return ShardReport(**{**values, "dropped": tuple(Dropped(**one) for one in values["dropped"])})
-    except (pa.ArrowInvalid, KeyError, ValueError, TypeError):
+    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
         return None
+
+
+def read_footer(file: BinaryIO, size: int) -> bytes:
+    """The end of a Parquet file of so many bytes, which knows of each row group; of any other file some of its end."""
+    file.seek(max(0, size - FOOTER_BYTES))  # one request brings most footers
+    tail = file.read()
+    length = int.from_bytes(tail[-8:-4], "little") + 8
+    if len(tail) < length <= size:
+        file.seek(size - length)
+        tail = file.read()
+    return tail[-length:]
