@@ -410,6 +410,37 @@ def test_clips_that_come_later_are_named_with_how_to_take_them_in(clips, tmp_pat
     assert files_of(out) == files_of(whole)
 
 
+def test_clips_that_were_mended_are_named_as_those_that_come_later(clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "take", crashing_take)
+    used = [clips[number] for number in (7, 8, *range(10, 28))]
+    tree, out = write_tree(tmp_path / "tree", clips={"validation": used}), tmp_path / "out"
+    fetched, crashed, touched, emptied, linked = (tree / "val" / clip.label / clip.file_name for clip in used[:5])
+    fetched.write_bytes(b"no video")
+    touched.write_bytes(used[2].content[:300])
+    emptied.write_bytes(used[3].content[:400])
+    linked.unlink()
+    linked.symlink_to("nothing")
+    given = {"profile": "source", "encoding": None}
+    report = run(tree, out, **given)
+    assert report.splits["validation"].dropped == {"crashed": 1, "unreadable": 4}
+    assert run(tree, out, **given).late == ()
+    monkeypatch.setattr(module, "take", take)
+    fetched.write_bytes(used[0].content)
+    crashed.write_bytes(used[1].content + bytes(8))
+    touched.touch()
+    emptied.write_bytes(b"")
+    linked.unlink()
+    linked.write_bytes(used[4].content)
+    mended = {used[0].stem, used[1].stem, used[4].stem}
+    again = run(tree, out, **given)
+    assert {one.name for one in again.late} == mended
+    command = next(line for line in again.lines() if line.startswith("rm "))
+    subprocess.run(command, shell=True, check=True)
+    taken = run(tree, out, **given)
+    assert (taken.made, taken.late) == (len({one.shard for one in again.late}), ())
+    assert {Path(name).stem for name in rows_of(out)} == {clip.stem for clip in used[5:]} | mended
+
+
 def test_other_options_or_clips_are_not_mixed_in(tree, tmp_path):
     run(tree, tmp_path, shards=(0, 1))
     for options in ({"encoding": Encoding(crf=30)}, {"seed": 1}, {"clips_per_shard": 2}, {"classes": ["zumba"]}):
@@ -557,9 +588,12 @@ def test_a_clip_that_a_store_does_not_give_is_asked_for_again_and_then_named(cli
     handler = functools.partial(Busy, directory=str(tree), refused=refused)
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        encoding = FAST if profile == "train" else None
-        report = run(f"http://127.0.0.1:{server.server_port}", tmp_path / "out", profile=profile, encoding=encoding)
+        url, given = f"http://127.0.0.1:{server.server_port}", {"encoding": FAST if profile == "train" else None}
+        report = run(url, tmp_path / "out", profile=profile, **given)
+        refused.clear()
+        again = run(url, tmp_path / "out", profile=profile, **given)
         server.shutdown()
+    assert {one.name for one in again.late} == {clip.stem for clip in clips[8:11]}
     assert {Path(name).stem for name in rows_of(tmp_path / "out")} == {
         clips[number].stem for number in (7, *range(11, 15))
     }

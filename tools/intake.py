@@ -22,11 +22,17 @@ _STATUS_THAT_MAY_PASS = (408, 425, 429)
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """An annotated clip that is in no row. `reason`: "absent", "empty", "unreadable" or "crashed"."""
+    """An annotated clip that is in no row.
+
+    Attributes:
+        reason: "absent", "empty", "unreadable" or "crashed".
+        size: bytes of its file, by which a mended one is known; 0 where there were none, or none were read.
+    """
 
     name: str
     reason: str
     detail: str = ""
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +59,13 @@ def take(clip: tuple[str, str], *, encoding: Encoding | None) -> Taken | Dropped
             return Taken(content, file_name, size, probe(video))
         encoded = encode(video, encoding)
         return Taken(encoded, file_name.rpartition(".")[0] + ".mp4", size, probe(encoded))
-    except (ClipError, OSError) as error:
+    except ClipError as error:
+        return unreadable(name, path, error, size)
+    except OSError as error:
         return unreadable(name, path, error)
 
 
-def unreadable(name: str, path: str, error: Exception) -> Dropped:
+def unreadable(name: str, path: str, error: Exception, size: int = 0) -> Dropped:
     """The clip (name, path) that `error` keeps from being read, in words that are the same on any machine."""
     if isinstance(error, FileNotFoundError):
         reason = os.strerror(errno.ENOENT)
@@ -65,7 +73,8 @@ def unreadable(name: str, path: str, error: Exception) -> Dropped:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     # Without the folder or the store, of which a URL may even give access.
     file_name = path.rpartition("/")[2]
-    return Dropped(name, "unreadable", re.sub(r"\w+://[^\s'\"]+", file_name, reason.replace(path, file_name)))
+    detail = re.sub(r"\w+://[^\s'\"]+", file_name, reason.replace(path, file_name))
+    return Dropped(name, "unreadable", detail, size)
 
 
 def read_clip(path: str) -> bytes:

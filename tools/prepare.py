@@ -225,13 +225,13 @@ def _finished(store: Store, plan: ShardPlan, known: Mapping[int, ShardReport] | 
 
 
 def _late(plan: ShardPlan, finished: Mapping[int, ShardReport]) -> Iterator[Late]:
-    """The clips that finished shards lack for want of a file, or of anything in it, and that have one now."""
+    """The clips that finished shards lack, and whose files have come, or are of another size, since."""
     for shard, report in sorted(finished.items()):
-        lacking = {one.name for one in report.dropped if one.reason in ("absent", "empty")}
-        rows = plan.rows(shard).select(["name", "path"]).to_pylist() if lacking else []
-        for row in rows:
-            if row["name"] in lacking and row["path"] is not None and readable_bytes(row["path"]):
-                yield Late(row["name"], plan.split, plan.name(shard))
+        sizes = {one.name: one.size for one in report.dropped}
+        rows = plan.rows(shard).select(["name", "path"]).to_pylist() if sizes else []
+        for name, path in ((row["name"], row["path"]) for row in rows):
+            if name in sizes and path is not None and readable_bytes(path) not in (0, sizes[name]):
+                yield Late(name, plan.split, plan.name(shard))
 
 
 # ---- One shard ----------------------------------------------------------------------------------------------
@@ -330,7 +330,7 @@ def _write_shard(store: Store, job: Job, on_clip: Callable[[str, int], Any] | No
 def _good(row: Mapping[str, Any], found: Taken | Dropped | Crash) -> tuple[Taken, bytes] | Dropped:
     """A clip and its bytes, or why it is none."""
     if isinstance(found, Crash):
-        return Dropped(row["name"], "crashed", found.reason)
+        return Dropped(row["name"], "crashed", found.reason, readable_bytes(row["path"]))
     if isinstance(found, Dropped):
         return found
     try:

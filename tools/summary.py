@@ -126,7 +126,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Late:
-    """A clip whose file came after the shard that should hold it was made; `shard` is that file's name in `out`."""
+    """A clip whose file came, or was mended, after the shard that should hold it was made.
+
+    `shard` is that file's name in `out`.
+    """
 
     name: str
     split: str
