@@ -263,7 +263,10 @@ def test_own_sections_whose_place_is_gone_come_last(summaries) -> None:
     assert card_of(summaries, previous=previous).endswith("<!-- begin: yours -->\nkept\n<!-- end: yours -->\n")
 
 
-@pytest.mark.parametrize("previous", ["", "# No header", "---\nbroken: [\n---\n", "---\n- a list\n---\n", "---\n"])
+@pytest.mark.parametrize(
+    "previous",
+    ["", "# No header", "---\nbroken: [\n---\n", "---\n- a list\n---\n", "---\n", "---\ntags:\nconfigs:\n---\n"],
+)
 def test_any_previous_card_is_taken(summaries, previous: str) -> None:
     assert DatasetCard(card_of(summaries, previous=previous)).data.pretty_name == "Kinetics"
     assert not is_ours(previous)

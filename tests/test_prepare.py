@@ -697,6 +697,43 @@ def test_a_place_that_is_a_file_is_refused(tree, tmp_path):
             run(tree, tmp_path / place)
 
 
+@pytest.mark.parametrize("name", ["a*b", "a?b", "a[b]c", "a::b"])
+def test_a_folder_that_datasets_cannot_load_is_refused(tree, tmp_path, name):
+    for place in (name, f"{name}/below/it"):
+        with pytest.raises(ValueError, match="`datasets` loads no such folder; name another"):
+            run(tree, tmp_path / place)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"\xff", b"[]", b'{"release": "700"}', b'{"splits": []}', b'{"splits": {"train": 1}}']
+)
+def test_a_damaged_summary_is_named_before_the_work(tree, tmp_path, content):
+    (tmp_path / "400").mkdir()
+    (tmp_path / "400" / "prepare.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"400/prepare\.json is damaged; remove it, and prepare or push each of its"):
+        run(tree, tmp_path)
+    assert files_of(tmp_path) == {"400/prepare.json": content}
+
+
+@pytest.mark.parametrize(
+    ("header", "problem"),
+    [
+        ("tags: [", "is no YAML of names and values"),
+        ("- a list", "is no YAML of names and values"),
+        ("tags: video", "has tags that are no list"),
+        ("configs: [mine]", "has configs that are no names and values"),
+        ("dataset_info: mine", "has dataset_info that are no names and values"),
+    ],
+)
+def test_a_header_that_cannot_be_kept_is_named_before_the_work(tree, tmp_path, header, problem):
+    card = f"---\n{header}\n---\n<!-- begin: yours -->\n<!-- end: yours -->\n".encode()
+    (tmp_path / "README.md").write_bytes(card)
+    with pytest.raises(ValueError, match=rf"README\.md: its header {problem}; mend it"):
+        run(tree, tmp_path)
+    assert files_of(tmp_path) == {"README.md": card}
+
+
 def test_archives_are_to_be_extracted_first(clips, tmp_path):
     tree = write_tree(tmp_path, ".tar.gz", clips={"validation": clips})
     with pytest.raises(FileNotFoundError, match="2 archives, which have to be extracted first"):

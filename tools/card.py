@@ -26,6 +26,7 @@ __all__ = [
     "CARD_NAME",
     "annotation_features",
     "card_patterns",
+    "check_header",
     "check_place",
     "dataset_infos",
     "has_text",
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 CARD_NAME = "README.md"
+_PATTERN_MARKS = ("*", "?", "[", "::")  # for `datasets`, the path of a folder is a part of a pattern
 _PLACEHOLDER = "being-uploaded"
 _EMPTY_SECTION = "<!-- What you write between these lines stays when the card is made again. -->\n"
 
@@ -102,18 +104,26 @@ def _releases_in(path: Path) -> list[str]:
 
 
 def check_place(store: Store) -> None:
-    """Raises ValueError where a folder, or one that it lies in, is a file, and where it has a README.md that
-    `write_card` did not make."""
+    """Raises ValueError where `write_card` could not write, or nobody could load.
+
+    That is: a folder that `datasets` cannot load, or that lies in a file; one with a README.md that `write_card` did
+    not make, or whose header cannot be kept; and one with a damaged prepare.json.
+    """
     if store.is_local:
         for path in (Path(store.root), *Path(store.root).parents):
             if path.is_file():
                 raise ValueError(f"{path} is a file; name a folder")
+        if odd := next((mark for mark in _PATTERN_MARKS if mark in store.root), None):
+            raise ValueError(f"{store.root} has {odd!r} in it, and `datasets` loads no such folder; name another")
+    for release in kinetics.RELEASES:
+        read_summary(store, release)
     previous = _previous(store)
     if previous and not is_ours(previous):
         raise ValueError(
             f"{store.path(CARD_NAME)} is not ours, and the card of the prepared clips would replace it; name another "
             "folder, or move that file"
         )
+    check_header(previous, store.path(CARD_NAME))
 
 
 def write_card(store: Store) -> bool:
@@ -268,13 +278,38 @@ def _split_header(card: str) -> tuple[str, str]:
 
 
 @functools.lru_cache(4)
-def _header(card: str) -> dict[str, Any]:
-    """What the header of a card says; nothing where it is no YAML."""
+def _loaded_header(card: str) -> Any:
+    """What the YAML of a card's header holds; its text where it is no YAML."""
+    text = _split_header(card)[0]
     try:
-        values = yaml.load(_split_header(card)[0], getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError:
-        return {}
+        return text
+
+
+def _header(card: str) -> dict[str, Any]:
+    """What the header of a card says; nothing where it is no YAML of names and values."""
+    values = _loaded_header(card)
     return values if isinstance(values, dict) else {}
+
+
+def check_header(card: str, where: str) -> None:
+    """Raises ValueError, which calls the card `where`, for a header that `make_card` could not keep."""
+    problem = None
+    if not isinstance(_loaded_header(card) or {}, dict):
+        problem = "is no YAML of names and values"
+    values = _header(card)
+    if not isinstance(values.get("tags") or [], list):
+        problem = "has tags that are no list"
+    for name in ("configs", "dataset_info"):
+        if not all(isinstance(one, dict) for one in _listed(values.get(name))):
+            problem = f"has {name} that are no names and values"
+    if problem:
+        raise ValueError(f"{where}: its header {problem}; mend it, and run the same command again")
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _values(data: Any) -> dict[str, Any]:
@@ -294,12 +329,11 @@ def _keep_header(data: DatasetCardData, previous: Mapping[str, Any]) -> None:
     known = {name for name, value in _values(data).items() if value is not None}
     for name, value in previous.items():
         if name == "tags":
-            data["tags"] = list(dict.fromkeys([*data.get("tags", []), *value]))
+            data["tags"] = list(dict.fromkeys([*data.get("tags", []), *_listed(value)]))
         elif name in ("configs", "dataset_info"):
-            others = [one for one in (value if isinstance(value, list) else [value]) if _is_foreign(one)]
-            mine = data.get(name) or []
+            others = [one for one in _listed(value) if _is_foreign(one)]
             if others:
-                data[name] = [*(mine if isinstance(mine, list) else [mine]), *others]
+                data[name] = [*_listed(data.get(name)), *others]
         elif name not in known:
             data[name] = value
 

@@ -12,6 +12,7 @@ from kinetics_tools.card import (
     CARD_NAME,
     annotation_features,
     card_patterns,
+    check_header,
     has_text,
     is_named,
     is_ours,
@@ -173,13 +174,17 @@ class Publication:
         return {name: size for name, size in sorted(files.items()) if part.shard(name) is not None}
 
     def check(self, state: State, *, last: bool = True) -> None:
-        """Raises PushError where the place holds something else, or, in the end, lacks what is not here."""
+        """Raises PushError where the place holds something else, or, in the end, lacks what is not here.
+
+        And ValueError where its card or a prepare.json of it is damaged.
+        """
         foreign = self._foreign(state)
         if foreign and not self._force:
             raise PushError(
                 f"{self._destination.url} holds something else ({foreign[0]}); name another repository, or pass "
                 "--force to put the clips beside it and replace its card"
             )
+        check_header(self._read(state, CARD_NAME), f"{self._destination.url}: {CARD_NAME}")
         for part in self.parts:
             held = self._summary(state, part.release)["splits"]
             has_video = part.split in held and "content" not in held[part.split]
@@ -274,16 +279,17 @@ class Publication:
         return {**found, CARD_NAME: text.encode()}
 
     def _summary(self, state: State, release: str) -> dict[str, Any]:
-        return parse_summary(release, self._read(state, f"{release}/{SUMMARY_NAME}"))
+        name = f"{release}/{SUMMARY_NAME}"
+        return parse_summary(release, self._read(state, name), where=f"{self._destination.url}: {name}")
 
     def _read(self, state: State, name: str) -> str:
         if name not in state.files:
             return ""
         oid = state.files[name].git_oid
         if oid is None:
-            return self._destination.read(name, state).decode()
+            return self._destination.read(name, state).decode(errors="replace")
         if oid not in self._texts:
-            self._texts[oid] = self._destination.read(name, state).decode()
+            self._texts[oid] = self._destination.read(name, state).decode(errors="replace")
         return self._texts[oid]
 
     def _foreign(self, state: State) -> list[str]:

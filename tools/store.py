@@ -24,11 +24,13 @@ class Store:
 
     def __init__(self, url: str | os.PathLike[str]):
         self.url = os.fspath(url).rstrip("/") or "/"
-        self.fs, root = fsspec.url_to_fs(self.url)
+        if "://" in self.url:
+            self.fs, root = fsspec.url_to_fs(self.url)
+        else:  # "::" in a path is no chain of file systems
+            self.fs, root = fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(self.url))
+            self.url = root
         self.root = root.rstrip("/")
         self.is_local = isinstance(self.fs, LocalFileSystem)
-        if self.is_local and "://" not in self.url:
-            self.url = self.root or "/"
 
     def path(self, name: str) -> str:
         """Where the file is, as this file system takes it."""

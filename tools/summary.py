@@ -242,10 +242,18 @@ def _what(one: Dropped) -> str:
     return f"{one.name}: {one.reason}" + (f": {detail}" if detail else "")
 
 
-def parse_summary(release: str, content: str | bytes) -> dict[str, Any]:
-    """What a prepare.json holds; without any splits where it is empty."""
-    found: dict[str, Any] = json.loads(content) if content else {"release": release, "splits": {}}
-    return found
+def parse_summary(release: str, content: str | bytes, *, where: str = SUMMARY_NAME) -> dict[str, Any]:
+    """What a prepare.json holds; without any splits where it is empty. ValueError calls a damaged one `where`."""
+    if not content:
+        return {"release": release, "splits": {}}
+    try:
+        found: Any = json.loads(content)
+    except ValueError:
+        found = None
+    splits = found.get("splits") if isinstance(found, dict) else None
+    if not isinstance(splits, dict) or not all(isinstance(one, dict) and "rows" in one for one in splits.values()):
+        raise ValueError(f"{where} is damaged; remove it, and prepare or push each of its splits again")
+    return dict(found)
 
 
 def put_split(summary: dict[str, Any], split: str, entry: dict[str, Any]) -> None:
@@ -263,10 +271,12 @@ def summary_bytes(summary: dict[str, Any]) -> bytes:
 
 def read_summary(store: Store, release: str) -> dict[str, Any]:
     """What the prepare.json of a release says; without any splits where there is none."""
+    name = f"{release}/{SUMMARY_NAME}"
     try:
-        return parse_summary(release, store.read(f"{release}/{SUMMARY_NAME}"))
+        content = store.read(name)
     except FileNotFoundError:
-        return parse_summary(release, b"")
+        content = b""
+    return parse_summary(release, content, where=store.path(name))
 
 
 def made_with() -> dict[str, str]:
