@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -601,6 +602,90 @@ def test_a_clip_that_a_store_does_not_give_is_asked_for_again_and_then_named(cli
     for clip, text in ((clips[8], "Service Unavailable"), (clips[9], os.strerror(2)), (clips[10], "Forbidden")):
         reason, detail = details[clip.stem]
         assert (reason, text in detail, "127.0.0.1" in detail) == ("unreadable", True, False)
+
+
+class Expiring(SimpleHTTPRequestHandler):
+    """Gives some clips, and then forbids all; `left` is how many are given still."""
+
+    def __init__(self, *args, left, **options):
+        self.left = left
+        super().__init__(*args, **options)
+
+    def do_GET(self):
+        if self.path.endswith(".mp4"):
+            self.left[0] -= 1
+            if self.left[0] < 0:
+                self.send_error(403)
+                return
+        super().do_GET()
+
+
+def test_a_store_that_ends_to_give_ends_the_run_which_goes_on_later(clips, tmp_path, monkeypatch):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]})
+    left = [3]
+    handler = functools.partial(Expiring, directory=str(tree), left=left)
+    given = {"profile": "source", "encoding": None, "workers": 1}
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(OSError, match=r"Forbidden.*; nor can other clips be read: see that they can, and run the"):
+            run(url, tmp_path / "out", **given)
+        assert len(rows_of(tmp_path / "out")) == len(shards_of(tmp_path / "out")) == 3
+        left[0] = 1000
+        report = run(url, tmp_path / "out", **given)
+        server.shutdown()
+    assert (report.made, report.splits["validation"].rows, report.late) == (5, 8, ())
+
+
+def leaving_take(clip, *, encoding):
+    """The folder of all goes when one clip has been read."""
+    taken = take(clip, encoding=encoding)
+    root = Path(clip[1]).parents[2]
+    if root.exists():
+        root.rename(root.with_name("gone"))
+    return taken
+
+
+@pytest.mark.parametrize("profile", ["source", "train"])
+def test_a_folder_that_goes_ends_the_run_which_goes_on_later(clips, tmp_path, monkeypatch, profile):
+    tree, out = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]}), tmp_path / "out"
+    given = {"profile": profile, "encoding": FAST if profile == "train" else None, "workers": 1}
+    monkeypatch.setattr(module, "take", leaving_take)
+    with pytest.raises(OSError, match=r"No such file or directory; nor can other clips be read"):
+        run(tree, out, **given)
+    made = len(shards_of(out))
+    assert made < 8
+    (tmp_path / "gone").rename(tree)
+    monkeypatch.setattr(module, "take", take)
+    report = run(tree, out, **given)
+    assert (report.made, report.splits["validation"].rows, report.late) == (8 - made, 8, ())
+
+
+def test_what_is_no_fault_of_a_store_is_neither_waited_for_nor_a_bad_clip(monkeypatch):
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    def fail(*args, **options):
+        raise ValueError("no such option")
+
+    monkeypatch.setattr(MemoryFileSystem, "cat_file", fail)
+    monkeypatch.setattr(intake.time, "sleep", lambda seconds: pytest.fail("waits"))
+    with pytest.raises(ValueError, match="no such option"):
+        take(("x", "memory://x.mp4"), encoding=None)
+
+
+def sizeless_take(clip, *, encoding):
+    """As shards tell of bad clips that were made before they told their sizes."""
+    found = take(clip, encoding=encoding)
+    return replace(found, size=None) if isinstance(found, Dropped) else found
+
+
+def test_a_bad_clip_whose_size_nobody_told_is_not_called_mended(clips, tmp_path, monkeypatch):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]})
+    (tree / "val" / clips[7].label / clips[7].file_name).write_bytes(b"no video")
+    monkeypatch.setattr(module, "take", sizeless_take)
+    for _ in range(2):
+        report = run(tree, tmp_path / "out", profile="source", encoding=None)
+        assert (report.splits["validation"].dropped, report.late) == ({"unreadable": 1}, ())
 
 
 def test_a_clip_in_a_store_is_waited_for_less_than_a_minute():

@@ -14,10 +14,12 @@ import fsspec
 
 from kinetics_tools.media import ClipError, ClipInfo, Encoding, encode, probe
 
-__all__ = ["Dropped", "Taken", "read_clip", "readable_bytes", "take", "unreadable"]
+__all__ = ["Dropped", "Taken", "Unopened", "can_be_read", "read_clip", "readable_bytes", "take", "unreadable"]
 
 _WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0)  # before a clip in a store is asked for again
 _STATUS_THAT_MAY_PASS = (408, 425, 429)
+# Of a wrong address or a client that is not installed, say: no fault of a store or a clip.
+_OUR_FAULTS = (ValueError, TypeError, ImportError, NotImplementedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +28,20 @@ class Dropped:
 
     Attributes:
         reason: "absent", "empty", "unreadable" or "crashed".
-        size: bytes of its file, by which a mended one is known; 0 where there were none, or none were read.
+        size: bytes of its file, by which a mended one is known; 0 where none could be read, None where nobody said.
     """
 
     name: str
     reason: str
     detail: str = ""
-    size: int = 0
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unopened:
+    """A clip that an OSError keeps from being read: its own fault only where other clips can be read."""
+
+    dropped: Dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,7 @@ class Taken:
     info: ClipInfo
 
 
-def take(clip: tuple[str, str], *, encoding: Encoding | None) -> Taken | Dropped:
+def take(clip: tuple[str, str], *, encoding: Encoding | None) -> Taken | Dropped | Unopened:
     """The clip (name, path), encoded if so asked; or why it is none. `path` is anything that `fsspec` opens."""
     name, path = clip
     file_name = path.rpartition("/")[2]
@@ -53,7 +62,7 @@ def take(clip: tuple[str, str], *, encoding: Encoding | None) -> Taken | Dropped
         content = read_clip(path) if "://" in path else None
         size = os.path.getsize(path) if content is None else len(content)
         if not size:
-            return Dropped(name, "empty")
+            return Dropped(name, "empty", size=0)
         video = path if content is None else {"bytes": content, "path": path}
         if encoding is None:
             return Taken(content, file_name, size, probe(video))
@@ -62,10 +71,10 @@ def take(clip: tuple[str, str], *, encoding: Encoding | None) -> Taken | Dropped
     except ClipError as error:
         return unreadable(name, path, error, size)
     except OSError as error:
-        return unreadable(name, path, error)
+        return Unopened(unreadable(name, path, error, 0))
 
 
-def unreadable(name: str, path: str, error: Exception, size: int = 0) -> Dropped:
+def unreadable(name: str, path: str, error: Exception, size: int) -> Dropped:
     """The clip (name, path) that `error` keeps from being read, in words that are the same on any machine."""
     if isinstance(error, FileNotFoundError):
         reason = os.strerror(errno.ENOENT)
@@ -80,7 +89,7 @@ def unreadable(name: str, path: str, error: Exception, size: int = 0) -> Dropped
 def read_clip(path: str) -> bytes:
     """The bytes of a file, local or not. One in a store is asked for again where that may help, for 45 s.
 
-    Raises OSError.
+    Raises OSError, and what says that the address or this machine is at fault as it is.
     """
     if "://" not in path:
         return Path(path).read_bytes()
@@ -89,6 +98,8 @@ def read_clip(path: str) -> bytes:
         try:
             content: bytes = fs.cat_file(name)  # in one request: `open` of a web server calls any error "not found"
             return content
+        except _OUR_FAULTS:
+            raise
         except Exception as error:  # of the store's own client, which need be no OSError
             if wait is None or not _may_pass(error):
                 raise error if isinstance(error, OSError) else OSError(str(error) or type(error).__name__) from error
@@ -114,3 +125,15 @@ def readable_bytes(path: str) -> int:
         return int(fs.size(name) or 0)
     except Exception:  # as in `read_clip`
         return 0
+
+
+def can_be_read(path: str) -> bool:
+    """Whether a file gives a byte, asked for now: a store may still know the sizes of what it gives no more."""
+    try:
+        if "://" not in path:
+            with open(path, "rb") as file:
+                return bool(file.read(1))
+        fs, name = fsspec.url_to_fs(path)
+        return bool(fs.cat_file(name, start=0, end=1))
+    except Exception:  # as in `read_clip`
+        return False

@@ -28,7 +28,7 @@ import kinetics
 from kinetics_tools.card import CARD_NAME, check_place, write_card
 from kinetics_tools.clip_tables import clip_tables
 from kinetics_tools.engine import Crash, available_cores, check_engine, run, spread
-from kinetics_tools.intake import Dropped, Taken, read_clip, readable_bytes, take, unreadable
+from kinetics_tools.intake import Dropped, Taken, Unopened, can_be_read, read_clip, readable_bytes, take, unreadable
 from kinetics_tools.media import Encoding
 from kinetics_tools.progress import Progress
 from kinetics_tools.shard_file import FORMAT, ShardReport, ShardWriter, clip_row, prepared_features, read_report
@@ -227,7 +227,8 @@ def _finished(store: Store, plan: ShardPlan, known: Mapping[int, ShardReport] | 
 def _late(plan: ShardPlan, finished: Mapping[int, ShardReport]) -> Iterator[Late]:
     """The clips that finished shards lack, and whose files have come, or are of another size, since."""
     for shard, report in sorted(finished.items()):
-        sizes = {one.name: one.size for one in report.dropped}
+        lacking = {one.name: 0 if one.reason in ("absent", "empty") else one.size for one in report.dropped}
+        sizes = {name: size for name, size in lacking.items() if size is not None}
         rows = plan.rows(shard).select(["name", "path"]).to_pylist() if sizes else []
         for name, path in ((row["name"], row["path"]) for row in rows):
             if name in sizes and path is not None and readable_bytes(path) not in (0, sizes[name]):
@@ -239,7 +240,10 @@ def _late(plan: ShardPlan, finished: Mapping[int, ShardReport]) -> Iterator[Late
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What any machine needs to know to make a shard: `rows` are of `ShardPlan.rows`, in order."""
+    """What any machine needs to know to make a shard: `rows` are of `ShardPlan.rows`, in order.
+
+    `witnesses` are paths of other clips, of which one at least can be read if what they lie in can.
+    """
 
     release: str
     split: str
@@ -249,11 +253,22 @@ class Job:
     name: str
     encoding: Encoding | None
     rows: list[dict[str, Any]] = field(repr=False)
+    witnesses: list[str] = field(repr=False)
 
     @classmethod
     def of(cls, plan: ShardPlan, shard: int, store: Store, encoding: Encoding | None) -> "Job":
         rows = plan.rows(shard).to_pylist()
-        return cls(plan.release, plan.split, shard, plan.fingerprint, store.url, plan.name(shard), encoding, rows)
+        return cls(
+            release=plan.release,
+            split=plan.split,
+            shard=shard,
+            fingerprint=plan.fingerprint,
+            out=store.url,
+            name=plan.name(shard),
+            encoding=encoding,
+            rows=rows,
+            witnesses=plan.witnesses,
+        )
 
     def inputs(self) -> Iterator[tuple[dict[str, Any], tuple[str, str]]]:
         """Row, and name and path, of each clip that is there."""
@@ -303,6 +318,9 @@ def _write_shard(store: Store, job: Job, on_clip: Callable[[str, int], Any] | No
     ):
         for row, found in results:
             good = _good(row, found)
+            if isinstance(good, Unopened):
+                _check_others(job, row["path"], good.dropped)
+                good = good.dropped
             if isinstance(good, Dropped):
                 dropped.append(good)
                 tell(good.reason)
@@ -327,16 +345,31 @@ def _write_shard(store: Store, job: Job, on_clip: Callable[[str, int], Any] | No
     return report
 
 
-def _good(row: Mapping[str, Any], found: Taken | Dropped | Crash) -> tuple[Taken, bytes] | Dropped:
+def _good(
+    row: Mapping[str, Any], found: Taken | Dropped | Unopened | Crash
+) -> tuple[Taken, bytes] | Dropped | Unopened:
     """A clip and its bytes, or why it is none."""
     if isinstance(found, Crash):
         return Dropped(row["name"], "crashed", found.reason, readable_bytes(row["path"]))
-    if isinstance(found, Dropped):
+    if isinstance(found, Dropped | Unopened):
         return found
     try:
         return found, read_clip(row["path"]) if found.content is None else found.content
     except OSError as error:  # it went since it was measured
-        return unreadable(row["name"], row["path"], error)
+        return Unopened(unreadable(row["name"], row["path"], error, 0))
+
+
+def _check_others(job: Job, path: str, dropped: Dropped) -> None:
+    """Raises OSError where other clips cannot be read, either, as of a disk or a right to read that is gone.
+
+    Else all that is left to do would be written without its clips.
+    """
+    others = [other for other in job.witnesses if other != path]
+    if others and not any(map(can_be_read, others)):
+        raise OSError(
+            f"{dropped.name}: {dropped.detail}; nor can other clips be read: see that they can, and run the same "
+            "command again to go on"
+        )
 
 
 # ---- The run ------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ The plan follows from the annotations and the options alone, not from which clip
 any shard, and all of them together are the same bytes.
 """
 
+import functools
 import hashlib
 import json
 import re
@@ -20,6 +21,7 @@ from kinetics import clip_names
 __all__ = ["CLIPS_PER_SHARD", "ShardPlan", "parse_name", "shard_count"]
 
 CLIPS_PER_SHARD = 512  # about 400 MB
+_WITNESSES = 8
 _NAME = re.compile(r"(?P<split>train|validation|test)-(?P<shard>\d{5})-of-(?P<count>\d{5})-(?P<print>[0-9a-f]{8})")
 
 
@@ -98,6 +100,13 @@ class ShardPlan:
         """The clips of a shard, in order."""
         begin, end = (len(self.clips) * edge // self.count for edge in (shard, shard + 1))
         return self.clips.slice(begin, end - begin)
+
+    @functools.cached_property
+    def witnesses(self) -> list[str]:
+        """Paths of a few clips over the whole split, to tell by whether what they all lie in can be read."""
+        paths = self.clips["path"].drop_null()
+        step = max(1, len(paths) // _WITNESSES)
+        return list(paths.take(pa.array(range(0, len(paths), step), pa.int64())).to_pylist()[:_WITNESSES])
 
     def name(self, shard: int) -> str:
         """Of the file, below the folder of the whole: "700/train-00000-of-01088-1f3a9c02.parquet"."""
