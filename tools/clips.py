@@ -228,7 +228,7 @@ class _Files:
         name = os.path.relpath(path, self.root)
         try:
             stat = os.stat(path)
-        except OSError:  # as of a link to nothing, which its reading tells
+        except OSError:  # it went since it was listed, which its reading tells
             return name
         return f"{name}:{stat.st_size}:{stat.st_mtime_ns}"
 
