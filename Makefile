@@ -14,14 +14,13 @@ test: $(VENV)/.test
 
 # Minutes of downloads that are killed again and again.
 soak: $(VENV)/.test
-	$(BIN)/python -m pytest -s tests/soak_*.py
+	$(BIN)/python -m pytest -s tests/soak/soak_*.py
 
-# Lint and types. mypy must see tools/ under the name it is imported by.
+# Lint and types.
 check: $(VENV)/.check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	mkdir -p build/typing && ln -sfn ../../tools build/typing/kinetics_tools
-	MYPYPATH=.:build/typing $(BIN)/mypy -m kinetics -p kinetics_tools
+	$(BIN)/mypy
 
 # The tests with the oldest supported releases of what we stand on, `datasets` 3.6 among them.
 oldest: $(VENV)-oldest/.test

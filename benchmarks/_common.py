@@ -31,9 +31,9 @@ import pyarrow as pa  # noqa: E402
 
 pa.set_cpu_count(1)
 
-sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
-import fault_server as fault_server  # noqa: E402
-import mirror as mirror  # noqa: E402
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+from tests.support import fault_server as fault_server  # noqa: E402
+from tests.support import mirror as mirror  # noqa: E402
 
 K = TypeVar("K")
 T = TypeVar("T")

@@ -23,6 +23,8 @@ from typing import Any
 
 import kinetics
 from _common import Result, alternate, annotation_rows, fresh, mirror, ratio, report, workspace, write_csv
+from kinetics_tools.annotations.read import read_annotations
+from kinetics_tools.releases import LABELS
 
 ROWS = 650_000
 RELEASE = "700-2020"
@@ -30,12 +32,12 @@ ROUNDS = 5
 
 
 def with_kinetics(path: str) -> Any:
-    table = kinetics.read_annotations(path)
+    table = read_annotations(path)
     return table.set_column(4, "label", kinetics.label_indices(table["label"], RELEASE))
 
 
 def with_dict_reader(path: str) -> Any:
-    index = {label: number for number, label in enumerate(kinetics.LABELS[RELEASE])}
+    index = {label: number for number, label in enumerate(LABELS[RELEASE])}
     ids, starts, ends, labels = [], [], [], []
     with open(path, newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -49,7 +51,7 @@ def with_dict_reader(path: str) -> Any:
 def with_pandas(path: str) -> Any:
     import pandas as pd
 
-    index = {label: number for number, label in enumerate(kinetics.LABELS[RELEASE])}
+    index = {label: number for number, label in enumerate(LABELS[RELEASE])}
     frame = pd.read_csv(path, dtype={"time_start": "float32", "time_end": "float32"})
     frame["label"] = frame["label"].map(index)
     return frame

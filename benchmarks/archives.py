@@ -27,7 +27,7 @@ from typing import Any
 
 import datasets
 
-import kinetics
+import kinetics  # noqa: F401  (registers the builder)
 from _common import (
     Result,
     Row,
@@ -43,6 +43,8 @@ from _common import (
     shared,
     workspace,
 )
+from kinetics_tools.io.http import HttpFile
+from kinetics_tools.io.tar import read_archive
 
 RELEASE = "700-2020"
 CLIPS = 1_000  # as many as a public archive holds
@@ -57,8 +59,8 @@ def whole_way(url: str) -> int:
 
 
 def read_archive_http(url: str) -> int:
-    with io.BufferedReader(kinetics.HttpFile(url)) as file:
-        return sum(len(data) for _, data in kinetics.read_archive(file, name=url))
+    with io.BufferedReader(HttpFile(url)) as file:
+        return sum(len(data) for _, data in read_archive(file, name=url))
 
 
 def iter_archive_http(url: str) -> int:
@@ -68,7 +70,7 @@ def iter_archive_http(url: str) -> int:
 
 def read_archive_disk(path: str) -> int:
     with open(path, "rb") as file:
-        return sum(len(data) for _, data in kinetics.read_archive(file, name=path))
+        return sum(len(data) for _, data in read_archive(file, name=path))
 
 
 def tarfile_disk(path: str, mode: str) -> int:

@@ -33,9 +33,9 @@ def write_shards(folder: Path, clips: list[bytes]) -> list[str]:
     """Files as `kinetics prepare` writes them, of these clips in turn."""
     import datasets
 
-    from kinetics_tools.intake import Taken
     from kinetics_tools.media import encode, probe
-    from kinetics_tools.shard_file import ShardWriter, clip_row, prepared_features
+    from kinetics_tools.preparation.clip import Taken
+    from kinetics_tools.preparation.parquet import ShardWriter, clip_row, prepared_features
 
     names = prepared_features(RELEASE)["label"].names
     encoded = [encode(clip) for clip in clips]
@@ -57,7 +57,7 @@ def stream(paths: list[str]) -> Any:
     """The clips with their frames, as a user's script has them."""
     import datasets
 
-    from kinetics_tools.sampling import Frames, RandomClip, RandomResizedCrop
+    from kinetics_tools.sampling.frames import Frames, RandomClip, RandomResizedCrop
 
     data = datasets.load_dataset("parquet", data_files=paths, split="train", streaming=True)
     frames = Frames(RandomClip(16, 4, align="grid"), RandomResizedCrop(224, flip=0.5), layout="CTHW")
@@ -67,7 +67,7 @@ def stream(paths: list[str]) -> Any:
 def batches(paths: list[str], workers: int) -> Iterator[Any]:
     import torch
 
-    from kinetics_tools.sampling import collate
+    from kinetics_tools.sampling.frames import collate
 
     torch.set_num_threads(1)
     data = stream(paths)

@@ -54,7 +54,7 @@ def tree(folder: Path, rows: list[Row], contents: list[bytes]) -> Path:
 def seconds_of(data: Path, out: Path, cores: list[int], options: dict[str, Any]) -> float:
     """How long `prepare` takes; `out` is what is left of it, and goes."""
     os.sched_setaffinity(0, cores)
-    from kinetics_tools.prepare import prepare
+    from kinetics_tools.preparation.run import prepare
 
     # Ray starts its own processes once for many runs, as a cluster that is there.
     if options.get("engine") == "ray":
@@ -79,7 +79,7 @@ def cat(data: Path, out: Path) -> float:
 
 def peaks_of(data: Path, out: Path, clips_per_shard: int, profile: str) -> tuple[float, float]:
     """Peak memory of this process and of the largest of its workers, in MB."""
-    from kinetics_tools.prepare import prepare
+    from kinetics_tools.preparation.run import prepare
 
     worker, done = 0.0, threading.Event()
 

@@ -22,8 +22,8 @@ from statistics import median
 from typing import Any
 
 from _common import CORES, Result, alternate, fresh, import_decoders, ratio, report, workspace
-from hub_process import HubProcess, environment
-from hub_token import ANN
+from tests.support.hub_process import HubProcess, environment
+from tests.support.hub_token import ANN
 
 SHARDS, CLIPS, CLIP_BYTES = 16, 1_440, 700_000
 ROUNDS = 5
@@ -56,7 +56,7 @@ def serving(root: Path) -> Iterator[HubProcess]:
 def push_seconds(out: Path, repo_id: str, again: bool) -> float:
     from rich.console import Console
 
-    from kinetics_tools.push import push
+    from kinetics_tools.publication.run import push
 
     if not again:
         (out / ".digests.json").unlink(missing_ok=True)
@@ -133,7 +133,7 @@ def read_tars(url: str, names: list[str]) -> tuple[float, float]:
 
 
 def make(folder: Path) -> Path:
-    from prepared import write_prepared
+    from tests.support.prepared import write_prepared
 
     write_prepared(folder, "700", "train", shards=SHARDS, clips=CLIPS, clip_bytes=CLIP_BYTES)
     return folder

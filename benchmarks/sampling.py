@@ -186,7 +186,7 @@ def prepared(content: bytes) -> bytes:
 def indices_of(content: bytes, way: str, *, is_prepared: bool) -> list[list[int]]:
     """Indices of each sample of a clip: as many random ones as STARTS, or all views in one."""
     from kinetics_tools.media import VideoReader
-    from kinetics_tools.samplers import RandomClip, UniformClips
+    from kinetics_tools.sampling.samplers import RandomClip, UniformClips
 
     count, stride = WAYS[way]
     with VideoReader(content) as reader:
@@ -212,7 +212,7 @@ def write_clips(root: Path, content: bytes) -> Path:
 
 
 def start(root: Path) -> float:
-    from kinetics_tools.clips import KineticsClips
+    from kinetics_tools.sampling.torchvision_compat import KineticsClips
 
     before = time.process_time()
     clips = KineticsClips(root, 16, split="val", tensors=False)

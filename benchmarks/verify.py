@@ -20,8 +20,8 @@ from statistics import median
 import av
 
 from _common import Result, alternate, annotation_rows, clip_file, fresh, ratio, report, shared, workspace, write_csv
-from kinetics_tools.demo import make_sample
-from kinetics_tools.verify import verify
+from kinetics_tools.demo.sample import make_sample
+from kinetics_tools.verification.run import verify
 
 CLIPS = 2_000
 FEW = 30  # for what takes long

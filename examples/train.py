@@ -26,8 +26,16 @@ from datasets.distributed import split_dataset_by_node
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from kinetics import find_split
-from kinetics_tools.sampling import GRID, CenterCrop, Frames, RandomClip, RandomResizedCrop, UniformClips, collate
+from kinetics_tools.releases import find_split
+from kinetics_tools.sampling.frames import (
+    GRID,
+    CenterCrop,
+    Frames,
+    RandomClip,
+    RandomResizedCrop,
+    UniformClips,
+    collate,
+)
 
 MEAN, STD = 0.45, 0.225
 FREE_TO_CHANGE = {"out", "epochs", "save_every"}  # the options that a run may go on with other values of

@@ -1,0 +1,350 @@
+"""Scores held against the rules of the challenge, stated here, and files in every form that predictions come in."""
+
+import csv
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+import kinetics  # noqa: F401  (registers the builder)
+from kinetics_tools.annotations.read import clip_name
+from kinetics_tools.cli.app import app
+from kinetics_tools.evaluation.score import evaluate, read_predictions
+from kinetics_tools.releases import LABELS
+from tests.support.trees import Clip, clips_of, write_annotations
+
+NAMES = LABELS["400"]
+CLASSES = len(NAMES)
+
+
+def clip(number, label):
+    return Clip(NAMES[label], f"video{number:06d}", number, number + 10)
+
+
+@pytest.fixture
+def truth(tmp_path):
+    """Ten clips of four classes; two of one video, of different classes."""
+    clips = [clip(number, (0, 3, 3, 7, 399)[number % 5]) for number in range(10)]
+    twin = clips[9]
+    clips.append(Clip(NAMES[7], twin.youtube_id, 100, 110))
+    write_annotations(tmp_path / "annotations" / "val.csv", clips, "val")
+    return clips, str(tmp_path / "annotations")
+
+
+def submission(path, results):
+    path.write_text(json.dumps({"version": "1.0", "results": results, "external_data": {}}))
+    return path
+
+
+def ranked(*labels):
+    return [{"label": NAMES[label], "score": 1 - place / 10} for place, label in enumerate(labels)]
+
+
+def test_top1_top5_and_class_mean_by_hand(truth, tmp_path):
+    clips, annotations = truth
+    results = {one.youtube_id: ranked(NAMES.index(one.label), 1, 2) for one in clips[:4]}  # right: 0, 3, 3, 7
+    results[clips[4].youtube_id] = ranked(1, 2, 4, 5, 399, 6)  # fifth: right at 5
+    results[clips[5].youtube_id] = ranked(1, 2, 4, 5, 6, 0)  # sixth: wrong
+    results[clips[6].youtube_id] = ranked(8)  # wrong
+    results[clips[9].youtube_id] = ranked(7, 1)  # one of its two classes: right
+    results["notannotat0"] = ranked(1)
+    found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=annotations)
+    # By video: 10 of them, 5 right at 1, 6 at 5, and 2 without a prediction, which are wrong.
+    assert (found.clips, found.top1, found.top5) == (10, 0.5, 0.6)
+    assert found.mean_error == pytest.approx((0.5 + 0.4) / 2)
+    assert found.missing == (clips[7].youtube_id, clips[8].youtube_id)
+    assert found.unknown == ("notannotat0",)
+    per_class = {
+        NAMES[0]: (2, 0.5, 0.5),
+        NAMES[3]: (4, 0.5, 0.5),
+        NAMES[7]: (3, pytest.approx(2 / 3), pytest.approx(2 / 3)),  # the video of two classes was found as this one
+        NAMES[399]: (1, 0.0, 1.0),
+    }
+    assert found.per_class == per_class
+    assert found.class_mean == pytest.approx((0.5 + 0.5 + 2 / 3 + 0) / 4)
+    assert found.confusion.sum() == 8
+    assert {(int(a), int(b)): int(found.confusion[a, b]) for a, b in zip(*found.confusion.nonzero(), strict=True)} == {
+        (0, 0): 1,
+        (0, 1): 1,
+        (3, 3): 2,
+        (3, 8): 1,
+        (7, 7): 2,
+        (399, 1): 1,
+    }
+    assert not found.is_complete
+
+
+def write_all(folder, clips, scores):
+    """The same scores of each clip in each form that can say them."""
+    keys = [(one.youtube_id, one.time_start, one.time_end) for one in clips]
+    with open(folder / "wide.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["youtube_id", "time_start", "time_end", *NAMES])
+        writer.writerows([*key, *row] for key, row in zip(keys, scores.tolist(), strict=True))
+    with open(folder / "long.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["youtube_id", "time_start", "time_end", "label", "score"])
+        for key, row in zip(keys, scores.tolist(), strict=True):
+            writer.writerows([*key, name.replace(" ", "_"), score] for name, score in zip(NAMES, row, strict=True))
+    columns = {"youtube_id": [k[0] for k in keys], "time_start": [k[1] for k in keys], "time_end": [k[2] for k in keys]}
+    pq.write_table(pa.table({**columns, "scores": scores.tolist()}), folder / "lists.parquet")
+    by_index = {str(label): scores[:, label] for label in range(CLASSES)}
+    pq.write_table(pa.table({**columns, **by_index}), folder / "wide.parquet")
+    return [folder / name for name in ("wide.csv", "long.csv", "lists.parquet", "wide.parquet")]
+
+
+def test_every_form_gives_the_same_as_the_formula(truth, tmp_path):
+    clips, annotations = truth
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(len(clips), CLASSES))
+    true = np.array([NAMES.index(one.label) for one in clips])
+    for row, place in enumerate(rng.integers(0, 9, len(clips))):
+        scores[row, true[row]] = np.sort(scores[row])[-1 - place] + 1e-9  # no tie
+    ranks = [(scores[row] > scores[row, true[row]]).sum() for row in range(len(clips))]
+    expected = (np.mean([rank < 1 for rank in ranks]), np.mean([rank < 5 for rank in ranks]))
+    assert 0 < expected[0] < expected[1] < 1
+    for path in write_all(tmp_path, clips, scores):
+        found = evaluate(path, "400", annotations=annotations)
+        assert (found.top1, found.top5) == pytest.approx(expected), path.name
+        assert (found.clips, found.missing, found.bad) == (11, (), ()), path.name
+
+
+@given(st.lists(st.integers(0, 4), min_size=CLASSES, max_size=CLASSES))
+def test_of_equal_scores_the_lower_index_comes_first(tmp_path_factory, values):
+    path = tmp_path_factory.mktemp("p") / "p.parquet"
+    pq.write_table(pa.table({"youtube_id": ["abcdefghijk"], "scores": [[float(value) for value in values]]}), path)
+    best, bad = read_predictions(path, "400")
+    assert best == {"abcdefghijk": sorted(range(CLASSES), key=lambda label: (-values[label], label))[:5]}
+    assert bad == []
+
+
+def test_bad_predictions_are_named_and_do_not_count(truth, tmp_path):
+    clips, annotations = truth
+    ids = [one.youtube_id for one in clips]
+    results = {
+        ids[0]: [{"label": "abseilin", "score": 1.0}],
+        ids[1]: [{"label": NAMES[3]}],
+        ids[2]: [{"label": NAMES[3], "score": float("nan")}],
+        ids[3]: ranked(7),
+        ids[4]: [],
+    }
+    found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=annotations)
+    assert [line.partition(":")[0] for line in found.bad] == ids[:3]
+    assert "did you mean 'abseiling'" in found.bad[0]
+    assert found.top1 == 0.1
+    assert len(found.missing) == 9
+    with open(tmp_path / "twice.csv", "w") as file:
+        file.write(f"youtube_id,{','.join(NAMES)}\n")
+        for _ in range(2):
+            file.write(f"{ids[0]},{','.join('0' * CLASSES)}\n")
+    assert read_predictions(tmp_path / "twice.csv", "400") == ({}, [f"{ids[0]}: predicted twice"])
+
+
+def test_one_odd_name_changes_no_other_score(truth, tmp_path):
+    """What no annotated video is called is not counted, and the others are scored as without it."""
+    clips, annotations = truth
+    right = {one.youtube_id: ranked(NAMES.index(one.label)) for one in clips}
+    for odd in ("short", f"v_{clips[0].youtube_id}"):
+        path = submission(tmp_path / "p.json", {**right, odd: ranked(1)})
+        found = evaluate(path, "400", annotations=annotations)
+        assert (found.top1, found.missing, found.bad, found.unknown) == (1.0, (), (), (odd,))
+
+
+def test_predictions_for_clips_and_videos_in_one_file(truth, tmp_path):
+    """The fewer are bad, and the others are right: one clip of eleven, or one video of ten, lacks a prediction."""
+    clips, annotations = truth
+    names = [clip_name(one.youtube_id, one.time_start, one.time_end) for one in clips]
+    ids = [one.youtube_id for one in clips]
+    labels = [NAMES.index(one.label) for one in clips]
+    for most, few, share, what in ((names, ids, 10 / 11, "videos"), (ids, names, 9 / 10, "clips")):
+        keys = [few[0], *most[1:]]
+        results = {key: ranked(label) for key, label in zip(keys, labels, strict=True)}
+        found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=annotations)
+        assert (found.top1, found.missing) == (pytest.approx(share), (most[0],))
+        assert found.bad == (f"{few[0]}: is one of the {what}, but most predictions are not for {what}",)
+
+
+@pytest.mark.parametrize("times", [2, 3, 4])
+def test_what_is_predicted_more_than_once_is_bad(tmp_path, times):
+    row = f"abcdefghij0,{','.join('0' * CLASSES)}\n"
+    (tmp_path / "p.csv").write_text(f"youtube_id,{','.join(NAMES)}\n{row * times}")
+    best, bad = read_predictions(tmp_path / "p.csv", "400")
+    assert best == {}
+    assert bad == [f"abcdefghij0: predicted {'twice' if times == 2 else f'{times} times'}"]
+
+
+def test_what_a_submission_has_twice_is_bad(tmp_path):
+    once, twice = json.dumps(ranked(3)), json.dumps(ranked(5))
+    (tmp_path / "p.json").write_text(f'{{"results": {{"a": {once}, "b": {once}, "a": {twice}}}}}')
+    assert read_predictions(tmp_path / "p.json", "400") == ({"b": [3]}, ["a: predicted twice"])
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path, form):
+    content = json.dumps({"results": {"aaaaaaaaaaa": ranked(3)}})
+    if form == "csv":
+        content = f"youtube_id,label,score\naaaaaaaaaaa,{NAMES[3]},1\n"
+    (tmp_path / f"p.{form}").write_text(content, encoding="utf-8-sig")
+    assert read_predictions(tmp_path / f"p.{form}", "400") == ({"aaaaaaaaaaa": [3]}, [])
+
+
+def test_labels_may_be_their_indices_and_a_logarithm_may_be_of_zero(tmp_path):
+    rows = ["aaaaaaaaaaa,7,-inf", "aaaaaaaaaaa,3,-0.5", "bbbbbbbbbbb,400,1", "ccccccccccc,3,nan"]
+    (tmp_path / "p.csv").write_text("\n".join(["youtube_id,label,score", *rows]))
+    best, bad = read_predictions(tmp_path / "p.csv", "400")
+    assert best == {"aaaaaaaaaaa": [3, 7]}
+    assert sorted(bad) == [
+        "bbbbbbbbbbb: label 400: 400 has 400 classes, the first of them 0",
+        "ccccccccccc: a score is no number",
+    ]
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_indices_may_be_floats(tmp_path, form):
+    """As pandas makes of whole numbers in a column with empty fields, which are bad."""
+    path = tmp_path / f"p.{form}"
+    if form == "csv":
+        path.write_text("youtube_id,label,score\naaaaaaaaaaa,7.0,0.1\naaaaaaaaaaa,3.0,0.9\nbbbbbbbbbbb,,1.0\n")
+    else:
+        ids = ["aaaaaaaaaaa", "aaaaaaaaaaa", "bbbbbbbbbbb"]
+        pq.write_table(pa.table({"youtube_id": ids, "label": [7.0, 3.0, None], "score": [0.1, 0.9, 1.0]}), path)
+    best, bad = read_predictions(path, "400")
+    assert best == {"aaaaaaaaaaa": [3, 7]}
+    assert bad == ["bbbbbbbbbbb: has no label"]
+
+
+def test_rows_that_cannot_be_read_are_named(tmp_path):
+    good, times = ",".join("1" + "0" * (CLASSES - 1)), "youtube_id,time_start,time_end"
+    wide = [f"aaaaaaaaaaa,x,10,{good}", f"bbbbbbbbbbb,0,10,{good},7", f"ccccccccccc,0,10,{good[:-1]}"]
+    wide += ["ddddddddddd,0,10"]
+    (tmp_path / "wide.csv").write_text("\n".join([f"{times},{','.join(NAMES)}", *wide, f"eeeeeeeeeee,0,10,{good}"]))
+    best, bad = read_predictions(tmp_path / "wide.csv", "400")
+    assert best == {"eeeeeeeeeee_000000_000010": [0, 1, 2, 3, 4]}
+    assert bad == [
+        "row 1: aaaaaaaaaaa from 'x' to '10': must be seconds",
+        "row 2: has more than 403 fields",
+        "ccccccccccc_000000_000010: the score '' is no number",
+        "ddddddddddd_000000_000010: the score None is no number",
+    ]
+    long = ["aaaaaaaaaaa,zumba,1", "aaaaaaaaaaa,zumba,0", "bbbbbbbbbbb,zumba,1", "bbbbbbbbbbb,abseiling,x"]
+    (tmp_path / "long.csv").write_text("\n".join(["youtube_id,label,score", *long, "ccccccccccc,abseiling,1"]))
+    best, bad = read_predictions(tmp_path / "long.csv", "400")
+    assert best == {"ccccccccccc": [0]}
+    assert bad == ["aaaaaaaaaaa: has two scores of 'zumba'", "bbbbbbbbbbb: the score 'x' is no number"]
+    lists = pa.table({"youtube_id": ["aaaaaaaaaaa", "bbbbbbbbbbb"], "scores": [None, [0.5, 0.5]]})
+    pq.write_table(lists, tmp_path / "lists.parquet")
+    expected = ["aaaaaaaaaaa: no scores of 400 classes", "bbbbbbbbbbb: 2 scores of 400 classes"]
+    assert read_predictions(tmp_path / "lists.parquet", "400") == ({}, expected)
+    nested = pa.table({"youtube_id": ["aaaaaaaaaaa"], "scores": [[[0.5]] * CLASSES]})
+    pq.write_table(nested, tmp_path / "nested.parquet")
+    assert read_predictions(tmp_path / "nested.parquet", "400") == ({}, ["aaaaaaaaaaa: the score [0.5] is no number"])
+
+
+def test_splits_by_the_names_of_their_files(truth, tmp_path):
+    path = submission(tmp_path / "p.json", {one.youtube_id: ranked(0) for one in truth[0]})
+    assert evaluate(path, "400", split="val", annotations=truth[1]).split == "validation"
+    with pytest.raises(ValueError, match="unknown split 'valid'"):
+        evaluate(path, "400", split="valid", annotations=truth[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.json", '{"results": ', r"p\.json: no JSON"),
+        ("p.csv", "", r"p\.csv: has no column youtube_id"),
+        ("p.txt", "", "predictions are .json, .csv or .parquet"),
+        ("p.json", "[]", "no submission"),
+        ("p.csv", "id,label,score\nx,zumba,1\n", "has no column youtube_id"),
+        ("p.csv", "youtube_id,abseiling\nabcdefghijk,1\n", "has 1 columns of scores; 400 has 400 classes"),
+        ("p.csv", "youtube_id,abseilling\nabcdefghijk,1\n", r"p\.csv: unknown class of 400 'abseilling'"),
+        ("p.parquet", "no parquet", "no Parquet file"),
+    ],
+)
+def test_files_that_are_no_predictions(tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_text(content)
+    with pytest.raises(ValueError, match=message):
+        read_predictions(path, "400")
+
+
+@pytest.mark.parametrize("compression", ["none", "snappy", "zstd"])
+def test_damaged_parquet_is_named(tmp_path, compression):
+    path = tmp_path / "p.parquet"
+    ids = [f"video{number:06d}" for number in range(1000)]
+    scores = np.random.default_rng(0).integers(0, 9, (1000, CLASSES)).astype(np.float64)
+    pq.write_table(pa.table({"youtube_id": ids, "scores": scores.tolist()}), path, compression=compression)
+    content = bytearray(path.read_bytes())
+    for start in range(4, len(content) - 4096, 256):
+        content[start : start + 32] = b"\xff" * 32
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"p\.parquet: no Parquet file, or a damaged one \(.+\)"):
+        read_predictions(path, "400")
+
+
+@pytest.mark.parametrize("good", [b"video000003", NAMES[3].encode()], ids=["an id", "a label"])
+def test_damaged_text_in_parquet_is_named(tmp_path, good):
+    path = tmp_path / "p.parquet"
+    ids, labels = [f"video{number:06d}" for number in range(9)], NAMES[:9]
+    pq.write_table(pa.table({"youtube_id": ids, "label": labels, "score": [1.0] * 9}), path, compression="none")
+    content = path.read_bytes()
+    assert good in content
+    path.write_bytes(content.replace(good, b"\xff" * len(good)))
+    with pytest.raises(ValueError, match=r"p\.parquet: no Parquet file, or a damaged one \(.+\)"):
+        read_predictions(path, "400")
+
+
+def test_a_file_that_is_not_there_is_that(tmp_path):
+    for suffix in ("json", "csv", "parquet"):
+        with pytest.raises(FileNotFoundError, match=f"p.{suffix}"):
+            read_predictions(tmp_path / f"p.{suffix}", "400")
+
+
+def test_nothing_but_bad_predictions_are_for_what_their_names_say(truth, tmp_path):
+    clips, annotations = truth
+    names = [clip_name(one.youtube_id, one.time_start, one.time_end) for one in clips]
+    rows = [f"{one.youtube_id},{one.time_start},{one.time_end},{NAMES[3]},none" for one in clips]
+    (tmp_path / "p.csv").write_text("\n".join(["youtube_id,time_start,time_end,label,score", *rows]))
+    found = evaluate(tmp_path / "p.csv", "400", annotations=annotations)
+    assert (found.clips, found.top1, found.top5) == (len(clips), 0, 0)
+    assert found.missing == tuple(sorted(names))
+    assert len(found.bad) == len(clips)
+
+
+def test_a_split_without_labels_scores_nothing(tmp_path):
+    write_annotations(tmp_path / "test.csv", clips_of("test"), "test", labels=False)
+    with pytest.raises(ValueError, match="without a label"):
+        evaluate(submission(tmp_path / "p.json", {}), "700", split="test", annotations=str(tmp_path))
+
+
+def test_real_annotations(shared, tmp_path):
+    """A model that always says the class of the most clips is right as often as that class occurs."""
+    path = shared / "annotations" / "cvdf_k400_val.csv"
+    with open(path, newline="") as file:
+        rows = list(csv.DictReader(file))
+    results = {row["youtube_id"]: ranked(0) for row in rows}
+    found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=str(path))
+    assert found.clips == len({row["youtube_id"] for row in rows})
+    assert found.top1 == found.top5 == sum(row["label"] == NAMES[0] for row in rows) / len(rows)
+    assert found.class_mean == pytest.approx(1 / 400)
+
+
+def test_the_command(truth, tmp_path):
+    clips, annotations = truth
+    path = submission(tmp_path / "p.json", {one.youtube_id: ranked(NAMES.index(one.label)) for one in clips[:10]})
+    given = ["evaluate", str(path), "400", "--annotations", annotations]
+    given += ["--report", str(tmp_path / "r.json"), "--confusion", str(tmp_path / "c.csv")]
+    result = CliRunner().invoke(app, given)
+    assert result.exit_code == 0, result.output
+    assert "top-1      100.00%" in result.output
+    assert json.loads((tmp_path / "r.json").read_text())["mean_error"] == 0
+    with open(tmp_path / "c.csv", newline="") as file:
+        table = list(csv.reader(file))
+    assert table[0] == ["label", *NAMES]
+    assert sum(int(value) for row in table[1:] for value in row[1:]) == 10
+    path = submission(tmp_path / "p.json", {})
+    assert CliRunner().invoke(app, ["evaluate", str(path), "400", "--annotations", annotations]).exit_code == 1

@@ -1,0 +1,35 @@
+"""Tools around the Kinetics dataset: download, verify, prepare, publish, sample and evaluate.
+
+>>> from kinetics_tools import download, prepare, push, verify
+>>> from kinetics_tools.sampling import Frames, RandomClip
+"""
+
+from typing import TYPE_CHECKING
+
+from kinetics_tools._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from kinetics_tools.demo import make_sample, run_demo
+    from kinetics_tools.downloading import download
+    from kinetics_tools.errors import KineticsError
+    from kinetics_tools.evaluation import evaluate
+    from kinetics_tools.preparation import prepare
+    from kinetics_tools.publication import push
+    from kinetics_tools.verification import verify
+
+__version__ = "0.1.0"
+
+__all__ = ["KineticsError", "download", "evaluate", "make_sample", "prepare", "push", "run_demo", "verify"]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "demo": ["make_sample", "run_demo"],
+        "downloading": ["download"],
+        "errors": ["KineticsError"],
+        "evaluation": ["evaluate"],
+        "preparation": ["prepare"],
+        "publication": ["push"],
+        "verification": ["verify"],
+    },
+)

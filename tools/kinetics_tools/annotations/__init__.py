@@ -1,0 +1,53 @@
+"""Annotations: reading and finding them, class names, and which clips are asked for."""
+
+from kinetics_tools.annotations.find import (
+    annotation_file,
+    annotations_of_tree,
+    find_annotation_file,
+    find_annotations,
+)
+from kinetics_tools.annotations.index import ClipIndex
+from kinetics_tools.annotations.labels import (
+    find_label,
+    from_torchvision,
+    label_index,
+    label_indices,
+    map_index,
+    map_label,
+    normalize_label,
+    to_torchvision,
+)
+from kinetics_tools.annotations.read import (
+    ANNOTATION_SCHEMA,
+    clip_name,
+    clip_names,
+    drop_repeats,
+    read_annotations,
+    read_split,
+)
+from kinetics_tools.annotations.selection import Selection, as_list, seeded_order
+
+__all__ = [
+    "ANNOTATION_SCHEMA",
+    "ClipIndex",
+    "Selection",
+    "annotation_file",
+    "annotations_of_tree",
+    "as_list",
+    "clip_name",
+    "clip_names",
+    "drop_repeats",
+    "find_annotation_file",
+    "find_annotations",
+    "find_label",
+    "from_torchvision",
+    "label_index",
+    "label_indices",
+    "map_index",
+    "map_label",
+    "normalize_label",
+    "read_annotations",
+    "read_split",
+    "seeded_order",
+    "to_torchvision",
+]

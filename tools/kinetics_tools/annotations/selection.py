@@ -1,0 +1,139 @@
+"""What a user asks for: a release, and which of its clips."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kinetics_tools.annotations.labels import find_label
+from kinetics_tools.annotations.read import clip_names
+from kinetics_tools.io.hosts import mirror_url
+from kinetics_tools.io.http import is_url
+from kinetics_tools.releases import LABELS, RELEASES, SPLITS
+from kinetics_tools.text import check_choice, check_count, few
+
+__all__ = ["Selection", "as_list", "seeded_order"]
+
+
+def as_list(names: Any) -> Any:
+    """Return the names of any iterable, or a single name, as a list; anything else as it is."""
+    if isinstance(names, str):
+        return [names]
+    return list(names) if isinstance(names, Iterable) else names
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return a local path as an absolute one with "/" between its parts; `~` is the home directory."""
+    return os.path.abspath(os.path.expanduser(path)).replace(os.sep, "/")
+
+
+def seeded_order(names: Sequence[str], seed: int) -> list[int]:
+    """Return the positions of `names` in an order that follows from `seed` and each name alone.
+
+    The relative order of two clips is therefore the same whichever others there are.
+    """
+    return sorted(range(len(names)), key=lambda row: hashlib.sha256(f"{seed}:{names[row]}".encode()).digest())
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Clips that a user asks for. The fields are checked and normalized when the object is made.
+
+    Attributes:
+        release: "400", "600", "700" or "700-2020".
+        splits: splits asked for; None for all that there are.
+        classes: class names, in any public spelling when passed; None for all.
+        max_clips_per_class: largest number of annotated clips of each class; None for all.
+        seed: seed for the choice of clips under `max_clips_per_class`.
+        annotations: directory, file or URL of the annotations; None for those found beside the clips, or else the
+            published ones.
+        mirror: URL that replaces the public hosts; None for the environment variable KINETICS_MIRROR, if set.
+
+    Raises:
+        ValueError: a field is not valid. The message lists what is, and the nearest spelling.
+        FileNotFoundError: `annotations` is a path that does not exist.
+    """
+
+    release: str
+    splits: Sequence[str] | None = None
+    classes: Sequence[str] | None = None
+    max_clips_per_class: int | None = None
+    seed: int = 0
+    annotations: str | None = None
+    mirror: str | None = None
+
+    def __post_init__(self) -> None:
+        check_choice(self.release, RELEASES, "release")
+        for name in ("splits", "classes"):
+            values = as_list(getattr(self, name))
+            if values is not None and (not isinstance(values, list) or not values):
+                raise ValueError(f"{name} must be a list of at least one name, or None for all, got {values!r}")
+            object.__setattr__(self, name, values and tuple(dict.fromkeys(values)))
+        for split in self.splits or ():
+            check_choice(split, SPLITS, "split")
+        if self.classes is not None:
+            labels = LABELS[self.release]
+            found = (labels[find_label(name, self.release)] for name in self.classes)
+            object.__setattr__(self, "classes", tuple(dict.fromkeys(found)))
+        if self.max_clips_per_class is not None:
+            check_count(max_clips_per_class=self.max_clips_per_class)
+        if not isinstance(self.seed, int) or isinstance(self.seed, bool):
+            raise ValueError(f"seed must be an integer, got {self.seed!r}")
+        mirror_url(self.mirror)
+        self._check_annotations()
+
+    def _check_annotations(self) -> None:
+        path = self.annotations
+        if path is None:
+            return
+        if not isinstance(path, str | os.PathLike):
+            raise ValueError(f"annotations must be a path or a URL, got {path!r}")
+        if not is_url(os.fspath(path)):
+            path = absolute(path)
+            if not os.path.exists(path):
+                raise FileNotFoundError(f"annotations={path!r} does not exist")
+        object.__setattr__(self, "annotations", os.fspath(path))
+
+    @property
+    def takes_all(self) -> bool:
+        """True if all annotated clips of a split are asked for."""
+        return self.classes is None and self.max_clips_per_class is None
+
+    def choose(self, table: pa.Table) -> pa.Table:
+        """Return the rows of `read_split` that are asked for, in the order of the table.
+
+        Raises:
+            ValueError: `classes` are asked for, and no row has a label.
+        """
+        if self.takes_all:
+            return table
+        if self.classes is not None:
+            indices = pa.array([find_label(name, self.release) for name in self.classes], type=pa.int64())
+            if pc.all(pc.less(table["label"], 0)).as_py():
+                raise ValueError("no clip of this split has a label, so classes cannot choose among them")
+            table = table.filter(pc.is_in(table["label"], value_set=indices))
+        if self.max_clips_per_class is not None:
+            table = self._limited(table, self.max_clips_per_class)
+        return table.combine_chunks()
+
+    def _limited(self, table: pa.Table, limit: int) -> pa.Table:
+        labels = table["label"].to_pylist()
+        taken: dict[int, int] = {}
+        rows = []
+        for row in seeded_order(clip_names(table).to_pylist(), self.seed):
+            taken[labels[row]] = taken.get(labels[row], 0) + 1
+            if taken[labels[row]] <= limit:
+                rows.append(row)
+        return table.take(sorted(rows))
+
+    def title(self, split: str) -> str:
+        """Return the name of a split in messages, such as "kinetics 700 train"."""
+        return f"kinetics {self.release} {split}"
+
+    def class_text(self) -> str:
+        """Return the first of `classes`, for messages."""
+        return few(self.classes or ())

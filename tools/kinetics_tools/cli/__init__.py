@@ -1,0 +1,1 @@
+"""The `kinetics` command."""

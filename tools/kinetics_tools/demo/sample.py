@@ -1,0 +1,344 @@
+"""A small sample of Kinetics that is made, not downloaded, and a walk through the main job on it.
+
+The clips are drawn: a shape moves and a tone sounds in a way that tells the class, and varies from clip to
+clip. Around them everything is as the public releases have it: file names, archives and folders, annotation
+files, and their faults: rows without a clip, a clip without a row, a clip cut short, a video with two clips.
+"""
+
+import colorsys
+import gzip
+import json
+import math
+import os
+import random
+import shutil
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.progress import track
+
+from kinetics_tools.annotations.read import clip_name
+from kinetics_tools.media import Pixels, write_clip
+from kinetics_tools.releases import RELEASES
+
+HEIGHT, WIDTH = 256, 340
+SAMPLE_RATE = 44_100
+CLIPS_PER_CLASS = {"train": 6, "validation": 3, "test": 2}
+_ABSENT = {"train": 2, "validation": 1, "test": 1}
+_FOLDERS = {"train": "train", "validation": "val", "test": "test"}
+_MARKER = ".kinetics-demo.json"
+_POOL = ".clips"
+_MADE_AS = 1  # goes up with every change of what is made, so that older samples are remade
+
+_Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """How a class looks and sounds.
+
+    `shape` is <= 1 inside the shape, for x and y in [-1, 1]; `path` gives its centre in [-1, 1] after so many
+    turns of the movement.
+    """
+
+    hue: float
+    pitch_hz: float
+    shape: Callable[[_Floats, _Floats], _Floats]
+    path: Callable[[float], tuple[float, float]]
+
+
+def _cos(turns: float) -> float:
+    return math.cos(2 * math.pi * turns)
+
+
+def _sin(turns: float) -> float:
+    return math.sin(2 * math.pi * turns)
+
+
+# Labels that all releases have, among them one with an apostrophe and two with parentheses.
+_LOOKS = {
+    "abseiling": _Look(
+        hue=0.0,
+        pitch_hz=220.0,
+        shape=lambda x, y: np.hypot(x, y),
+        path=lambda turns: (0.2 * _sin(3 * turns), 2 * (turns % 1) - 1),
+    ),
+    "bouncing on trampoline": _Look(
+        hue=0.33,
+        pitch_hz=277.2,
+        shape=lambda x, y: np.maximum(abs(x), abs(y)) * 1.15,
+        path=lambda turns: (0.3 * _sin(turns / 3), 1 - 2 * abs(_sin(turns / 2))),
+    ),
+    "massaging person's head": _Look(
+        hue=0.86,
+        pitch_hz=329.6,
+        shape=lambda x, y: abs(np.hypot(x, y) - 0.75) * 4,
+        path=lambda turns: (0.3 * _cos(turns), 0.3 * _sin(turns)),
+    ),
+    "petting animal (not cat)": _Look(
+        hue=0.16,
+        pitch_hz=392.0,
+        shape=lambda x, y: np.maximum(np.minimum(abs(x), abs(y)) * 3, np.maximum(abs(x), abs(y))),
+        path=lambda turns: (0.9 * _sin(turns), 0.4),
+    ),
+    "shooting goal (soccer)": _Look(
+        hue=0.53,
+        pitch_hz=466.2,
+        shape=lambda x, y: abs(x) + abs(y),
+        path=lambda turns: (2 * (turns % 1) - 1, 1 - 7.2 * (turns % 1) * (1 - turns % 1)),
+    ),
+    "spinning poi": _Look(
+        hue=0.7,
+        pitch_hz=554.4,
+        shape=lambda x, y: np.maximum(1.4 * y, 1.75 * abs(x) - y),
+        path=lambda turns: (0.9 * _cos(turns), 0.9 * _sin(turns)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _Clip:
+    label: str
+    youtube_id: str
+    time_start: int
+    time_end: int
+    is_cc: bool
+    broken: bool = False
+
+    @property
+    def file_name(self) -> str:
+        return clip_name(self.youtube_id, self.time_start, self.time_end) + ".mp4"
+
+
+@dataclass(frozen=True)
+class _Split:
+    """What a split's annotation file lists and what its folder holds; mostly, but not all, the same."""
+
+    rows: list[_Clip]
+    files: list[_Clip]
+
+
+def make_sample(
+    out: str | os.PathLike[str],
+    *,
+    releases: Sequence[str] = RELEASES,
+    seconds: int = 10,
+    seed: int = 0,
+) -> dict[str, Path]:
+    """Make the sample under `out`, one folder a release, and return each release's `data_dir`.
+
+    Six classes with 6 / 3 / 2 clips each in train / validation / test: 340x256 pixels, 25 or 30 frames and
+    44,100 samples of sound a second, `seconds` long. Releases share clips, and as in reality some that 600
+    holds out are in the train split of 700. 400 is laid out as downloaded archives with CVDF's annotations,
+    600 as extracted archives, 700 as torchvision's class folders, 700-2020 as class folders with the raw
+    names, these three with DeepMind's annotations (600 also as JSON). `seed` decides names, annotations and
+    content.
+
+    Does nothing where this sample is complete, and starts over what it left half made or made otherwise.
+    Raises FileExistsError for a file or a folder with something else in it, and never removes what is not its own.
+    """
+    out = Path(out)
+    for release in releases:
+        if release not in RELEASES:
+            raise ValueError(f"unknown release {release!r}: choose from {', '.join(RELEASES)}")
+    made = json.dumps({"made_as": _MADE_AS, "releases": [*releases], "seconds": seconds, "seed": seed})
+    marker = out / _MARKER
+    if marker.exists():
+        if marker.read_text() == made:
+            return {release: out / release for release in releases}
+    elif out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out}: is a file; name a new or an empty folder")
+    elif out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out}: holds other files than this sample; name a new or an empty folder")
+
+    # Empty, the marker says that what is here is ours and not complete.
+    out.mkdir(parents=True, exist_ok=True)
+    marker.write_text("")
+    for name in (_POOL, *RELEASES, "prepared", "published"):
+        if (out / name).exists():
+            shutil.rmtree(out / name)
+    pool = out / _POOL
+    pool.mkdir()
+    plan = {release: _plan(release, seconds=seconds, seed=seed) for release in releases}
+    # Each distinct clip is encoded once. Threads are as quick as processes here, because FFmpeg works outside
+    # Python's lock, and unlike processes they do not ask the caller's script for a __main__ guard.
+    clips = {clip for splits in plan.values() for split in splits.values() for clip in split.files}
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        done = executor.map(lambda clip: _render(clip, pool), clips)
+        for _ in track(done, "Making clips", len(clips)):
+            pass
+    for release, splits in plan.items():
+        _lay_out(release, splits, pool, out / release)
+        _annotate(release, splits, out / release / "annotations")
+    shutil.rmtree(pool)
+    marker.write_text(made)
+    return {release: out / release for release in releases}
+
+
+def _plan(release: str, *, seconds: int, seed: int) -> dict[str, _Split]:
+    rng = random.Random(seed)
+    count = sum(CLIPS_PER_CLASS.values())
+    pool = {label: [_draw(label, rng, seconds) for _ in range(count)] for label in _LOOKS}
+    absent = [_draw(rng.choice([*_LOOKS]), rng, seconds) for _ in range(sum(_ABSENT.values()))]
+    unlisted = _draw("bouncing on trampoline", rng, seconds)
+
+    # Two clips of one video, in train wherever they are; a clip that the download cut short, also in train.
+    first_clip = pool["abseiling"][3]
+    start = first_clip.time_end + 7
+    pool["spinning poi"][3] = replace(first_clip, label="spinning poi", time_start=start, time_end=start + seconds)
+    pool["massaging person's head"][5] = replace(pool["massaging person's head"][5], broken=True)
+
+    splits = {}
+    first = int(release.startswith("700"))  # moves a clip of each class from a split to the one before it
+    first_absent = 0
+    for split, size in CLIPS_PER_CLASS.items():
+        clips = [pool[label][index % count] for label in pool for index in range(first, first + size)]
+        missing = absent[first_absent : first_absent + _ABSENT[split]]
+        splits[split] = _Split(clips + missing, clips + [unlisted] * (split == "train"))
+        first, first_absent = first + size, first_absent + _ABSENT[split]
+    return splits
+
+
+def _draw(label: str, rng: random.Random, seconds: int) -> _Clip:
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    youtube_id = "".join(rng.choices(letters, k=11))
+    if rng.random() < 0.1:
+        youtube_id = "-" + youtube_id[1:]
+    start = rng.randrange(600)
+    return _Clip(label, youtube_id, start, start + seconds, is_cc=rng.random() < 0.1)
+
+
+def _render(clip: _Clip, folder: Path) -> None:
+    rng = random.Random(clip.file_name)
+    seconds = clip.time_end - clip.time_start
+    fps = rng.choice((25, 30, 30))
+    look = _LOOKS[clip.label]
+    first, period_seconds = rng.random(), rng.uniform(2.8, 4.6)
+    path = folder / clip.file_name
+    turns = [first + index / fps / period_seconds for index in range(seconds * fps)]
+    tone = _tone(look, rng, seconds, first, period_seconds)
+    write_clip(path, _pictures(look, rng, turns), fps=fps, audio=tone, sample_rate=SAMPLE_RATE)
+    if clip.broken:
+        # The index of an mp4 is at its end, so half a file is no clip at all.
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def _pictures(look: _Look, rng: random.Random, turns: Iterable[float]) -> Iterator[Pixels]:
+    hue, mirror, radius = look.hue + rng.uniform(-0.03, 0.03), rng.choice((-1, 1)), rng.randint(28, 44)
+    # The camera pans over a scene that is larger than the picture, so that each frame is a slice of it.
+    pan = 24
+    y, x = np.mgrid[0 : HEIGHT + 2 * pan, 0 : WIDTH + 2 * pan].astype(np.float32)
+    waves = np.sin(x / rng.uniform(25, 60) + rng.random()) * np.cos(y / rng.uniform(25, 60) + rng.random())
+    grain = np.random.default_rng(rng.getrandbits(32)).uniform(-0.02, 0.02, waves.shape)
+    light = 0.45 + 0.2 * waves + grain
+    scene = (light[..., np.newaxis] * _colour(hue, saturation=0.5)).astype(np.uint8)
+
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32) / radius
+    alpha = np.clip((1 - look.shape(x, y)) * radius / 2, 0, 1)[..., np.newaxis]
+    paint = alpha * _colour(hue + 0.5, saturation=0.8)
+    for turn in turns:
+        top, left = int(pan + pan * _sin(turn / 5)), int(pan + pan * _cos(turn / 4))
+        picture = scene[top : top + HEIGHT, left : left + WIDTH].copy()
+        across, down = look.path(turn)
+        row = int((HEIGHT / 2 - radius - 1) * (1 + down))
+        column = int((WIDTH / 2 - radius - 1) * (1 + mirror * across))
+        under = picture[row : row + 2 * radius + 1, column : column + 2 * radius + 1]
+        under[:] = under * (1 - alpha) + paint
+        yield picture
+
+
+def _tone(
+    look: _Look, rng: random.Random, seconds: int, first: float, period_seconds: float
+) -> npt.NDArray[np.float32]:
+    at = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
+    angle = 2 * np.pi * look.pitch_hz * rng.uniform(0.97, 1.03) * at
+    # Louder and softer with the movement, so that sound and picture belong together.
+    loudness = 0.1 + 0.2 * np.sin(np.pi * (first + at / period_seconds)) ** 2
+    return (loudness * (np.sin(angle) + 0.3 * np.sin(2 * angle))).astype(np.float32)
+
+
+def _colour(hue: float, *, saturation: float) -> _Floats:
+    return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, 1.0), np.float32) * 255
+
+
+def _lay_out(release: str, splits: dict[str, _Split], pool: Path, data_dir: Path) -> None:
+    for split, content in splits.items():
+        folder = data_dir / _FOLDERS[split]
+        names = sorted(clip.file_name for clip in content.files)
+        if release == "400":
+            parts = 2 if split == "train" else 1
+            for part in range(parts):
+                _pack(folder / f"part_{part}.tar.gz", [pool / name for name in names[part::parts]])
+            continue
+        for clip in content.files:
+            # Test clips stand outside class folders, because their labels are not published.
+            in_class = release != "600" and split != "test"
+            target = folder / (_class_folder(release, clip.label) if in_class else "") / clip.file_name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                target.hardlink_to(pool / clip.file_name)
+            except OSError:  # a file system without hard links
+                shutil.copyfile(pool / clip.file_name, target)
+
+
+def _class_folder(release: str, label: str) -> str:
+    return label if release == "700-2020" else label.translate(str.maketrans(" ", "_", "'()"))
+
+
+def _pack(path: Path, files: Iterable[Path]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # No times, owners or modes of this machine: the same clips are the same archive.
+    with gzip.GzipFile(path, "wb", 1, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+        for file in files:
+            member = tarfile.TarInfo(file.name)
+            member.size = file.stat().st_size
+            with file.open("rb") as content:
+                archive.addfile(member, content)
+
+
+def _annotate(release: str, splits: dict[str, _Split], folder: Path) -> None:
+    folder.mkdir()
+    for split, content in splits.items():
+        # CVDF abbreviates "val", DeepMind says "validate".
+        name = "validate" if split == "validation" and release != "400" else _FOLDERS[split]
+        write = _cvdf_csv if release == "400" else _deepmind_csv
+        (folder / f"{name}.csv").write_text(write(content.rows, name), encoding="utf-8", newline="\n")
+        if release == "600":
+            text = json.dumps(_deepmind_json(content.rows, name), indent=4)
+            (folder / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _cvdf_csv(rows: list[_Clip], split: str) -> str:
+    lines = ["label,youtube_id,time_start,time_end,split,is_cc"]
+    for clip in sorted(rows, key=lambda clip: (clip.label, clip.youtube_id, clip.time_start)):
+        label = f'"{clip.label}"' if " " in clip.label else clip.label
+        lines.append(f"{label},{clip.youtube_id},{clip.time_start},{clip.time_end},{split},{clip.is_cc:d}")
+    return "\n".join(lines) + "\n"
+
+
+def _deepmind_csv(rows: list[_Clip], split: str) -> str:
+    lines = [f"{'' if split == 'test' else 'label,'}youtube_id,time_start,time_end,split"]
+    for clip in sorted(rows, key=lambda clip: (clip.youtube_id, clip.time_start)):
+        label = "" if split == "test" else f"{clip.label},"
+        lines.append(f"{label}{clip.youtube_id},{clip.time_start},{clip.time_end},{split}")
+    return "\n".join(lines) + "\n"
+
+
+def _deepmind_json(rows: list[_Clip], split: str) -> dict[str, Any]:
+    entries: dict[str, Any] = {}
+    # The format is keyed by video: of two clips of one video it can say only one.
+    for clip in sorted(rows, key=lambda clip: (clip.youtube_id, clip.time_start)):
+        label = {} if split == "test" else {"label": clip.label}
+        entries[clip.youtube_id] = {
+            "annotations": {**label, "segment": [float(clip.time_start), float(clip.time_end)]},
+            "duration": float(clip.time_end - clip.time_start),
+            "subset": split,
+            "url": f"https://www.youtube.com/watch?v={clip.youtube_id}",
+        }
+    return entries

@@ -1,0 +1,139 @@
+"""What there is to download: the clips of each split, by the annotations, and the archives that hold them."""
+
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pyarrow as pa
+from rich.console import Console
+
+from kinetics_tools.annotations.find import annotation_file
+from kinetics_tools.annotations.index import ClipIndex
+from kinetics_tools.annotations.read import drop_repeats, read_split
+from kinetics_tools.annotations.selection import Selection
+from kinetics_tools.downloading.archives import Archive, SplitState
+from kinetics_tools.downloading.clip_tree import ClipTree, copy_annotations
+from kinetics_tools.downloading.ledger import Entry
+from kinetics_tools.io.http import remote_size
+from kinetics_tools.releases import SPLITS
+from kinetics_tools.sources.mirror import archive_urls
+
+__all__ = ["Needs", "Plan"]
+
+# Of clips of 720 rows, as `media.cut` encodes them; of 256 rows it is a quarter of that.
+_SEGMENT_BYTES_PER_SECOND = 400_000
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What archives, or the segments of single videos, would take.
+
+    Attributes:
+        bytes_to_fetch: sum of the lengths that the server tells, less what lies here already.
+        unknown_sizes: number of archives, or segments, whose length it does not tell.
+        disk_bytes: about how much room is needed on top of what is used.
+        free_bytes: how much there is.
+    """
+
+    bytes_to_fetch: int
+    unknown_sizes: int
+    disk_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class _Split:
+    table: pa.Table  # the annotations as their file has them
+    index: ClipIndex
+    annotations: str
+    archives: list[Archive]
+
+
+class Plan:
+    """What a selection asks for, by the lists and annotations of the mirror; without `archives`, by the latter alone."""
+
+    def __init__(self, selection: Selection, out: Path, *, archives: bool, console: Console):
+        self.selection = selection
+        self.out = out
+        self._splits: dict[str, _Split] = {}
+        for split in selection.splits or SPLITS:
+            try:
+                self._splits[split] = self._split(split, archives=archives)
+            except _NoLabelsError as error:
+                if selection.splits is not None:
+                    raise
+                console.print(f"{split}: skipped: {error}")
+
+    def _split(self, split: str, *, archives: bool) -> _Split:
+        asked, release = self.selection, self.selection.release
+        urls = archive_urls(release, split, classes=asked.classes, mirror=asked.mirror) if archives else []
+        path = annotation_file(release, split, annotations=asked.annotations, mirror=asked.mirror)
+        table = read_split(path, release, split)
+        annotated = drop_repeats(table, path)
+        try:
+            index = ClipIndex(annotated, asked.choose(annotated))
+        except ValueError as error:
+            raise _NoLabelsError(str(error)) from None
+        found = [Archive(self.out, url, split, number) for number, url in enumerate(urls)]
+        return _Split(table, index, path, found)
+
+    def states(self, entries: Mapping[tuple[str, str], Entry], *, clean: bool) -> dict[str, SplitState]:
+        """What is known of each split; `clean` removes what a killed run left unfinished."""
+        states = {}
+        for split, plan in self._splits.items():
+            tree = ClipTree(self.out, self.selection.release, split, plan.index)
+            states[split] = SplitState(tree, plan.archives, entries, clean=clean)
+        return states
+
+    def copy_annotations(self) -> None:
+        """Puts the annotations beside the clips, as `tree.copy_annotations` does."""
+        for split, plan in self._splits.items():
+            copy_annotations(plan.annotations, self.out, self.selection.release, split, plan.table)
+
+    def needs(
+        self, states: Mapping[str, SplitState], archives: Sequence[Archive], *, workers: int, keep: bool
+    ) -> Needs:
+        """What it takes to fetch `archives`, so many at once; the server is asked for their lengths."""
+        to_fetch = [archive for archive in archives if not archive.kept.exists()]
+        with ThreadPoolExecutor(16) as pool:
+            sizes = dict(zip(to_fetch, pool.map(lambda archive: remote_size(archive.url), to_fetch), strict=True))
+        here = {archive: archive.fetched_bytes for archive in to_fetch}
+        clips = sum(self._clip_bytes(state, sizes) for state in states.values())
+        in_flight = sorted(sizes.values(), reverse=True)[: None if keep else workers]
+        return Needs(
+            bytes_to_fetch=sum(max(0, size - here[archive]) for archive, size in sizes.items()),
+            unknown_sizes=sum(not size for size in sizes.values()),
+            disk_bytes=max(0, round(clips) + sum(in_flight) - sum(here.values())),
+            free_bytes=self._free_bytes(),
+        )
+
+    def needs_of_segments(self, names: Mapping[str, Collection[str]]) -> Needs:
+        """What it takes to fetch these clips, by split, each out of its own video: a guess by their seconds."""
+        seconds = 0.0
+        for split, chosen in names.items():
+            times = (self._splits[split].index.table[column].to_pylist() for column in ("time_start", "time_end"))
+            rows = zip(self._splits[split].index.names.to_pylist(), *times, strict=True)
+            wanted = set(chosen)
+            seconds += sum(end - start for name, start, end in rows if name in wanted)
+        return Needs(0, sum(map(len, names.values())), round(seconds * _SEGMENT_BYTES_PER_SECOND), self._free_bytes())
+
+    def _free_bytes(self) -> int:
+        folder = next(folder for folder in (self.out, *self.out.absolute().parents) if folder.is_dir())
+        return shutil.disk_usage(folder).free
+
+    def _clip_bytes(self, state: SplitState, sizes: Mapping[Archive, int]) -> float:
+        """About how many bytes of clips come out of these archives. Clips do not compress."""
+        plan = self._splits[state.tree.split]
+        classes = self.selection.classes
+        rows = len(plan.index.annotated)
+        if classes is not None and len(plan.archives) == len(classes):  # an archive each
+            rows = len(replace(self.selection, max_clips_per_class=None).choose(plan.index.annotated))
+        share = len(plan.index) / max(rows, 1)
+        mine = {archive.key: size for archive, size in sizes.items() if archive.split == state.tree.split}
+        return sum(max(0.0, size * share - state.bytes_of.get(key, 0)) for key, size in mine.items())
+
+
+class _NoLabelsError(ValueError):
+    """Classes cannot choose among the clips of a split."""

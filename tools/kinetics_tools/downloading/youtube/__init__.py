@@ -1,0 +1,1 @@
+"""Single segments of YouTube videos, by yt-dlp."""

@@ -1,0 +1,68 @@
+"""Exceptions of the project. Each also derives from the built-in type that describes it best."""
+
+__all__ = [
+    "ArchiveError",
+    "ChangedError",
+    "ClipError",
+    "DiskError",
+    "EmptySegmentError",
+    "EmptySplitError",
+    "KineticsError",
+    "PushError",
+    "RemoteError",
+    "TransientError",
+]
+
+
+class KineticsError(Exception):
+    """Base class of all exceptions that this project defines."""
+
+
+class ClipError(KineticsError, ValueError):
+    """Raised for a clip that cannot be read: not a video, truncated, or without a video stream or frames."""
+
+
+class EmptySegmentError(ClipError):
+    """Raised when no frame lies in a segment, usually because the video ends before it."""
+
+
+class EmptySplitError(KineticsError):
+    """Raised when a split has no clips to load."""
+
+
+class ArchiveError(KineticsError, OSError):
+    """Raised for a truncated or corrupt archive."""
+
+
+class ChangedError(KineticsError, OSError):
+    """Raised when a file on a server changed between two requests for parts of it."""
+
+
+class DiskError(KineticsError, OSError):
+    """Raised when a file cannot be written. Ends a run, unlike the errors of a single download."""
+
+
+class RemoteError(KineticsError, OSError):
+    """Raised when a server does not serve a file. `status` is its last HTTP status, None without an answer."""
+
+    def __init__(self, message: str, *, status: int | None = None):
+        super().__init__(message)
+        self.status = status
+
+
+class PushError(KineticsError, OSError):
+    """Raised for a permanent failure to publish."""
+
+
+class TransientError(KineticsError, OSError):
+    """Raised for a failure that a retry may fix: a busy server, a dropped connection, a concurrent commit.
+
+    Attributes:
+        is_conflict: True if another writer committed first, so that a retry need not wait long.
+        retry_after_seconds: the wait that the server asked for; 0 without one.
+    """
+
+    def __init__(self, message: str, *, is_conflict: bool = False, retry_after_seconds: float = 0.0):
+        super().__init__(message)
+        self.is_conflict = is_conflict
+        self.retry_after_seconds = retry_after_seconds

@@ -1,0 +1,238 @@
+"""Files on web servers, read front to back, with resumption after errors."""
+
+import http.client
+import io
+import re
+import socket
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from datasets.utils.logging import get_logger
+
+from kinetics_tools import __version__
+from kinetics_tools.errors import ChangedError
+from kinetics_tools.io.retry import RetryPolicy, parse_retry_after
+
+__all__ = ["HttpFile", "is_url", "open_binary", "remote_size", "url_exists"]
+
+_logger = get_logger("datasets.kinetics")
+
+_TRANSIENT_STATUS = (408, 425, 429)
+_ERROR_OF_STATUS = {
+    401: PermissionError,
+    403: PermissionError,
+    404: FileNotFoundError,
+    410: FileNotFoundError,
+    416: ChangedError,  # the file is shorter than the part of it that we have
+}
+_HEAD_TIMEOUT_SECONDS = 30.0
+
+
+class HttpFile(io.RawIOBase):
+    """File on a web server, read front to back once, which survives dropped connections.
+
+    After an error it retries, and resumes by Range at the byte where it stopped; if the server ignores Range, it skips
+    what it has. An answer that tells less than an earlier one, no ETag or no length, does not count as a change. The
+    object does no buffering: wrap it in `io.BufferedReader` for small reads. No client library resumes a body by Range
+    with If-Range, which is why this class exists.
+
+    Args:
+        url: http or https address.
+        start: byte to begin at, for a reader that has the bytes before it.
+        etag: ETag of the file when those bytes were read.
+
+    Attributes:
+        size: length in bytes; None if the server does not tell.
+        etag: ETag of the file; None if the server sends none.
+
+    Raises:
+        FileNotFoundError: HTTP 404 or 410.
+        PermissionError: HTTP 401 or 403.
+        ChangedError: the file changed between two requests, or is shorter than announced.
+        ConnectionError: retries did not help. The message names the byte.
+    """
+
+    policy = RetryPolicy(retries=6, longest_wait_seconds=600.0)
+    # For a refused connection or an unknown host, as long as there was no answer at all.
+    policy_without_answer = RetryPolicy(retries=2)
+    timeout_seconds = 30.0
+
+    def __init__(self, url: str, *, start: int = 0, etag: str | None = None):
+        self.url = url
+        self.etag = etag
+        self.size: int | None = None
+        self._position = start
+        # End of the part that the current answer to a Range holds, which may be less than the rest of the file.
+        self._part_end: int | None = None
+        self._response: Any = None
+        self._failures = 0
+        self._has_answered = False
+        self._has_warned = False
+        while self._response is None:
+            self._attempt(self._connect)
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        while self.size is None or self._position < self.size:
+            count = self._attempt(lambda: self._read(buffer))
+            if count is not None:
+                self._position += count
+                return count
+        return 0
+
+    def close(self) -> None:
+        self._disconnect()
+        super().close()
+
+    def _attempt(self, step: Callable[[], int]) -> int | None:
+        """Run `step`; return None after a retryable error, when it is time for the next attempt."""
+        retry_after, policy = None, self.policy
+        try:
+            result = step()
+        except urllib.error.HTTPError as error:
+            if error.code not in _TRANSIENT_STATUS and error.code < 500:
+                if error.code == 416 and self._is_end(error.headers):
+                    self.size = self._position
+                    return None
+                raise self._permanent(error) from None
+            retry_after = parse_retry_after(error.headers.get("Retry-After", ""))
+            reason = f"HTTP {error.code} {error.reason}"
+        except ChangedError:
+            raise
+        except (http.client.HTTPException, OSError) as error:  # of TLS and of routes, too
+            cause = getattr(error, "reason", error)  # what urllib wraps
+            reason = str(cause) or type(cause).__name__
+            if not self._has_answered and isinstance(cause, ConnectionRefusedError | socket.gaierror):
+                policy = self.policy_without_answer
+        else:
+            self._failures = 0
+            self._has_answered = True
+            return result
+        self._disconnect()
+        self._failures += 1
+        if self._failures > policy.retries:
+            raise self._exhausted(reason)
+        if not self._has_warned:
+            self._has_warned = True
+            _logger.warning(f"no answer from {urllib.parse.urlsplit(self.url).netloc} ({reason}); retrying")
+        wait = policy.wait_seconds(self._failures, retry_after)
+        _logger.info(f"{self.url}: {reason} at byte {self._position:,}; next attempt in {wait:.1f} s")
+        time.sleep(wait)
+        return None
+
+    def _permanent(self, error: urllib.error.HTTPError) -> OSError:
+        shorter = ""
+        if error.code == 416:
+            announced = "had before" if self.size is None else f"announced, {self.size:,} bytes"
+            shorter = f": no byte {self._position:,} there, the file is shorter than {announced}"
+        kind = _ERROR_OF_STATUS.get(error.code, OSError)
+        return kind(f"{self.url}: HTTP {error.code} {error.reason}{shorter}")
+
+    def _exhausted(self, reason: str) -> ConnectionError:
+        where, advice = "", "check your network connection and rerun the same command"
+        if self._position:
+            where = f", at byte {self._position:,}" + ("" if self.size is None else f" of {self.size:,}")
+            advice = "what arrived is kept; rerun the same command to resume"
+        return ConnectionError(f"{self.url}: {reason}{where}, after {self._failures} attempts; {advice}")
+
+    def _connect(self) -> int:
+        # Identity, because a proxy that compresses would make byte positions meaningless.
+        headers = {"User-Agent": f"kinetics-dataset/{__version__}", "Accept-Encoding": "identity"}
+        if self._position:
+            headers["Range"] = f"bytes={self._position}-"
+            if self.etag:
+                headers["If-Range"] = self.etag
+        request = urllib.request.Request(self.url, headers=headers)
+        response = urllib.request.urlopen(request, timeout=self.timeout_seconds)
+        self._response = response
+        size, self._part_end = response.length, None
+        if response.status == 206:
+            part = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+|\*)", response.headers.get("Content-Range", ""))
+            if part is None or not self._position == int(part[1]) <= int(part[2]):
+                raise http.client.HTTPException(f"asked for byte {self._position:,}, got {part and part[0]}")
+            size, self._part_end = None if part[3] == "*" else int(part[3]), int(part[2]) + 1
+        etag = response.headers.get("ETag")
+        if (self.etag and etag and etag != self.etag) or (None not in (size, self.size) and size != self.size):
+            raise ChangedError(f"{self.url}: changed on the server while it was read; start again")
+        self.size = self.size if size is None else size
+        self.etag = self.etag or etag
+        if response.status != 206:
+            self._skip(self._position)
+        return 0
+
+    def _is_end(self, headers: Any) -> bool:
+        """Return True if HTTP 416 means that a file of unknown length is complete."""
+        told = headers.get("Content-Range") == f"bytes */{self._position}"
+        return self._has_answered and self.size is None and (told or self._position == self._part_end)
+
+    def _skip(self, count: int) -> None:
+        scratch = memoryview(bytearray(1 << 20))
+        while count:
+            got = self._response.readinto(scratch[: min(count, len(scratch))])
+            if not got:
+                raise ConnectionError("the connection was closed")
+            count -= got
+
+    def _read(self, buffer: Any) -> int:
+        if self._response is None:
+            self._connect()
+        count: int = self._response.readinto(buffer)
+        if count or not len(buffer) or self._position == self.size:
+            return count
+        if self._position == self._part_end:
+            self._disconnect()
+            return self._read(buffer)
+        if self.size is not None or self._part_end is not None:
+            raise ConnectionError("the connection was closed")
+        return 0
+
+    def _disconnect(self) -> None:
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+
+def is_url(path: str) -> bool:
+    """Return True if `path` is an http or https address."""
+    return path.startswith(("http://", "https://"))
+
+
+def open_binary(path: str) -> BinaryIO:
+    """Open a local file or an http or https address for reading front to back."""
+    if is_url(path):
+        return io.BufferedReader(HttpFile(path))
+    return open(path, "rb")
+
+
+def url_exists(url: str) -> bool:
+    """Return False if the server answers HTTP 404. Any other error counts as True: reading the file tells more."""
+    try:
+        _head(url).close()
+    except urllib.error.HTTPError as error:
+        return error.code != 404
+    except (OSError, http.client.HTTPException) as error:
+        _logger.info(f"{url}: {error}")
+    return True
+
+
+def remote_size(url: str) -> int:
+    """Return the length of a file on a server in bytes, by a HEAD request; 0 if the server does not tell."""
+    try:
+        with _head(url) as response:
+            return response.length or int(response.headers.get("Content-Length") or 0)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        _logger.info(f"{url}: size unknown: {error}")
+        return 0
+
+
+def _head(url: str) -> Any:
+    return urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_HEAD_TIMEOUT_SECONDS)

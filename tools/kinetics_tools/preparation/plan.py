@@ -1,0 +1,123 @@
+"""Which clips of a split go into which Parquet file, and what the files are called.
+
+    train-00000-of-01088-1f3a9c02.parquet    the last part is the fingerprint of the plan and the options
+
+The plan follows from the annotations and the options alone, not from which clips are there: so any machine computes
+any shard, and all of them together are the same bytes.
+"""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from kinetics_tools.annotations import clip_names, seeded_order
+
+__all__ = ["CLIPS_PER_SHARD", "ShardPlan", "parse_name", "shard_count"]
+
+CLIPS_PER_SHARD = 512  # about 400 MB
+_WITNESSES = 8
+_NAME = re.compile(r"(?P<split>train|validation|test)-(?P<shard>\d{5})-of-(?P<count>\d{5})-(?P<print>[0-9a-f]{8})")
+
+
+def shard_count(clips: int, clips_per_shard: int = CLIPS_PER_SHARD) -> int:
+    """How many shards so many clips make: a multiple of 64, 16 or 8 that leaves at most `clips_per_shard` in each.
+
+    Nodes and their loaders then get equally many of them. 8 at least, or as many as there are clips.
+
+    >>> [shard_count(clips) for clips in (5, 4_000, 20_000, 240_000)]
+    [5, 8, 48, 512]
+    """
+    if clips_per_shard < 1:
+        raise ValueError(f"clips_per_shard is {clips_per_shard}; it must be 1 or more")
+    needed = -(-clips // clips_per_shard)
+    multiple = 64 if needed > 64 else 16 if needed > 8 else 8
+    return min(-(-needed // multiple) * multiple, clips)
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """The shards of a split.
+
+    Attributes:
+        clips: the annotated clips in the order of the shards, as `Kinetics.local_clips` gives them, with `name`.
+        count: number of shards.
+        fingerprint: 8 hexadecimal digits of what decides the bytes: the clips, their order and the options.
+        basis: what the plan follows from, of JSON's types, for prepare.json: "classes" where not all were asked for,
+            "seed", "clips_per_shard", "annotations" (their file or URL; None where names of files had to do),
+            "annotated" clips of the whole split, and those that are "wanted".
+    """
+
+    release: str
+    split: str
+    clips: pa.Table
+    count: int
+    fingerprint: str
+    basis: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        clips: pa.Table,
+        *,
+        release: str,
+        split: str,
+        seed: int = 0,
+        clips_per_shard: int = CLIPS_PER_SHARD,
+        options: Mapping[str, Any],
+        classes: Sequence[str] | None = None,
+    ) -> "ShardPlan":
+        """Shuffles the clips of a whole split by a hash of `seed` and name, so that each stretch has its class mix.
+
+        A reader then needs no shuffle buffer. `options` is what else decides the bytes, of JSON's types;
+        `classes` are those by which the clips were chosen.
+        """
+        names = clip_names(clips).to_pylist()
+        clips = clips.append_column("name", pa.array(names, pa.string())).take(seeded_order(names, seed))
+        count = shard_count(len(names), clips_per_shard)
+        digest = hashlib.sha256(json.dumps([release, split, count, options], sort_keys=True).encode())
+        for name, label in zip(clips["name"].to_pylist(), clips["label"].to_pylist(), strict=True):
+            digest.update(f"\n{name} {label}".encode())
+        about = clips.schema.metadata or {}
+        annotations = about.get(b"annotations")
+        basis = {
+            **({} if classes is None else {"classes": list(classes)}),
+            "seed": seed,
+            "clips_per_shard": clips_per_shard,
+            "annotations": annotations and annotations.decode(),
+            "annotated": int(about.get(b"annotated", len(clips))),
+            "wanted": len(clips),
+        }
+        return cls(release, split, clips, count, digest.hexdigest()[:8], basis)
+
+    def rows(self, shard: int) -> pa.Table:
+        """The clips of a shard, in order."""
+        begin, end = (len(self.clips) * edge // self.count for edge in (shard, shard + 1))
+        return self.clips.slice(begin, end - begin)
+
+    @functools.cached_property
+    def witnesses(self) -> list[str]:
+        """Paths of a few clips over the whole split, to tell by whether what they all lie in can be read."""
+        paths = self.clips["path"].drop_null()
+        step = max(1, len(paths) // _WITNESSES)
+        return list(paths.take(pa.array(range(0, len(paths), step), pa.int64())).to_pylist()[:_WITNESSES])
+
+    def name(self, shard: int) -> str:
+        """Of the file, below the folder of the whole: "700/train-00000-of-01088-1f3a9c02.parquet"."""
+        return f"{self.release}/{self.split}-{shard:05d}-of-{self.count:05d}-{self.fingerprint}.parquet"
+
+    @property
+    def pattern(self) -> str:
+        """What names all of these files and no others, for the data files of a card."""
+        return f"{self.release}/{self.split}-*-of-{self.count:05d}-{self.fingerprint}.parquet"
+
+
+def parse_name(name: str) -> tuple[str, int, int, str] | None:
+    """(split, shard, count, fingerprint) of a file's name, None of one that is no shard's."""
+    found = re.fullmatch(_NAME.pattern + r"\.parquet", name.rpartition("/")[2])
+    return (found["split"], int(found["shard"]), int(found["count"]), found["print"]) if found else None

@@ -1,0 +1,167 @@
+"""Facts about the releases of Kinetics: names, splits, class names, features, papers and public annotations."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from kinetics_tools.text import check_choice, unknown_choice
+
+__all__ = [
+    "ANNOTATED_CLIPS",
+    "CITATIONS",
+    "DEFAULT_ANNOTATIONS",
+    "HOMEPAGE",
+    "LABELS",
+    "LICENSE",
+    "PAPERS",
+    "PUBLIC_HOSTS",
+    "RELEASES",
+    "REPLACEMENTS_URL",
+    "SPLITS",
+    "SPLIT_SPELLINGS",
+    "archive_list_url",
+    "clip_features",
+    "dataset_info",
+    "find_split",
+    "split_spellings",
+]
+
+RELEASES = ("400", "600", "700", "700-2020")
+SPLITS = ("train", "validation", "test")
+# Every spelling of a split that a published annotation file or a directory name uses.
+SPLIT_SPELLINGS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "validate": "validation",
+    "validation": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+_CVDF = "https://s3.amazonaws.com"
+_DEEPMIND = "https://storage.googleapis.com"
+#: Hosts of all public files, which a mirror replaces.
+PUBLIC_HOSTS = (_CVDF, _DEEPMIND)
+# The public mirror serves 700 from the archives of 700-2020.
+_MIRROR_FOLDERS = {"400": "400", "600": "600", "700": "700_2020", "700-2020": "700_2020"}
+#: 1,392 clips that replace unreadable ones of the 400 training set, in an archive of their own.
+REPLACEMENTS_URL = _CVDF + "/kinetics/400/replacement_for_corrupted_k400.tgz"
+# The default edition of the annotations. The mirror's own CSV names what its archives hold, but for 600 it names
+# half of them (https://github.com/cvdfoundation/kinetics-dataset/issues/33), and for 700 there is none.
+DEFAULT_ANNOTATIONS = {
+    "400": _CVDF + "/kinetics/400/annotations",
+    "600": _DEEPMIND + "/deepmind-media/Datasets/kinetics600.tar.gz",
+    "700": _DEEPMIND + "/deepmind-media/Datasets/kinetics700.tar.gz",
+    "700-2020": _CVDF + "/kinetics/700_2020/annotations",
+}
+# Rows of the default editions, where two sources agree: for 400 the counts that the mirror's own scripts and
+# its users give, for 600 DeepMind's file.
+ANNOTATED_CLIPS = {
+    "400": {"train": 246_534, "validation": 19_906, "test": 39_805},
+    "600": {"validation": 28_267},
+    "700": {},
+    "700-2020": {},
+}
+
+HOMEPAGE = "https://deepmind.com/research/open-source/kinetics"
+LICENSE = "Annotations: CC BY 4.0. The videos belong to those who uploaded them."
+PAPERS = {
+    "400": "https://arxiv.org/abs/1705.06950",
+    "600": "https://arxiv.org/abs/1808.01340",
+    "700": "https://arxiv.org/abs/1907.06987",
+    "700-2020": "https://arxiv.org/abs/2010.10864",
+}
+CITATIONS = {
+    "400": """@article{kay2017kinetics,
+  title={The Kinetics Human Action Video Dataset},
+  author={Kay, Will and Carreira, Jo{\\~a}o and Simonyan, Karen and Zhang, Brian and Hillier, Chloe and
+    Vijayanarasimhan, Sudheendra and Viola, Fabio and Green, Tim and Back, Trevor and Natsev, Paul and
+    Suleyman, Mustafa and Zisserman, Andrew},
+  journal={arXiv preprint arXiv:1705.06950},
+  year={2017}
+}""",
+    "600": """@article{carreira2018kinetics600,
+  title={A Short Note about Kinetics-600},
+  author={Carreira, Jo{\\~a}o and Noland, Eric and Banki-Horvath, Andras and Hillier, Chloe and Zisserman, Andrew},
+  journal={arXiv preprint arXiv:1808.01340},
+  year={2018}
+}""",
+    "700": """@article{carreira2019kinetics700,
+  title={A Short Note on the Kinetics-700 Human Action Dataset},
+  author={Carreira, Jo{\\~a}o and Noland, Eric and Hillier, Chloe and Zisserman, Andrew},
+  journal={arXiv preprint arXiv:1907.06987},
+  year={2019}
+}""",
+    "700-2020": """@article{smaira2020kinetics700,
+  title={A Short Note on the Kinetics-700-2020 Human Action Dataset},
+  author={Smaira, Lucas and Carreira, Jo{\\~a}o and Noland, Eric and Clancy, Ellen and Wu, Amy and Zisserman, Andrew},
+  journal={arXiv preprint arXiv:2010.10864},
+  year={2020}
+}""",
+}
+
+
+def _read_labels() -> dict[str, tuple[str, ...]]:
+    with open(Path(__file__).with_name("annotations") / "classes.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = {release: tuple(row["class"] for row in rows if row[release] == "1") for release in RELEASES[:3]}
+    return {**labels, "700-2020": labels["700"]}
+
+
+class _Labels(dict[str, tuple[str, ...]]):
+    """Class names by release, whose KeyError suggests the nearest release."""
+
+    def __missing__(self, release: Any) -> tuple[str, ...]:
+        raise KeyError(unknown_choice(release, RELEASES, "release"))
+
+
+#: Class names of each release. The position of a name is its index: byte order, as in MMAction2's label maps.
+LABELS = _Labels(_read_labels())
+
+
+def find_split(name: str) -> str:
+    """Return the split, one of `SPLITS`, that `name` spells, such as "validation" for "val".
+
+    Raises:
+        ValueError: no published annotation file or directory spells a split so.
+    """
+    return SPLIT_SPELLINGS.get(name) or str(check_choice(name, SPLITS, "split"))
+
+
+def split_spellings(split: str) -> list[str]:
+    """Return the names that the directory of a split may have, such as "val", "validate" and "validation"."""
+    return [name for name, meaning in SPLIT_SPELLINGS.items() if meaning == split]
+
+
+def archive_list_url(release: str, split: str) -> str:
+    """Return the URL of the mirror's list of the archives of a split."""
+    folder = _MIRROR_FOLDERS[check_choice(release, RELEASES, "release")]
+    short = {"train": "train", "validation": "val", "test": "test"}[check_choice(split, SPLITS, "split")]
+    return f"{_CVDF}/kinetics/{folder}/{short}/k{folder}_{short}_path.txt"
+
+
+def clip_features(release: str) -> datasets.Features:
+    """Return the columns of an example. `label` is -1 where the release gives none, times are in seconds."""
+    return datasets.Features(
+        {
+            "video": datasets.Video(),
+            "label": datasets.ClassLabel(names=list(LABELS[release])),
+            "youtube_id": datasets.Value("string"),
+            "time_start": datasets.Value("float32"),
+            "time_end": datasets.Value("float32"),
+        }
+    )
+
+
+def dataset_info(release: str) -> datasets.DatasetInfo:
+    """Return what a release is for `datasets`: description, features, licence and citation, without splits."""
+    return datasets.DatasetInfo(
+        description=f"Kinetics-{release}: clips of about 10 s of {len(LABELS[release])} human actions.",
+        features=clip_features(release),
+        homepage=HOMEPAGE,
+        license=LICENSE,
+        citation=CITATIONS[release],
+    )

@@ -1,0 +1,52 @@
+"""Frames of clips for video models: samplers, crops, `Frames` for datasets, and batches."""
+
+from typing import TYPE_CHECKING
+
+from kinetics_tools._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from kinetics_tools.sampling.crops import (
+        CenterCrop,
+        Framing,
+        RandomCrop,
+        RandomResizedCrop,
+        Scale,
+        ShortSide,
+        ThreeCrops,
+    )
+    from kinetics_tools.sampling.frames import Frames, FramesDataset, as_torch, collate, has_torch
+    from kinetics_tools.sampling.samplers import GRID, EveryClip, RandomClip, Sampler, Seconds, Segments, UniformClips
+    from kinetics_tools.sampling.torchvision_compat import KineticsClips
+
+__all__ = [
+    "GRID",
+    "CenterCrop",
+    "EveryClip",
+    "Frames",
+    "FramesDataset",
+    "Framing",
+    "KineticsClips",
+    "RandomClip",
+    "RandomCrop",
+    "RandomResizedCrop",
+    "Sampler",
+    "Scale",
+    "Seconds",
+    "Segments",
+    "ShortSide",
+    "ThreeCrops",
+    "UniformClips",
+    "as_torch",
+    "collate",
+    "has_torch",
+]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "crops": ["CenterCrop", "Framing", "RandomCrop", "RandomResizedCrop", "Scale", "ShortSide", "ThreeCrops"],
+        "frames": ["Frames", "FramesDataset", "as_torch", "collate", "has_torch"],
+        "samplers": ["GRID", "EveryClip", "RandomClip", "Sampler", "Seconds", "Segments", "UniformClips"],
+        "torchvision_compat": ["KineticsClips"],
+    },
+)

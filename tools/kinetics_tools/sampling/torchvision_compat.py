@@ -1,0 +1,282 @@
+"""The windows of all clips as a map-style dataset, with the arguments of torchvision.datasets.Kinetics."""
+
+import json
+import os
+import warnings
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+
+from kinetics_tools.annotations.selection import Selection
+from kinetics_tools.media import ClipError, VideoReader, View, probe, read_audio
+from kinetics_tools.releases import LABELS, find_split
+from kinetics_tools.sampling.frames import NO_TORCH, as_torch, check_column, check_split_chosen, has_torch, position_of
+from kinetics_tools.sampling.samplers import EveryClip
+from kinetics_tools.sources.clips import check_data_dir, local_clips
+
+OutputFormat = Literal["TCHW", "THWC"]
+_CACHE = ".kinetics-clips.json"
+_CACHE_VERSION = 2
+
+# Number of frames and frames a second of a clip; or why it has none.
+_Length = tuple[int, float] | str | Exception
+
+# torchvision's arguments that have no use here: the value that asks for nothing, and what to do for another.
+_UNUSED: dict[str, tuple[Any, str]] = {
+    "extensions": (("avi", "mp4"), "leave it out; clips are found by the names of their files"),
+    "download": (False, "run `kinetics download` before"),
+    "_precomputed_metadata": (None, "leave it out; the lengths of clips are kept in their directory"),
+    "_video_width": (0, "pass size=(height, width)"),
+    "_video_height": (0, "pass size=(height, width)"),
+    "_video_min_dimension": (0, "scale in `transform`"),
+    "_audio_samples": (0, "resample what comes as `audio`"),
+    "_audio_channels": (0, "mix what comes as `audio`"),
+    "_legacy": (False, 'pass output_format="THWC"'),
+}
+
+
+class KineticsClips:
+    """Every window of `frames_per_clip` frames of every clip: `(video, audio, label)`.
+
+    `video` is uint8 with the axes `output_format`, `audio` float32 (channels, samples) of the same seconds, `label` the
+    index of the class in this project's order, -1 without (see `to_torchvision`). They are torch tensors
+    where torch is installed, else, or with `tensors=False`, NumPy arrays. Windows are counted and frames resampled as
+    torchvision's VideoClips does it, see `EveryClip`; they are numbered clip after clip. Clips shorter than a window
+    have none, with a warning that counts them.
+
+    To start, nothing is decoded. A dataset whose rows have `num_frames` and `fps`, as prepared ones do, is not even
+    opened; of other clips the headers are read once, and of files the result is kept for the next time, as
+    `.kinetics-clips.json` in `root`. Clips that cannot be read are named by a warning at each start. The chosen split
+    of a prepared directory is copied once into the cache of `datasets`.
+
+    Clips have more or less sound, so for a loader's batches give `audio=False` or a `collate_fn` that pads. An item
+    raises ClipError where its clip is damaged, or another than was counted. torchvision's samplers of clips ask for its
+    own `VideoClips` and do not take this class; a plain sampler of indices does.
+
+    The arguments of torchvision.datasets.Kinetics come first, by the same names and in the same order. Those that are
+    not described here may have their defaults; the error for another value says what to do instead.
+
+    Arguments:
+        root: the directory of the clips, as `load_dataset("kinetics", ..., data_dir=...)` takes it or as
+            `kinetics prepare` wrote it; or a map-style dataset with the columns `video` and `label`, whose format or
+            transform, if it has one, is put aside.
+        frames_per_clip: T.
+        num_classes: of a directory, which release its clips are of: "400", "600", "700" or "700-2020".
+        split: of a directory: "train", "val" or "validation", "test".
+        frame_rate: to resample to; None keeps that of each clip.
+        step_between_clips: frames from the start of one window to that of the next, after resampling.
+        transform: a function of `video`.
+        num_workers: threads that read headers; 0 is one, too.
+        output_format: "TCHW" or "THWC".
+        audio: False does not read sound: `audio` is empty.
+        size: (height, width) to scale to while decoding, which is faster than to do so after it.
+        tensors: None gives tensors where torch is installed.
+    """
+
+    def __init__(
+        self,
+        root: Any,
+        frames_per_clip: int,
+        num_classes: str | int = "400",
+        split: str = "train",
+        frame_rate: float | None = None,
+        step_between_clips: int = 1,
+        transform: Callable[[Any], Any] | None = None,
+        extensions: Sequence[str] = ("avi", "mp4"),
+        download: bool = False,
+        num_download_workers: int = 1,
+        num_workers: int = 1,
+        _precomputed_metadata: Any = None,
+        _video_width: int = 0,
+        _video_height: int = 0,
+        _video_min_dimension: int = 0,
+        _audio_samples: int = 0,
+        _audio_channels: int = 0,
+        _legacy: bool = False,
+        output_format: OutputFormat = "TCHW",
+        *,
+        audio: bool = True,
+        size: tuple[int, int] | None = None,
+        tensors: bool | None = None,
+    ) -> None:
+        given = {
+            "extensions": tuple(extensions),
+            "download": download,
+            "_precomputed_metadata": _precomputed_metadata,
+            "_video_width": _video_width,
+            "_video_height": _video_height,
+            "_video_min_dimension": _video_min_dimension,
+            "_audio_samples": _audio_samples,
+            "_audio_channels": _audio_channels,
+            "_legacy": _legacy,
+        }
+        for name, (nothing, instead) in _UNUSED.items():
+            if given[name] != nothing:
+                raise ValueError(f"{name}={given[name]!r}: has no use here; {instead}")
+        if output_format not in get_args(OutputFormat):
+            raise ValueError(f"output_format={output_format!r}: must be one of {', '.join(get_args(OutputFormat))}")
+        self.windows = EveryClip(frames_per_clip, step_between_clips, frame_rate)
+        self.transform, self.audio, self.view, self.output_format = transform, audio, View(size=size), output_format
+        self.tensors = has_torch() if tensors is None else tensors
+        if self.tensors and not has_torch():
+            raise ImportError(NO_TORCH)
+        if isinstance(root, str | os.PathLike):
+            self._source: Any = _of_directory(Path(root), str(num_classes), split)
+        else:
+            self._source = _Rows(root)
+        self.classes: list[str] = self._source.classes
+        self._lengths: list[_Length] = self._source.lengths(num_workers)
+        counts = [self._count(length) for length in self._lengths]
+        if not all(counts):
+            warnings.warn(f"{counts.count(0):,} of {len(counts):,} clips have no {self.windows}", stacklevel=2)
+        self._stops = list(accumulate(counts))
+
+    def __len__(self) -> int:
+        return self._stops[-1] if self._stops else 0
+
+    @property
+    def num_videos(self) -> int:
+        return len(self._stops)
+
+    def get_clip_location(self, index: int) -> tuple[int, int]:
+        """Of a window, the number of its clip and its own number in that clip."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"window {index} of {len(self)}")
+        clip = bisect_right(self._stops, index)
+        return clip, index - (self._stops[clip - 1] if clip else 0)
+
+    def _count(self, length: _Length) -> int:
+        if isinstance(length, tuple):
+            return self.windows.count(*length) if length[0] else 0
+        warnings.warn(f"{length} (it has no windows)", stacklevel=3)
+        return 0
+
+    def __getitem__(self, index: int) -> tuple[Any, Any, int]:
+        clip, window = self.get_clip_location(position_of(index, len(self), "window"))
+        video, label = self._source.clip(clip)
+        with VideoReader(video) as reader:
+            # By the length that the windows were counted with: the rate of a file with a variable one is a matter of
+            # how it is taken.
+            indices = self.windows.clip(window, *cast("tuple[int, float]", self._lengths[clip]))
+            if indices.max() >= reader.num_frames:
+                raise ClipError(f"{reader.name}: has only {reader.num_frames} frames, other than was recorded")
+            frames: Any = reader.decode(indices, view=self.view, layout=self.output_format)
+            start, end = reader.span(indices)
+        sound: Any = np.zeros((1, 0), np.float32)
+        if self.audio:
+            sound = read_audio(video, start_seconds=start, end_seconds=end).samples
+        if self.tensors:
+            frames, sound = as_torch(frames), as_torch(sound)
+        return (self.transform(frames) if self.transform else frames), sound, label
+
+
+class _Rows:
+    """The rows of a map-style dataset."""
+
+    def __init__(self, dataset: Any) -> None:
+        from datasets import Dataset, Video
+
+        check_split_chosen(dataset)
+        if not isinstance(dataset, Dataset):
+            raise TypeError(
+                f"{type(dataset).__name__}: must be a path or a map-style dataset, so without streaming=True"
+            )
+        check_column("video", dataset.column_names)
+        self.dataset = dataset.with_format(None).cast_column("video", Video(decode=False))
+        self.classes = list(getattr(dataset.features.get("label"), "names", []))
+        self._labels = self.dataset["label"] if "label" in dataset.column_names else None
+
+    def lengths(self, num_workers: int) -> list[_Length]:
+        if {"num_frames", "fps"} <= set(self.dataset.column_names):
+            table = self.dataset.select_columns(["num_frames", "fps"])
+            return list(zip(table["num_frames"], table["fps"], strict=True))
+        with ThreadPoolExecutor(max(num_workers, 1)) as threads:
+            rows = range(len(self.dataset))
+            return list(threads.map(lambda row: _length(self.dataset[row]["video"]), rows))
+
+    def clip(self, number: int) -> tuple[Any, int]:
+        return self.dataset[number]["video"], -1 if self._labels is None else self._labels[number]
+
+
+class _Files:
+    """Clips in files, whose lengths are kept in a file in their directory."""
+
+    def __init__(self, root: Path, paths: Sequence[str], labels: Sequence[int], classes: Sequence[str]) -> None:
+        self.root, self.paths, self.labels, self.classes = root, paths, labels, list(classes)
+
+    def lengths(self, num_workers: int) -> list[_Length]:
+        known = self._known()
+        keys = [self._key(path) for path in self.paths]
+        new = {key: path for key, path in zip(keys, self.paths, strict=True) if key not in known}
+        with ThreadPoolExecutor(max(num_workers, 1)) as threads:
+            found = dict(zip(new, threads.map(_length, new.values()), strict=True))
+        # An error of the medium may pass; a clip that is none stays so until its file changes.
+        lasting = {key: length for key, length in found.items() if not isinstance(length, OSError)}
+        if lasting:
+            self._keep({**known, **lasting})
+        lengths = {**known, **found}
+        return [lengths[key] for key in keys]
+
+    def clip(self, number: int) -> tuple[Any, int]:
+        return self.paths[number], self.labels[number]
+
+    def _key(self, path: str) -> str:
+        """What a file is known by while it stays as it is."""
+        name = os.path.relpath(path, self.root)
+        try:
+            stat = os.stat(path)
+        except OSError:  # it went since it was listed, which its reading tells
+            return name
+        return f"{name}:{stat.st_size}:{stat.st_mtime_ns}"
+
+    def _known(self) -> dict[str, _Length]:
+        try:
+            content = json.loads((self.root / _CACHE).read_text())
+            if content["version"] != _CACHE_VERSION:
+                return {}
+            return {
+                key: length if isinstance(length, str) else (int(length[0]), float(length[1]))
+                for key, length in content["clips"].items()
+            }
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return {}
+
+    def _keep(self, known: dict[str, _Length]) -> None:
+        temporary = self.root / f"{_CACHE}.{os.getpid()}.tmp"
+        try:
+            temporary.write_text(json.dumps({"version": _CACHE_VERSION, "clips": known}, default=str))
+            os.replace(temporary, self.root / _CACHE)
+        except OSError as error:  # as on a medium that cannot be written to
+            warnings.warn(f"the clips' lengths are not kept for the next time: {error}", stacklevel=2)
+            temporary.unlink(missing_ok=True)
+
+
+def _of_directory(root: Path, release: str, split: str) -> Any:
+    from datasets import load_dataset, load_dataset_builder
+
+    split = find_split(split)
+    selection = Selection(release, splits=[split])
+    check_data_dir(root)
+    if any((root / release).glob(f"{split}-*.parquet")):
+        named = load_dataset_builder(os.fspath(root), release).config.data_files or {}
+        if split not in named:
+            raise ValueError(f"{root}: README.md names no {split} of {release}; `kinetics prepare` has shards to make")
+        # Of these files alone, since `datasets` writes all splits that it is told of into its cache.
+        return _Rows(load_dataset("parquet", data_files={split: [str(file) for file in named[split]]}, split=split))
+    table = local_clips(selection, root, split)
+    assert table is not None, "no classes were asked for"
+    table = table.filter(table["path"].is_valid())
+    return _Files(root, table["path"].to_pylist(), table["label"].to_pylist(), LABELS[release])
+
+
+def _length(video: Any) -> _Length:
+    try:
+        info = probe(video)
+    except (ClipError, OSError) as error:
+        return error
+    return info.num_frames, info.fps

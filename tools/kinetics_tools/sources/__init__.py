@@ -1,0 +1,48 @@
+"""Where clips come from: clip directories, archives and the public mirror."""
+
+from kinetics_tools.sources.archives import ArchiveSource, ArchiveStream
+from kinetics_tools.sources.clips import ClipFinder, FileSource, check_data_dir, clip_tables, local_clips
+from kinetics_tools.sources.embed import embed_bytes
+from kinetics_tools.sources.mirror import archive_urls
+from kinetics_tools.sources.replacements import (
+    REPLACEMENTS_NAME,
+    has_replacements,
+    replaced_clip,
+    replacement_archives,
+    replacement_clips,
+    replacement_directories,
+)
+from kinetics_tools.sources.tree import (
+    SplitFiles,
+    clips_below,
+    file_order,
+    scan_directory,
+    scan_split,
+    split_directories,
+    tree_state,
+)
+
+__all__ = [
+    "REPLACEMENTS_NAME",
+    "ArchiveSource",
+    "ArchiveStream",
+    "ClipFinder",
+    "FileSource",
+    "SplitFiles",
+    "archive_urls",
+    "check_data_dir",
+    "clip_tables",
+    "clips_below",
+    "embed_bytes",
+    "file_order",
+    "has_replacements",
+    "local_clips",
+    "replaced_clip",
+    "replacement_archives",
+    "replacement_clips",
+    "replacement_directories",
+    "scan_directory",
+    "scan_split",
+    "split_directories",
+    "tree_state",
+]

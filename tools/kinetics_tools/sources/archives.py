@@ -1,0 +1,223 @@
+"""Clips in tar archives, local or public, as shards that are read front to back."""
+
+import copy
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+from datasets.iterable_dataset import ExamplesIterable
+from datasets.utils.logging import get_logger
+from filelock import FileLock
+
+from kinetics_tools.annotations.index import ClipIndex
+from kinetics_tools.errors import ArchiveError, ChangedError
+from kinetics_tools.io.atomic import replacing
+from kinetics_tools.io.cache import DownloadCache
+from kinetics_tools.io.http import is_url, open_binary
+from kinetics_tools.io.tar import read_archive
+from kinetics_tools.sources.replacements import replaced_clip
+from kinetics_tools.text import few, stem_of
+
+__all__ = ["KEY_COLUMNS", "ArchiveSource", "ArchiveStream", "example_table"]
+
+_logger = get_logger("datasets.kinetics")
+
+KEY_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
+
+
+def example_table(rows: pa.Table, contents: pa.Array, paths: pa.Array) -> pa.Table:
+    """Return examples: `rows` of annotations with the bytes (or nulls) and the paths of their clips."""
+    video = pa.StructArray.from_arrays([contents, paths], names=["bytes", "path"])
+    return pa.table({"video": video, **{name: rows[name] for name in KEY_COLUMNS}})
+
+
+class ArchiveSource:
+    """Clips in tar archives. A shard is the path or URL of one archive.
+
+    A corrupt archive yields the clips before the damage, and a warning. One from the network is read a second time:
+    the damage may have happened on the way.
+
+    Args:
+        index: the annotated clips, and those of them to load.
+        shards: paths and URLs of the archives.
+        replacements: the one of them whose clips win over the others'; None without one.
+        cache: where downloaded archives are.
+        title: name of the split in messages.
+        strict: raise ArchiveError for a corrupt archive.
+    """
+
+    def __init__(
+        self,
+        index: ClipIndex,
+        shards: list[str],
+        replacements: str | None,
+        cache: DownloadCache,
+        *,
+        title: str,
+        strict: bool,
+    ):
+        self.index = index
+        self.shards = shards
+        self._replacements = replacements
+        self._cache = cache
+        self._title = title
+        self._strict = strict
+        self._origins: dict[str, str] = {}
+        # For `report`: by shard, the members that are not annotated, and those that were seen before.
+        self._unused: dict[str, tuple[list[str], list[str]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**{name: value for name, value in vars(self).items() if name != "_replaced"}, "_unused": {}}
+
+    def urls(self) -> list[str]:
+        """Return those of the archives that are not local."""
+        return [shard for shard in self.shards if is_url(shard)]
+
+    def downloaded(self) -> "ArchiveSource":
+        """Return the same source with the archives as they are in the download cache."""
+        local = {url: self._cache.path(url) for url in self.urls()}
+        other = copy.copy(self)
+        other.shards = [local.get(shard, shard) for shard in self.shards]
+        other._replacements = local.get(self._replacements or "", self._replacements)
+        other._origins = {path: url for url, path in local.items()}
+        return other
+
+    def tables(self, shard: str, seen: set[int]) -> Iterator[pa.Table]:
+        """Yield the clips of an archive as tables of one row, without the rows in `seen`, to which it adds."""
+        for file_name, data, row in self._clips(shard, seen):
+            contents, paths = pa.array([data], type=pa.binary()), pa.array([file_name])
+            yield example_table(self.index.table.take([row]), contents, paths)
+
+    def examples(self, shard: str) -> Iterator[dict[str, Any]]:
+        """Yield the clips of an archive as Python values, without a copy of their bytes."""
+        columns = [(name, self.index.table[name].combine_chunks()) for name in KEY_COLUMNS]
+        for file_name, data, row in self._clips(shard, set()):
+            keys = {name: column[row].as_py() for name, column in columns}
+            yield {"video": {"bytes": data, "path": file_name}, **keys}
+
+    def report(self) -> None:
+        """Log which members of the archives read since the last report are not annotated, and which came twice."""
+        # One by one, because the readers of other archives may end in other threads meanwhile.
+        reported = [self._unused.pop(shard, ([], [])) for shard in list(self._unused)]
+        for number, what in enumerate(("not annotated", "there twice, of which one is loaded")):
+            names = [name for unused in reported for name in unused[number]]
+            if names:
+                _logger.warning(f"{self._title}: members of archives that are {what}: {len(names):,} ({few(names)})")
+
+    def _clips(self, shard: str, seen: set[int]) -> Iterator[tuple[str, bytes, int]]:
+        """Yield (file name, bytes, row) of each wanted clip that is not in `seen`, and add its row there."""
+        url = shard if is_url(shard) else self._origins.get(shard)
+        # In the cache, the name of a file does not tell what it is.
+        name = shard if url in (None, shard) else f"{url} ({shard})"
+        # Looked up now, as in `read_archive`. A file may be a link to nothing.
+        damage: tuple[type[OSError], ...] = (ArchiveError, ChangedError)
+        damage += (FileNotFoundError,) if url is None else ()
+        replaced = set() if shard == self._replacements else self._replaced
+        loaded: set[int] = set()
+        for may_read_again in (url is not None, False):
+            try:
+                for file_name, data, row in self._members(shard, name, seen, replaced):
+                    if row not in loaded:
+                        loaded.add(row)
+                        yield file_name, data, row
+                break
+            except damage as error:
+                if may_read_again:
+                    _logger.warning(f"{error}; reading it once more from its start")
+                    if url is not None and url != shard:
+                        os.remove(shard)
+                        self._cache.fetch(url)
+                    continue
+                if self._strict:
+                    raise
+                advice = "" if url is None else "the server's copy is corrupt; "
+                _logger.warning(f"{error}; {advice}{len(loaded):,} of its clips are loaded, the others are missing")
+                break
+        seen |= loaded
+        _logger.info(f"{name}: {len(loaded):,} clips to load")
+
+    def _members(self, shard: str, name: str, seen: set[int], replaced: set[int]) -> Iterator[tuple[str, bytes, int]]:
+        """Yield the wanted members in one pass, skipping replaced clips."""
+        here: set[int] = set()
+        stems: list[str] = []
+        unannotated: list[str] = []
+        twice: list[str] = []
+        row_of = self._row_of_replacement if shard == self._replacements else self.index.row
+        try:
+            with open_binary(shard) as file:
+                for member, data in read_archive(file, name=name):
+                    file_name, stem = member.rpartition("/")[2], stem_of(member)
+                    stems.append(stem)
+                    row = row_of(stem)
+                    if row is None:
+                        _logger.debug(f"{name}: {member!a} is not among the clips to load")
+                        if self.index.find(stem) is None:
+                            unannotated.append(file_name)
+                    elif row in replaced:
+                        continue
+                    elif row in here or row in seen:
+                        twice.append(file_name)
+                    else:
+                        here.add(row)
+                        yield file_name, data, row
+        finally:  # not before: archives are read side by side, and `report` forgets what it told
+            self._unused[shard] = (unannotated, twice)
+        if shard == self._replacements and not os.path.exists(self._replaced_path):
+            self._keep_replaced(stems)
+
+    def _row_of_replacement(self, stem: str) -> int | None:
+        name = replaced_clip(self.index, stem)
+        return None if name is None else self.index.row(name)
+
+    @functools.cached_property
+    def _replaced(self) -> set[int]:
+        """Rows of the clips in the archive of replacements. Their names are kept on disk, because it has 2 GB."""
+        if self._replacements is None:
+            return set()
+        os.makedirs(self._cache.directory, exist_ok=True)
+        with FileLock(self._replaced_path + ".lock"):
+            if not os.path.exists(self._replaced_path):
+                _logger.warning(f"{self._replacements}: reading once which clips it replaces")
+                return {row for _, _, row in self._clips(self._replacements, set())}
+            with open(self._replaced_path, encoding="utf-8") as file:
+                rows = map(self._row_of_replacement, json.load(file))
+                return {row for row in rows if row is not None}
+
+    @property
+    def _replaced_path(self) -> str:
+        assert self._replacements is not None
+        state: list[Any] = []
+        if not is_url(self._replacements):
+            stat = os.stat(self._replacements)
+            state = [(self._replacements, stat.st_size, stat.st_mtime_ns)]
+        digest = hashlib.sha256(json.dumps([self._replacements, state]).encode("utf-8")).hexdigest()[:16]
+        return os.path.join(self._cache.directory, f"kinetics-replaced-clips-{digest}.json")
+
+    def _keep_replaced(self, stems: list[str]) -> None:
+        os.makedirs(self._cache.directory, exist_ok=True)
+        with replacing(self._replaced_path) as partial:
+            partial.write_text(json.dumps(sorted(stems)), encoding="utf-8")
+
+
+class ArchiveStream(ExamplesIterable):
+    """Stream of examples from archives, which reports at its end, in each process, what else the archives hold."""
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from super().__iter__()
+        self.kwargs["source"].report()
+
+    def shuffle_data_sources(self, generator: Any) -> "ArchiveStream":
+        shards = self.kwargs["shards"]
+        order = copy.deepcopy(generator).permutation(len(shards))
+        shuffled = {**self.kwargs, "shards": [shards[index] for index in order]}
+        return ArchiveStream(self.generate_examples_fn, shuffled)
+
+    def shard_data_sources(self, *args: Any, **kwargs: Any) -> "ArchiveStream":
+        return ArchiveStream(self.generate_examples_fn, super().shard_data_sources(*args, **kwargs).kwargs)
+
+    def reshard_data_sources(self) -> "ArchiveStream":
+        return self  # an archive is read front to back

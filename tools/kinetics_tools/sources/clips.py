@@ -1,0 +1,393 @@
+"""Annotations joined with files: which annotated clips of a split there are, and where each one is."""
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from datasets.utils.logging import get_logger
+
+from kinetics_tools.annotations.find import annotation_file, annotations_of_tree
+from kinetics_tools.annotations.index import ClipIndex
+from kinetics_tools.annotations.read import drop_repeats, read_split
+from kinetics_tools.annotations.selection import Selection, absolute
+from kinetics_tools.errors import EmptySplitError
+from kinetics_tools.io.cache import DownloadCache
+from kinetics_tools.io.folder import Folder
+from kinetics_tools.io.hosts import without_credentials
+from kinetics_tools.io.http import is_url, url_exists
+from kinetics_tools.releases import DEFAULT_ANNOTATIONS, REPLACEMENTS_URL, SPLITS, split_spellings
+from kinetics_tools.sources.archives import KEY_COLUMNS, ArchiveSource, example_table
+from kinetics_tools.sources.mirror import archive_urls
+from kinetics_tools.sources.replacements import (
+    REPLACEMENTS_NAME,
+    has_replacements,
+    replaced_clip,
+    replacement_archives,
+    replacement_clips,
+)
+from kinetics_tools.sources.tree import (
+    class_folder,
+    file_order,
+    has_bytes,
+    one_file_per_name,
+    scan_split,
+    split_directories,
+    table_of_names,
+)
+from kinetics_tools.text import few, is_utf8, is_video_name, stem_of
+
+__all__ = ["ClipFinder", "FileSource", "check_data_dir", "clip_tables", "local_clips"]
+
+_logger = get_logger("datasets.kinetics")
+
+# Directory trees are cut into this many shards, which 1 to 6, 8, 10, 12, 16, 32 and 64 nodes or workers share evenly.
+_TREE_SHARDS = 960
+
+
+def check_data_dir(data_dir: Any) -> str:
+    """Return a clip directory as an absolute path.
+
+    Raises:
+        ValueError: `data_dir` is not a path.
+        FileNotFoundError: there is no such directory.
+    """
+    if not isinstance(data_dir, str | os.PathLike):
+        raise ValueError(f"data_dir must be a path, got {data_dir!r}")
+    path = absolute(data_dir)
+    if not os.path.isdir(path):
+        raise FileNotFoundError(f"data_dir={path!r} does not exist or is not a directory")
+    return path
+
+
+class FileSource:
+    """Clips in files of their own. A shard is a range [start, stop) of rows."""
+
+    def __init__(self, examples: pa.Table):
+        self._examples = examples.combine_chunks()
+
+    @property
+    def shards(self) -> list[tuple[int, int]]:
+        """Ranges of rows, of equal length but for one row."""
+        count, rows = min(_TREE_SHARDS, len(self._examples)), len(self._examples)
+        return [(rows * shard // count, rows * (shard + 1) // count) for shard in range(count)]
+
+    def tables(self, shard: tuple[int, int], seen: set[int]) -> Iterator[pa.Table]:
+        """Yield the examples of a shard. `seen` is for archives, which may hold a clip twice."""
+        yield self._examples.slice(shard[0], shard[1] - shard[0])
+
+
+class ClipFinder:
+    """Finds the clips that a selection asks for, in a clip directory or in the public archives.
+
+    Args:
+        selection: the clips asked for.
+        data_dir: the clip directory; None for the public archives.
+        cache: where downloaded files are.
+        on_missing: "skip" logs missing clips, "raise" raises FileNotFoundError for them.
+    """
+
+    def __init__(
+        self,
+        selection: Selection,
+        data_dir: str | None = None,
+        *,
+        cache: DownloadCache | None = None,
+        on_missing: str = "skip",
+    ):
+        self.selection = selection
+        self.data_dir = data_dir
+        self._cache = cache or DownloadCache()
+        self._on_missing = on_missing
+
+    def source(self, split: str) -> FileSource | ArchiveSource | None:
+        """Return the clips of a split as shards; None if `data_dir` has no such split, and it was not asked for.
+
+        Raises:
+            EmptySplitError: there is no clip to load.
+            FileNotFoundError: the split was asked for and is not there, or a clip is missing and that is an error.
+        """
+        return self._public_source(split) if self.data_dir is None else self._local_source(split, self.data_dir)
+
+    def table(self, split: str, paths: Iterable[str] | None = None) -> pa.Table | None:
+        """Return the clips of a split that are asked for, and where `data_dir` has them in files of their own.
+
+        Columns: label (int64, -1 without), youtube_id (string), time_start and time_end (float32, seconds), path
+        (string, null for a missing clip). The metadata of the schema has "annotated", the number of annotated clips
+        of the whole split, and "annotations", the name or public URL of their file, unless names of files and
+        directories are all that there is.
+
+        Args:
+            split: "train", "validation" or "test".
+            paths: the files of the split, by default those in `data_dir`.
+
+        Returns:
+            None if no file is called like a clip, or if no clip has a label to choose classes by and this split was
+            not asked for.
+
+        Raises:
+            FileNotFoundError: the split has no such files. The message says what to do about archives.
+        """
+        files, archives = self._list_files(split) if paths is None else (self._readable(split, paths), [])
+        if not files:
+            there = "no clips" + f", but {len(archives):,} archives, which have to be extracted first" * bool(archives)
+            raise FileNotFoundError(f"{self.data_dir}: the {split} split has {there}")
+        try:
+            index, annotations = self._index(split, files)
+        except EmptySplitError as reason:
+            _logger.warning(f"{self.selection.title(split)}: skipped: {reason}")
+            return None
+        return self._join(split, index, files, annotations)
+
+    # -- Clip directories
+
+    def _local_source(self, split: str, data_dir: str) -> FileSource | ArchiveSource | None:
+        files, archives = self._list_files(split)
+        if not files and not archives:
+            if self.selection.splits is not None:
+                raise FileNotFoundError(f"no clips and no archives in {data_dir}/ {', '.join(split_spellings(split))}")
+            return None
+        index, annotations = self._index(split, files)
+        if not files:
+            replacements = None
+            if has_replacements(self.selection.release, split):
+                archives += replacement_archives(data_dir)
+                replacements = next((path for path in archives if path.endswith("/" + REPLACEMENTS_NAME)), None)
+            return self._archive_source(split, index, sorted(archives), replacements)
+        found = self._join(split, index, files, annotations)
+        found = found.filter(pc.is_valid(found["path"]))
+        if not len(found):
+            self._check_wanted(index)
+            raise EmptySplitError(f"none of its {len(index):,} annotated clips is there")
+        return FileSource(example_table(found, pa.nulls(len(found), pa.binary()), found["path"].combine_chunks()))
+
+    def _list_files(self, split: str) -> tuple[list[str], list[str]]:
+        """Return the paths of clips, or, if there are none, of archives."""
+        assert self.data_dir is not None
+        found = scan_split(self.data_dir, split)
+        title = self.selection.title(split)
+        if found.dead_links:
+            names = few(map(stem_of, found.dead_links))
+            _logger.warning(f"{title}: links to nothing are skipped: {len(found.dead_links):,} ({names})")
+        if found.clips and found.archives:
+            _logger.warning(
+                f"{title}: clips and {len(found.archives):,} archives are side by side; the archives are skipped"
+            )
+        clips = self._readable(split, found.clips)
+        return clips, [] if clips else found.archives
+
+    def _readable(self, split: str, paths: Iterable[str]) -> list[str]:
+        """Return `paths` without those that Arrow cannot hold, which are logged."""
+        paths = list(paths)
+        odd = [path for path in paths if not path.isascii() and not is_utf8(path)]
+        if odd:
+            names = [repr(path.removeprefix(f"{self.data_dir}/")) for path in odd]
+            title = self.selection.title(split)
+            _logger.warning(f"{title}: files whose names are not UTF-8 are skipped: {len(odd):,} ({few(names)})")
+            paths = list(filter(is_utf8, paths))
+        return paths
+
+    def _join(self, split: str, index: ClipIndex, files: list[str], annotations: str) -> pa.Table:
+        by_name = self._one_file_per_clip(split, index, files)
+        names = list(by_name)
+        positions = index.positions(names)
+        unannotated = [name for name in names if index.find(name) is None]
+        unasked = len(names) - len(unannotated) - len(set(positions.to_pylist()) - {None})
+        if unasked:
+            _logger.info(f"{self.selection.title(split)}: annotated clips that are not asked for: {unasked:,}")
+        missing = index.names.filter(pc.is_null(positions)).to_pylist()
+        self.report_missing(split, len(index), missing, unannotated)
+        paths = pa.array(list(by_name.values()), type=pa.string()).take(positions)
+        about = {"annotated": f"{len(index.annotated)}"} | ({"annotations": annotations} if annotations else {})
+        return index.table.select(KEY_COLUMNS).append_column("path", paths).replace_schema_metadata(about)
+
+    def _one_file_per_clip(self, split: str, index: ClipIndex, files: list[str]) -> dict[str, str]:
+        """Return the file of each clip by its name, and log which clips have several files."""
+
+        def order(name: str, path: str) -> Any:
+            is_empty, label = not has_bytes(path), index.label(name)
+            folder, release = class_folder(path, split), self.selection.release
+            return file_order(path, folder, is_empty=is_empty, label=label, release=release)
+
+        by_name, several = one_file_per_name(files, order, name_of=index.name_of)
+        if several:
+            _logger.warning(
+                f"{self.selection.title(split)}: clips that are there twice, of which one file counts: "
+                f"{len(several):,} ({few(several)})"
+            )
+        replacements, _ = one_file_per_name(
+            self._replacements(split), order, name_of=lambda stem: replaced_clip(index, stem) or stem
+        )
+        return by_name | replacements
+
+    def _replacements(self, split: str) -> list[str]:
+        """Return the extracted replacements of 400, which win over the clips that they replace."""
+        if self.data_dir is None or not has_replacements(self.selection.release, split):
+            return []
+        clips = replacement_clips(self.data_dir)
+        if not clips:
+            for archive in replacement_archives(self.data_dir):
+                _logger.warning(
+                    f"{self.selection.title(split)}: no clips are replaced, because {archive} is not extracted; "
+                    f"extract it into {self.data_dir}/replacement"
+                )
+        return self._readable(split, clips)
+
+    # -- Public archives
+
+    def _public_source(self, split: str) -> ArchiveSource:
+        selection = self.selection
+        index, _ = self._index(split, [])
+        try:
+            urls = archive_urls(selection.release, split, classes=selection.classes, mirror=selection.mirror)
+        except FileNotFoundError as error:
+            raise self._with_other_splits(error) from None
+        name = REPLACEMENTS_URL.partition("/kinetics/")[2]
+        replacements = next((url for url in urls if url.endswith(name)), None)
+        if replacements is not None and not url_exists(replacements):
+            title = selection.title(split)
+            _logger.warning(f"{title}: no clips are replaced, because the mirror has no {replacements}")
+            urls.remove(replacements)
+            replacements = None
+        return self._archive_source(split, index, urls, replacements)
+
+    def _archive_source(
+        self, split: str, index: ClipIndex, shards: list[str], replacements: str | None
+    ) -> ArchiveSource:
+        self._check_wanted(index)
+        title, strict = self.selection.title(split), self._on_missing == "raise"
+        return ArchiveSource(index, shards, replacements, self._cache, title=title, strict=strict)
+
+    # -- Annotations
+
+    def _index(self, split: str, files: Sequence[str]) -> tuple[ClipIndex, str]:
+        """Return the annotated clips, and the public name of their annotations; "" for those implied by file names."""
+        selection, path, annotations = self.selection, None, ""
+        if selection.annotations is None and self.data_dir is not None:
+            path = annotations_of_tree(self.data_dir, split)
+        is_published = path is None and selection.annotations is None
+        if is_published and files and all(class_folder(file, split) for file in files):  # a class tree
+            table = table_of_names(files, selection.release, split)
+            if not len(table):
+                raise EmptySplitError(
+                    f"none of its {len(files):,} files, called like a clip, lies in a directory called like a class"
+                )
+        else:
+            try:
+                path = path or annotation_file(
+                    selection.release,
+                    split,
+                    annotations=selection.annotations,
+                    mirror=selection.mirror,
+                    cache=self._cache,
+                )
+            except FileNotFoundError as error:
+                raise self._with_other_splits(error) from None
+            table = drop_repeats(read_split(path, selection.release, split), path)
+            annotations = self._public_name(path, is_published=is_published)
+        if selection.takes_all:
+            return ClipIndex(table.combine_chunks()), annotations
+        try:
+            return ClipIndex(table, selection.choose(table)), annotations
+        except ValueError as error:
+            if selection.splits is not None:
+                raise
+            raise EmptySplitError(str(error)) from None
+
+    def _public_name(self, path: str, *, is_published: bool) -> str:
+        """Return what anybody may know of a file of annotations: its public URL, or its name without directories."""
+        given = DEFAULT_ANNOTATIONS[self.selection.release] if is_published else self.selection.annotations
+        if given is not None and is_url(given):
+            return without_credentials(given)
+        return os.path.basename(path)
+
+    def report_missing(self, split: str, wanted: int, missing: list[str], unannotated: list[str]) -> None:
+        """Log which clips are missing and which are not annotated; raise FileNotFoundError if that is asked for."""
+        if missing and self._on_missing == "raise":
+            raise FileNotFoundError(
+                f"{len(missing):,} of {wanted:,} annotated clips of the {split} split are missing: {few(missing, 10)}"
+            )
+        parts = []
+        if missing:
+            parts.append(f"missing: {len(missing):,} ({few(missing)})")
+        if unannotated:
+            parts.append(f"unannotated files: {len(unannotated):,} ({few(unannotated)})")
+        if parts:
+            count = f"{wanted - len(missing):,} of {wanted:,} clips"
+            _logger.warning(f"{self.selection.title(split)}: {count}; {'; '.join(parts)}")
+
+    def _check_wanted(self, index: ClipIndex) -> None:
+        if not len(index):
+            raise EmptySplitError(f"none of its annotated clips is of the classes {self.selection.class_text()}")
+
+    def _with_other_splits(self, error: FileNotFoundError) -> FileNotFoundError:
+        """Return `error`, about one split, with how to load the others unless splits were asked for."""
+        advice = "" if self.selection.splits else '; to load other splits, name them, as in splits=["validation"]'
+        return FileNotFoundError(f"{error}{advice}")
+
+
+def local_clips(
+    selection: Selection, data_dir: str | os.PathLike[str], split: str, paths: Iterable[str] | None = None
+) -> pa.Table | None:
+    """Return the clips of one split of a clip directory, see `ClipFinder.table`."""
+    return ClipFinder(selection, check_data_dir(data_dir)).table(split, paths)
+
+
+def clip_tables(selection: Selection, data_dir: str | os.PathLike[str]) -> Iterator[tuple[str, pa.Table]]:
+    """Yield (split, clips) of the splits that are asked for, or else of all that are there, see `ClipFinder.table`.
+
+    Args:
+        selection: the clips asked for. Without `annotations`, those in `data_dir` count.
+        data_dir: a path, or a URL that `fsspec` opens.
+
+    Raises:
+        FileNotFoundError: there are no clips.
+        ValueError: no clip of a split is asked for.
+    """
+    folder = Folder(data_dir)
+    found = _local_tables(selection, folder.root) if folder.is_local else _remote_tables(selection, folder)
+    count = 0
+    for split, clips in found:
+        if clips is None:
+            continue
+        if not len(clips):
+            raise ValueError(f"no clip of the {split} split is asked for; choose other classes or annotations")
+        count += 1
+        yield split, clips
+    if not count:
+        raise FileNotFoundError(
+            f"no clips in {folder.url}: it must hold train, val or test; `kinetics download` creates such a directory"
+        )
+
+
+def _local_tables(selection: Selection, root: str) -> Iterator[tuple[str, pa.Table | None]]:
+    finder = ClipFinder(selection, check_data_dir(root))
+    there = [split for split in SPLITS if split_directories(str(finder.data_dir), split)]
+    for split in selection.splits or there:
+        yield split, finder.table(split)
+
+
+def _remote_tables(selection: Selection, folder: Folder) -> Iterator[tuple[str, pa.Table | None]]:
+    with tempfile.TemporaryDirectory(prefix="kinetics-annotations-") as local:
+        if selection.annotations is None:
+            _copy_annotations(folder, Path(local))
+        for split in selection.splits or SPLITS:
+            files = (path for name in split_spellings(split) for path in folder.find(name))
+            paths = [path for path in files if is_video_name(path.rpartition("/")[2])]
+            if paths or selection.splits:
+                annotations = selection.annotations or annotations_of_tree(local, split)
+                asked = replace(selection, annotations=annotations)
+                yield split, ClipFinder(asked).table(split, paths)
+
+
+def _copy_annotations(folder: Folder, local: Path) -> None:
+    """Copy what may be annotations, in `annotations/` or beside the splits, as in local trees."""
+    for place in ("annotations/", ""):
+        (local / place).mkdir(exist_ok=True)
+        for name in folder.sizes(place):
+            if name.lower().endswith((".csv", ".json")):
+                (local / place / name).write_bytes(folder.read(place + name))

@@ -1,0 +1,19 @@
+"""Clip directories against the annotations."""
+
+from typing import TYPE_CHECKING
+
+from kinetics_tools._lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from kinetics_tools.verification.run import verify
+
+__all__ = [
+    "verify",
+]
+
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "run": ["verify"],
+    },
+)

@@ -1,0 +1,112 @@
+"""Which videos two sets of annotations share.
+
+The releases were drawn from one pool: a model that was trained on one of them may have seen the videos that another
+holds out. By video, because another segment of the same video shows the same people in the same place.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from kinetics_tools.annotations.find import find_annotation_file
+from kinetics_tools.annotations.read import read_split
+from kinetics_tools.annotations.selection import Selection
+from kinetics_tools.releases import find_split
+from kinetics_tools.text import few
+
+__all__ = ["OtherSplit", "Overlap", "shared_videos"]
+
+
+@dataclass(frozen=True)
+class OtherSplit:
+    """What to compare with.
+
+    Attributes:
+        release, split: such as "700" and "train".
+        annotations: its annotations, or a directory that holds them, itself or in `annotations/`; the published
+            ones if None.
+    """
+
+    release: str
+    split: str
+    annotations: str | None = None
+
+    def __post_init__(self) -> None:
+        asked = Selection(self.release, splits=[self.split], annotations=self.annotations)
+        object.__setattr__(self, "annotations", asked.annotations)
+
+    @classmethod
+    def parse(cls, text: str) -> "OtherSplit":
+        """Of "700:train", or "700:train=k700/annotations", in any spelling of a split.
+
+        Raises ValueError for anything else, FileNotFoundError for annotations that are not there.
+        """
+        names, _, annotations = text.partition("=")
+        release, colon, split = names.partition(":")
+        if not colon or not split:
+            raise ValueError(f"{text!r} does not name a release and a split; write it as 700:train or 700:train=PATH")
+        try:
+            return cls(release, find_split(split), annotations or None)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"{text!r}: {annotations} does not exist; it shall hold annotations of {names}"
+            ) from None
+
+    def table(self) -> pa.Table:
+        """Its annotations, fetched if need be. Raises what `annotation_file` and `read_split` raise."""
+        path = find_annotation_file(None, self.release, self.split, annotations=self.annotations)
+        return read_split(path, self.release, self.split)
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What a split shares with a split of another release, or of its own.
+
+    Attributes:
+        split: the split that was compared.
+        videos: how many videos it has.
+        other: what it was compared with.
+        shared: ids of the videos that are in both, sorted.
+    """
+
+    split: str
+    videos: int
+    other: OtherSplit
+    shared: tuple[str, ...]
+
+    def line(self) -> str:
+        """For people."""
+        examples = few(self.shared)
+        share = len(self.shared) / max(self.videos, 1)
+        return (
+            f"{self.split}: {len(self.shared):,} of {self.videos:,} videos ({share:.1%}) are "
+            f"in {self.other.release} {self.other.split}{': ' if examples else ''}{examples}"
+        )
+
+    def values(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "split": self.split,
+            "videos": self.videos,
+            "other_release": self.other.release,
+            "other_split": self.other.split,
+            "shared": len(self.shared),
+            "youtube_ids": list(self.shared),
+        }
+
+
+def shared_videos(tables: dict[str, pa.Table], release: str, others: Iterable[OtherSplit]) -> list[Overlap]:
+    """As `overlap`, of annotations that were read: split -> table of `read_split`."""
+    found = []
+    for other in others:
+        ids = other.table()["youtube_id"]
+        for split, table in tables.items():
+            if (release, split) == (other.release, other.split):
+                continue
+            mine = pc.unique(table["youtube_id"])
+            shared = mine.filter(pc.is_in(mine, value_set=ids.combine_chunks()))
+            found.append(Overlap(split, len(mine), other, tuple(sorted(shared.to_pylist()))))
+    return found
