@@ -391,7 +391,7 @@ def test_what_is_cut_off_goes_on_at_the_byte_where_it_stopped(tmp_path, out, mon
         report = download("700", out, splits=["train"], mirror=mirror.url)
         assert not report.is_complete
         assert list(report.failed) == [release.key("train", "part_0")]
-        assert "run the same command again" in "".join(report.failed.values())
+        assert "rerun the same command" in "".join(report.failed.values())
         counts = report.counts["train"]
         assert counts["complete"] > 20
         assert counts["pending"] == 60 - counts["complete"]
@@ -524,7 +524,7 @@ def test_splits_without_labels_are_left_out_of_a_choice_by_class_unless_asked_fo
     with FaultServer(release.root) as mirror:
         report = download("700-2020", out, classes=["zumba"], mirror=mirror.url)
         assert list(report.counts) == ["train", "validation"]
-        assert "test: left out: no clip of this split has a label" in capsys.readouterr().out
+        assert "test: skipped: no clip of this split has a label" in capsys.readouterr().out
         with pytest.raises(ValueError, match="no clip of this split has a label"):
             download("700-2020", out, splits=["test"], classes=["zumba"], mirror=mirror.url)
 
@@ -611,7 +611,7 @@ def test_the_command_prints_a_report_and_its_exit_code_says_whether_it_is_comple
     spellings = [
         CliRunner().invoke(app, [*arguments[:4], "--split", name, "--dry-run"]).output for name in ("val", "validation")
     ]
-    assert spellings[0] == spellings[1]
+    assert spellings[0].partition("disk: ")[0] == spellings[1].partition("disk: ")[0]
     assert "validation" in spellings[0]
     assert re.search(r"to fetch: [\d.]+ kB\ndisk: about [\d.]+ kB needed, [\d.,]+ GB free", dry.output)
     mirror.add(Fault("status", "*/train/part_1.tar.gz", code=404, method="GET"))
@@ -638,8 +638,8 @@ def test_the_command_prints_a_report_and_its_exit_code_says_whether_it_is_comple
         (["700-2020", "--source", "youtub"], "unknown source 'youtub'; did you mean 'youtube'?"),
         (["700-2020", "--retry-errors"], "pass --source youtube, or leave them out"),
         (["700-2020", "--workers", "0"], "workers is 0"),
-        (["700-2020", "--max-per-class", "0"], "max_clips_per_class is 0"),
-        (["700-2020", "--rate-limit", "fast"], "rate limit 'fast'"),
+        (["700-2020", "--max-per-class", "0"], "max_clips_per_class must be at least 1, got 0"),
+        (["700-2020", "--rate-limit", "fast"], "--rate-limit must be a number of bytes"),
     ],
 )
 def test_bad_usage_is_said_before_anything_is_written(mirror, out, monkeypatch, arguments, message):

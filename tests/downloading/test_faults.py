@@ -244,7 +244,7 @@ def test_a_header_that_claims_what_cannot_be_is_bounded(tmp_path, out, claim):
     with FaultServer(release.root) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
     assert list(report.failed) == [release.key("train", "part_0")]
-    assert "cut off or corrupt" in str(report.failed)
+    assert "truncated or corrupt" in str(report.failed)
     assert set(tree_of(out)) <= set(release.tree())
 
 
@@ -302,6 +302,7 @@ def test_a_full_disk_keeps_what_is_complete_and_says_so(tmp_path, out, clip_byte
 import resource, signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+from kinetics_tools.cli.app import main
 main()
 """
     with FaultServer(release.root) as mirror:
@@ -309,8 +310,8 @@ main()
         command = [sys.executable, "-c", code, *COMMAND[3:], "--out", str(out)]
         result = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert result.returncode == 2
-        assert "File too large; what is complete stays" in result.stderr
-        assert "run the same command again to go on" in result.stderr
+        assert "File too large; finished files are kept" in result.stderr
+        assert "rerun the command to resume" in result.stderr
         expected = release.tree()
         assert all(expected[path] == content for path, content in tree_of(out).items())
         assert download("700", out, splits=["train"], mirror=mirror.url).is_complete

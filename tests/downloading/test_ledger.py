@@ -135,6 +135,7 @@ def test_threads_do_not_mix_their_lines(tmp_path):
 
 WRITER = """
 import sys
+from kinetics_tools.downloading.ledger import Entry, Ledger
 with Ledger(sys.argv[1]) as ledger:
     print("begun", flush=True)
     for number in range(10_000_000):

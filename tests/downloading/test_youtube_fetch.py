@@ -4,6 +4,7 @@ with the answers that YouTube gives; nothing leaves this machine.
 
 import hashlib
 import http.server
+import importlib
 import sys
 import threading
 import time
@@ -18,7 +19,6 @@ import yt_dlp
 from yt_dlp.extractor.generic import GenericIE
 from yt_dlp.extractor.youtube import YoutubeIE
 
-from kinetics_tools import media
 from kinetics_tools.downloading.youtube import fetch as youtube
 from kinetics_tools.downloading.youtube.errors import RETRIED_KINDS, SegmentError, classify
 from kinetics_tools.downloading.youtube.fetch import FetchedClip, Segment, YouTubeOptions, fetch_clip, fetch_clips
@@ -93,8 +93,9 @@ def files_in(folder):
 
 
 def test_a_segment_becomes_a_clip_and_little_else_is_fetched(server, video, tmp_path, monkeypatch):
-    monkeypatch.setitem(media.segment._CUT_H264, "qp", "0")
-    monkeypatch.delitem(media.segment._CUT_H264, "crf")
+    options = importlib.import_module("kinetics_tools.media.cut")._CUT_H264  # the package has a function of this name
+    monkeypatch.setitem(options, "qp", "0")
+    monkeypatch.delitem(options, "crf")
     path = tmp_path / "out" / "train" / "zumba" / f"{ID}_000311_000321.mp4"
     clip = fetch_clip(ID, 311, 321, path, options=options_for(server))
     assert files_in(tmp_path / "out") == [f"train/zumba/{ID}_000311_000321.mp4"]
@@ -450,7 +451,7 @@ def test_a_page_that_breaks_yt_dlp_is_an_error_of_that_video(server, tmp_path, m
 
 def test_a_disk_that_cannot_be_written_is_no_error_of_the_video(server, tmp_path):
     (tmp_path / "train").write_bytes(b"a file where a folder should be")
-    with pytest.raises(DiskError, match="run the same command again"):
+    with pytest.raises(DiskError, match="rerun the command to resume"):
         fetch_clip(ID, 5, 7, tmp_path / "train" / "clip.mp4", options=options_for(server))
 
 

@@ -540,7 +540,7 @@ def test_an_archive_that_is_cut_off_is_named_and_read_as_far_as_it_goes(tmp_path
     report = run(tmp_path)
     assert not report.is_complete
     assert list(report.splits["train"].broken_archives) == ["train/part_1.tar"]
-    assert "cut off or corrupt" in report.splits["train"].broken_archives["train/part_1.tar"]
+    assert "truncated or corrupt" in report.splits["train"].broken_archives["train/part_1.tar"]
     assert report.splits["train"].counts["present"] == 5
     assert run(tmp_path).opened == 2, "what was found in a broken archive is not remembered"
 
@@ -673,6 +673,7 @@ def test_a_tree_that_cannot_be_written_to(tmp_path, pool, read_only, hf_cache):
 KILLED = """
 import sys, time
 from kinetics_tools.verification import run as verify
+from kinetics_tools.verification.probe_cache import Findings
 
 put = Findings.put
 def slow(self, *args, **kwargs):
@@ -821,11 +822,11 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
         ("data/train", "700"): "it should hold train, val",
         ("data", "700", "--split", "trian"): "unknown split 'trian'; did you mean 'train'?",
         ("data", "700", "--annotations", "absent.csv"): "absent.csv does not exist",
-        ("data", "700", "--report", "no/report.json"): "no/report.json cannot be written: its folder does not exist",
-        ("data", "700", "--report", "folder"): "folder cannot be written: it is a folder; name a file",
+        ("data", "700", "--report", "no/report.json"): "no/report.json cannot be written: its directory does not exist",
+        ("data", "700", "--report", "folder"): "folder cannot be written: it is a directory; pass the name of a file",
         ("data", "700", "--classes", "zumba,zumbaa"): "unknown class of 700 'zumbaa'; did you mean 'zumba'?",
-        ("data", "700", "--max-per-class", "0"): "max_clips_per_class is 0; it must be 1 or more",
-        ("data", "700", "--csv", "no/clips.csv"): "no/clips.csv cannot be written: its folder does not exist",
+        ("data", "700", "--max-per-class", "0"): "max_clips_per_class must be at least 1, got 0",
+        ("data", "700", "--csv", "no/clips.csv"): "no/clips.csv cannot be written: its directory does not exist",
         ("data", "700", "--overlap", "600"): "'600' does not name a release and a split; write it as 700:train",
         ("data", "700", "--overlap", "600:trian"): "unknown split 'trian'; did you mean 'train'?",
         ("data", "700", "--overlap", "60:train=some.csv"): "unknown release '60'",
