@@ -26,6 +26,7 @@ import yaml
 from typer.testing import CliRunner
 
 import kinetics
+from kinetics_tools.annotations import Selection
 from kinetics_tools.cli.app import app
 from kinetics_tools.io.folder import Folder
 from kinetics_tools.media import Encoding, write_clip
@@ -33,7 +34,9 @@ from kinetics_tools.preparation import clip as intake
 from kinetics_tools.preparation import run as module
 from kinetics_tools.preparation.clip import Dropped, take
 from kinetics_tools.preparation.manifest import LOCK_NAME, Report, SplitReport
+from kinetics_tools.preparation.options import PrepareOptions
 from kinetics_tools.preparation.parquet import ShardReport, read_report
+from kinetics_tools.preparation.plan import plan_shards
 from kinetics_tools.preparation.run import Job, prepare
 from tests.support.clients import KINETICS, run_program
 from tests.support.prepared import write_prepared
@@ -743,14 +746,14 @@ def test_a_clip_that_crashes_or_hangs_is_named_and_costs_no_other(tree, clips, t
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"profile": "trian"}, r"unknown profile 'trian' \(valid: train, source\)"),
-        ({"profile": "source"}, r"an encoding with profile='source'"),
+        ({"profile": "trian"}, r"unknown profile 'trian'; did you mean 'train'\? \(valid: train, source\)"),
+        ({"profile": "source"}, r"profile='source' keeps the bytes of clips and takes no encoding"),
         ({"shards": (3, 3)}, r"shards 3:3"),
         ({"shards": (8, 12)}, r"shards 8:12: there are 8, the first of them 0"),
         ({"splits": ["validaton"]}, r"did you mean 'validation'"),
         ({"engine": "spark"}, r"unknown engine 'spark' \(valid: local, ray\)"),
         ({"workers": 0}, r"workers is 0"),
-        ({"clips_per_shard": 0}, r"clips_per_shard is 0"),
+        ({"clips_per_shard": 0}, r"clips_per_shard must be at least 1, got 0"),
         ({"address": "auto"}, r"address is of a Ray cluster"),
     ],
 )
@@ -1012,8 +1015,8 @@ def test_other_processes_find_relative_folders(clips, tmp_path, monkeypatch):
     """A worker of Ray has another working directory."""
     write_tree(tmp_path / "tree", clips={"validation": clips[7:15]})
     monkeypatch.chdir(tmp_path)
-    plans, encoding, _ = module.plan_shards("700", "tree", profile="source")
-    job = Job.of(plans[0], 0, Folder("out/kinetics"), encoding)
+    plans = plan_shards(Selection("700"), "tree", PrepareOptions("source"))
+    job = Job.of(plans[0], 0, Folder("out/kinetics"), None)
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert module.prepare_shard(job).rows == 1
@@ -1075,7 +1078,7 @@ def test_the_command(tree, prepared, clips, tmp_path):
         (["--shards", "1-2"], 'write "A:B"'),
         (["--crf", "99"], "error: --crf 99.0: must be from 0"),
         (["--preset", "fastish"], "error: --preset fastish: must be one of"),
-        (["--clips-per-shard", "0"], "error: --clips-per-shard is 0"),
+        (["--clips-per-shard", "0"], "error: --clips-per-shard must be at least 1, got 0"),
         (["--preset", "ultrafast", "--address", "auto"], "error: address is of a Ray cluster; pass --engine ray, too"),
         (["--data-dir", "/data_dir/crf=1"], "error: --data-dir /data_dir/crf=1 does not exist"),
         (["--split", "vall"], "val"),

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from kinetics_tools.annotations import Selection
 from kinetics_tools.errors import PushError
-from kinetics_tools.media import Encoding
+from kinetics_tools.preparation.options import PrepareOptions
 from kinetics_tools.publication.parts import Publication
 from kinetics_tools.publication.streaming import Stream
 from kinetics_tools.text import parse_size
-from tests.preparation.test_run import clip_bytes, clips, prepared, tree
+from tests.preparation.test_run import FAST, clip_bytes, clips, prepared, tree
 from tests.publication.test_run import REPO, files, hub, ids, quiet, readers_see, run, shards, text, waits
 from tests.support.fault_server import Fault
 from tests.support.hub import Hub
@@ -21,9 +22,11 @@ from tests.support.prepared import write_prepared
 __all__ = ["clip_bytes", "clips", "hub", "prepared", "tree", "waits"]  # fixtures
 
 
-def stream_of(tree: Path, **options: object) -> Stream:
-    given = {"encoding": Encoding(preset="ultrafast"), "clips_per_shard": 4, "workers": 2, **options}
-    return Stream("700", tree, **given)  # type: ignore[arg-type]
+OPTIONS = PrepareOptions(encoding=FAST, clips_per_shard=4)
+
+
+def stream_of(tree: Path, *, options: PrepareOptions = OPTIONS, **given: Any) -> Stream:
+    return Stream(Selection("700"), tree, options, **{"workers": 2, **given})
 
 
 def test_a_stream_leaves_what_prepare_and_push_leave(hub: Hub, tree: Path, prepared: Path, tmp_path: Path) -> None:
@@ -86,7 +89,7 @@ def test_a_stream_goes_on_from_what_the_repository_and_the_folder_have(
 def test_another_split_joins(hub: Hub, tree: Path, tmp_path: Path) -> None:
     write_prepared(tmp_path / "other", "700", "train")
     quiet(tmp_path / "other", REPO)
-    quiet(tmp_path / "out", REPO, stream=stream_of(tree, profile="source", encoding=None))
+    quiet(tmp_path / "out", REPO, stream=stream_of(tree, options=PrepareOptions("source", clips_per_shard=4)))
     found = readers_see(hub, tmp_path / "reader", ["main"])["main"]["700"]
     assert {split: len(rows) for split, rows in found.items()} == {"train": 24, "validation": 26}
 

@@ -144,6 +144,14 @@ def _splits(values: list[str] | None) -> list[str] | None:
     return items and [find_split(item) for item in items]
 
 
+def _encoding(**options: Any) -> Any:
+    """The Encoding that was asked for; None where nothing of one was."""
+    from kinetics_tools.media import Encoding
+
+    given = _given(**options)
+    return Encoding(**given) if given else None
+
+
 def _given(**options: Any) -> dict[str, Any]:
     """Those that were given: of the others the library knows the defaults."""
     return {name: value for name, value in options.items() if value is not None}
@@ -300,10 +308,8 @@ def prepare(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Try a few clips, say how much and how long.")] = False,
 ) -> None:
     """Make Parquet files that plain `datasets` loads and streams. Exit code 1: some are still to be made."""
-    from kinetics_tools.media import Encoding
     from kinetics_tools.preparation.run import parse_shards, prepare
 
-    options = _given(short_side=short_side, max_fps=max_fps, crf=crf, preset=preset, audio=audio)
     report = prepare(
         release,
         data_dir,
@@ -312,7 +318,7 @@ def prepare(
         classes=_items(classes),
         annotations=annotations,
         profile=profile,
-        encoding=Encoding(**options) if options else None,
+        encoding=_encoding(short_side=short_side, max_fps=max_fps, crf=crf, preset=preset, audio=audio),
         clips_per_shard=clips_per_shard,
         seed=seed,
         workers=workers,
@@ -405,15 +411,25 @@ def push(
     The options from --data-dir on are of --stream, and mean there what they mean to `kinetics prepare`.
     """
     from kinetics_tools import push
+    from kinetics_tools.preparation.options import PrepareOptions
     from kinetics_tools.publication.streaming import stream_of
 
     if not stream:
         _refuse_without("--stream", context, _OF_STREAM)
     if not (stream or annotations_only):
         _refuse_without("--stream or --annotations-only", context, ["annotations"])
-    encoding = _given(short_side=short_side, max_fps=max_fps, crf=crf, preset=preset, audio=audio)
-    asked: dict[str, Any] = {"data_dir": data_dir, "classes": _items(classes), "annotations": annotations}
-    asked |= {"profile": profile, "encoding": encoding, "clips_per_shard": clips_per_shard, "seed": seed}
+    made_as: Any = None
+    if stream:
+        encoding = _encoding(short_side=short_side, max_fps=max_fps, crf=crf, preset=preset, audio=audio)
+        made_as = stream_of(
+            _items(release),
+            _splits(split),
+            classes=_items(classes),
+            annotations=annotations,
+            data_dir=data_dir,
+            max_disk=max_disk,
+            options=PrepareOptions(profile, encoding, clips_per_shard, seed),
+        )
     report = push(
         out,
         target,
@@ -433,7 +449,7 @@ def push(
         dry_run=dry_run,
         annotations_only=annotations_only,
         annotations=annotations,
-        stream=stream_of(_items(release), _splits(split), max_disk=max_disk, **asked) if stream else None,
+        stream=made_as,
     )
     typer.echo("\n".join(report.lines()))
 

@@ -149,7 +149,7 @@ class Report:
 
     release: str
     out: str
-    options: dict[str, Any]
+    options: Mapping[str, Any]
     splits: dict[str, SplitReport]
     to_make: int
     late: tuple[Late, ...] = ()
@@ -292,7 +292,7 @@ def write_summary(store: Folder, report: Report) -> bool:
     summary = read_summary(store, report.release)
     before = json.dumps(summary)
     for name, split in report.splits.items():
-        put_split(summary, name, {**asdict(split), "options": report.options, "made_with": made_with()})
+        put_split(summary, name, {**asdict(split), "options": dict(report.options), "made_with": made_with()})
     if json.dumps(summary) == before:
         return False
     store.write(f"{report.release}/{SUMMARY_NAME}", summary_bytes(summary))

@@ -9,6 +9,7 @@ any shard, and all of them together are the same bytes.
 import functools
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from kinetics_tools.annotations import clip_names, seeded_order
+from kinetics_tools.annotations import Selection, clip_names, seeded_order
+from kinetics_tools.preparation.options import CLIPS_PER_SHARD, PrepareOptions
+from kinetics_tools.preparation.parquet import FORMAT
+from kinetics_tools.sources.clips import clip_tables
 
-__all__ = ["CLIPS_PER_SHARD", "ShardPlan", "parse_name", "shard_count"]
+__all__ = ["ShardPlan", "parse_name", "plan_shards", "shard_count"]
 
-CLIPS_PER_SHARD = 512  # about 400 MB
 _WITNESSES = 8
 _NAME = re.compile(r"(?P<split>train|validation|test)-(?P<shard>\d{5})-of-(?P<count>\d{5})-(?P<print>[0-9a-f]{8})")
 
@@ -33,8 +36,6 @@ def shard_count(clips: int, clips_per_shard: int = CLIPS_PER_SHARD) -> int:
     >>> [shard_count(clips) for clips in (5, 4_000, 20_000, 240_000)]
     [5, 8, 48, 512]
     """
-    if clips_per_shard < 1:
-        raise ValueError(f"clips_per_shard is {clips_per_shard}; it must be 1 or more")
     needed = -(-clips // clips_per_shard)
     multiple = 64 if needed > 64 else 16 if needed > 8 else 8
     return min(-(-needed // multiple) * multiple, clips)
@@ -51,6 +52,7 @@ class ShardPlan:
         basis: what the plan follows from, of JSON's types, for prepare.json: "classes" where not all were asked for,
             "seed", "clips_per_shard", "annotations" (their file or URL; None where names of files had to do),
             "annotated" clips of the whole split, and those that are "wanted".
+        options: what decides the bytes of a shard but for its clips, of JSON's types.
     """
 
     release: str
@@ -59,6 +61,7 @@ class ShardPlan:
     count: int
     fingerprint: str
     basis: Mapping[str, Any]
+    options: Mapping[str, Any]
 
     @classmethod
     def of(
@@ -93,7 +96,7 @@ class ShardPlan:
             "annotated": int(about.get(b"annotated", len(clips))),
             "wanted": len(clips),
         }
-        return cls(release, split, clips, count, digest.hexdigest()[:8], basis)
+        return cls(release, split, clips, count, digest.hexdigest()[:8], basis, options)
 
     def rows(self, shard: int) -> pa.Table:
         """The clips of a shard, in order."""
@@ -115,6 +118,25 @@ class ShardPlan:
     def pattern(self) -> str:
         """What names all of these files and no others, for the data files of a card."""
         return f"{self.release}/{self.split}-*-of-{self.count:05d}-{self.fingerprint}.parquet"
+
+
+def plan_shards(selection: Selection, data_dir: str | os.PathLike[str], options: PrepareOptions) -> list[ShardPlan]:
+    """Return the plan of each split that is asked for, or else of each that is in `data_dir`.
+
+    Raises what `prepare` raises.
+    """
+    return [
+        ShardPlan.of(
+            clips,
+            release=selection.release,
+            split=split,
+            seed=options.seed,
+            clips_per_shard=options.clips_per_shard,
+            options={**options.as_dict(), **FORMAT},
+            classes=selection.classes,
+        )
+        for split, clips in clip_tables(selection, data_dir)
+    ]
 
 
 def parse_name(name: str) -> tuple[str, int, int, str] | None:

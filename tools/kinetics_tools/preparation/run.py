@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rich.console import Console
@@ -47,22 +47,20 @@ from kinetics_tools.preparation.manifest import (
     SplitReport,
     write_summary,
 )
+from kinetics_tools.preparation.options import CLIPS_PER_SHARD, PrepareOptions
 from kinetics_tools.preparation.parquet import (
-    FORMAT,
     ShardReport,
     ShardWriter,
     clip_row,
     prepared_features,
     read_report,
 )
-from kinetics_tools.preparation.plan import CLIPS_PER_SHARD, ShardPlan, parse_name
+from kinetics_tools.preparation.plan import ShardPlan, parse_name, plan_shards
 from kinetics_tools.run.processes import Crash, available_cores, check_engine, run, spread
 from kinetics_tools.run.progress import Progress
-from kinetics_tools.sources.clips import clip_tables
 
-__all__ = ["PROFILES", "Job", "parse_shards", "plan_shards", "prepare", "prepare_shard"]
+__all__ = ["Job", "parse_shards", "prepare", "prepare_shard"]
 
-PROFILES = ("train", "source")
 _LIMIT_SECONDS = 300.0  # for one clip, which takes about two
 _SAMPLE = 8  # clips that a dry run encodes
 
@@ -108,17 +106,9 @@ def prepare(
     check_engine(engine, workers=workers, address=address)
     store = Folder(out)
     check_place(store)
-    plans, chosen, options = plan_shards(
-        release,
-        data_dir,
-        splits=splits,
-        classes=classes,
-        annotations=annotations,
-        profile=profile,
-        encoding=encoding,
-        clips_per_shard=clips_per_shard,
-        seed=seed,
-    )
+    selection = Selection(release, splits=splits, classes=classes, annotations=annotations)
+    options = PrepareOptions(profile, encoding, clips_per_shard, seed)
+    plans = plan_shards(selection, data_dir, options)
     if shards is not None and len(plans) != 1:
         raise ValueError(f"shards of which split? This is {', '.join(plan.split for plan in plans)}; choose one")
     begin, end = shards or (0, None)
@@ -137,13 +127,13 @@ def prepare(
     report = Report(
         release=release,
         out=store.url,
-        options=options,
+        options=plans[0].options,
         splits={plan.split: SplitReport.of(plan, finished[plan.split]) for plan in plans},
         to_make=len(todo),
         late=tuple(late for plan in plans for late in _late(plan, finished[plan.split])),
     )
     if dry_run:
-        return replace(report, estimate=_estimate(todo, chosen, workers))
+        return replace(report, estimate=_estimate(todo, options.encoding, workers))
     started = time.monotonic()
     made: list[ShardReport] = []
 
@@ -162,7 +152,7 @@ def prepare(
             if engine == "local":
                 function = functools.partial(prepare_shard, on_clip=watch.clip)
             # One after the other as they are needed: all rows of a release as Python values take half a gigabyte.
-            jobs = (Job.of(plan, shard, store, chosen) for plan, shard in todo)
+            jobs = (Job.of(plan, shard, store, options.encoding) for plan, shard in todo)
             items = (((job.split, job.shard), job) for job in jobs)
             for (split, shard), shard_report in spread(
                 function, items, workers=workers, engine=engine, address=address, stop=watch.stop
@@ -182,35 +172,6 @@ def parse_shards(text: str) -> tuple[int, int]:
     if not (begin.isdigit() and end.isdigit()):
         raise ValueError(f'shards {text!r}: write "A:B", the number of the first and of the one behind the last')
     return int(begin), int(end)
-
-
-def plan_shards(
-    release: str,
-    data_dir: str | os.PathLike[str],
-    *,
-    splits: Sequence[str] | None = None,
-    classes: Sequence[str] | None = None,
-    annotations: str | None = None,
-    profile: str = "train",
-    encoding: Encoding | None = None,
-    clips_per_shard: int = CLIPS_PER_SHARD,
-    seed: int = 0,
-) -> tuple[list[ShardPlan], Encoding | None, dict[str, Any]]:
-    """The plan of each split, the encoding for `Job.of`, and the options that decide the bytes, for prepare.json.
-
-    The arguments are those of `prepare`, which raises the same.
-    """
-    if profile not in PROFILES:
-        raise ValueError(f"unknown profile {profile!r} (valid: {', '.join(PROFILES)})")
-    if profile == "source" and encoding is not None:
-        raise ValueError("an encoding with profile='source', which keeps the clips' bytes; leave one of them out")
-    chosen = None if profile == "source" else encoding or Encoding()
-    options = {"profile": profile, **(asdict(chosen) if chosen else {}), **FORMAT}
-    asked = Selection(release, splits=splits, classes=classes, annotations=annotations)
-    fixed: dict[str, Any] = {"release": release, "seed": seed, "clips_per_shard": clips_per_shard, "options": options}
-    fixed["classes"] = asked.classes
-    plans = [ShardPlan.of(clips, split=split, **fixed) for split, clips in clip_tables(asked, data_dir)]
-    return plans, chosen, options
 
 
 def _finished(store: Folder, plan: ShardPlan, known: Mapping[int, ShardReport] | None = None) -> dict[int, ShardReport]:

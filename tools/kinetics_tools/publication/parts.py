@@ -61,9 +61,9 @@ class Part:
         return cls(release, split, entry["shards"], entry["fingerprint"], entry["files"], about)
 
     @classmethod
-    def of_plan(cls, plan: ShardPlan, options: Mapping[str, Any]) -> "Part":
+    def of_plan(cls, plan: ShardPlan) -> "Part":
         """Before it is made."""
-        about = {"basis": plan.basis, "options": options, "made_with": made_with()}
+        about = {"basis": plan.basis, "options": plan.options, "made_with": made_with()}
         return cls(plan.release, plan.split, plan.count, plan.fingerprint, plan.pattern, about)
 
     @property

@@ -12,9 +12,10 @@ from typing import Any
 
 from rich.console import Console
 
-from kinetics_tools.media import Encoding
-from kinetics_tools.preparation.plan import CLIPS_PER_SHARD, ShardPlan
-from kinetics_tools.preparation.run import Job, plan_shards, prepare_shard
+from kinetics_tools.annotations import Selection
+from kinetics_tools.preparation.options import PrepareOptions
+from kinetics_tools.preparation.plan import ShardPlan, plan_shards
+from kinetics_tools.preparation.run import Job, prepare_shard
 from kinetics_tools.publication.parts import Part, Publication
 from kinetics_tools.publication.remote import State
 from kinetics_tools.run.processes import spread
@@ -36,15 +37,9 @@ class Stream:
             clips are now.
     """
 
-    release: str
+    selection: Selection
     data_dir: str | os.PathLike[str]
-    splits: Sequence[str] | None = None
-    classes: Sequence[str] | None = None
-    annotations: str | None = None
-    profile: str = "train"
-    encoding: Encoding | None = None
-    clips_per_shard: int = CLIPS_PER_SHARD
-    seed: int = 0
+    options: PrepareOptions
     workers: int | None = None
     max_disk_bytes: int = 20_000_000_000
 
@@ -54,21 +49,8 @@ class Stream:
 
     def plans(self) -> tuple[list[ShardPlan], list[Part]]:
         """Raises what `prepare` raises."""
-        plans, _, options = self._planned()
-        return plans, [Part.of_plan(plan, options) for plan in plans]
-
-    def _planned(self) -> tuple[list[ShardPlan], Encoding | None, dict[str, Any]]:
-        return plan_shards(
-            self.release,
-            self.data_dir,
-            splits=self.splits,
-            classes=self.classes,
-            annotations=self.annotations,
-            profile=self.profile,
-            encoding=self.encoding,
-            clips_per_shard=self.clips_per_shard,
-            seed=self.seed,
-        )
+        plans = plan_shards(self.selection, self.data_dir, self.options)
+        return plans, [Part.of_plan(plan) for plan in plans]
 
     def check_disk(self, plans: Sequence[ShardPlan], publication: Publication, state: State) -> None:
         """Raises ValueError where a file that is to be made does not fit the disk."""
@@ -94,7 +76,6 @@ class Stream:
         console: Console,
     ) -> None:
         """Makes what neither the place, whose `state` was seen, nor the folder has; `send` sends and removes it."""
-        encoding = None if self.profile == "source" else self.encoding or Encoding()
         store = publication.store
         todo = list(self._todo(plans, publication, state))
         console.print(f"making {len(todo):,} of {sum(plan.count for plan in plans):,} files")
@@ -105,7 +86,7 @@ class Stream:
 
         def items() -> Iterator[tuple[tuple[str, int], Job]]:
             for plan, shard in todo:
-                job = Job.of(plan, shard, store, encoding)
+                job = Job.of(plan, shard, store, self.options.encoding)
                 sizes[plan.split, shard] = disk.reserve(_size_of(path for _, (_, path) in job.inputs()))
                 yield (plan.split, shard), job
 
@@ -124,22 +105,17 @@ def stream_of(
     releases: Sequence[str] | None,
     splits: Sequence[str] | None,
     *,
+    classes: Sequence[str] | None,
+    annotations: str | None,
     data_dir: str | None,
     max_disk: str,
-    encoding: dict[str, Any],
-    **options: Any,
+    options: PrepareOptions,
 ) -> Stream:
-    """Of what a command line gives; `max_disk` is such as "20GB", and `encoding` has what was asked for of one."""
+    """Of what a command line gives; `max_disk` is such as "20GB"."""
     if data_dir is None or releases is None or len(releases) != 1:
         raise ValueError("a stream needs one release and the folder of its clips: --release 700 --data-dir k700")
-    return Stream(
-        releases[0],
-        data_dir,
-        splits=splits,
-        encoding=Encoding(**encoding) if encoding else None,
-        max_disk_bytes=parse_bytes(max_disk),
-        **options,
-    )
+    selection = Selection(releases[0], splits=splits, classes=classes, annotations=annotations)
+    return Stream(selection, data_dir, options, max_disk_bytes=parse_bytes(max_disk))
 
 
 def parse_bytes(text: str) -> int:

@@ -1,0 +1,44 @@
+"""Options that decide the bytes of prepared clips and the order of the shards."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kinetics_tools.media import Encoding
+from kinetics_tools.text import check_choice, check_count
+
+__all__ = ["CLIPS_PER_SHARD", "PROFILES", "PrepareOptions"]
+
+PROFILES = ("train", "source")
+CLIPS_PER_SHARD = 512  # about 400 MB
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """How to prepare clips. The fields are checked when the object is made.
+
+    Attributes:
+        profile: "train" to encode clips so that sampling decodes few frames, "source" to keep the bytes of the files.
+        encoding: settings of the "train" profile; None for the defaults.
+        clips_per_shard: largest number of annotated clips in a shard, see `shard_count`.
+        seed: seed for the order of clips, see `ShardPlan`.
+
+    Raises:
+        ValueError: a field is not valid.
+    """
+
+    profile: str = "train"
+    encoding: Encoding | None = None
+    clips_per_shard: int = CLIPS_PER_SHARD
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choice(self.profile, PROFILES, "profile")
+        check_count(clips_per_shard=self.clips_per_shard)
+        if self.profile == "source" and self.encoding is not None:
+            raise ValueError("profile='source' keeps the bytes of clips and takes no encoding; leave one of them out")
+        if self.profile == "train" and self.encoding is None:
+            object.__setattr__(self, "encoding", Encoding())
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what decides the bytes of a single clip, in JSON types."""
+        return {"profile": self.profile, **(asdict(self.encoding) if self.encoding else {})}
