@@ -503,7 +503,13 @@ def _register() -> None:
     Therefore the function that maps names to builders is wrapped.
     """
     load, inspect = import_module("datasets.load"), import_module("datasets.inspect")
-    original = load.dataset_module_factory
+    original = getattr(load, "dataset_module_factory", None)
+    if original is None:
+        _logger.warning(
+            f"datasets {datasets.__version__} has no function in which kinetics could register. Use the builder: "
+            "kinetics.Kinetics(config_name='700', data_dir=...).as_streaming_dataset(), or install datasets<6."
+        )
+        return
     if getattr(original, "answers_for_kinetics", False):
         return
 

@@ -157,13 +157,13 @@ def test_a_server_that_is_gone_is_a_connection_error_that_names_byte_tries_and_w
         read(mirror)
     message = str(caught.value)
     assert message.startswith(mirror.url_of(NAME))
-    assert "run the same command again" in message
-    assert f"after {HttpFile.policy.retries + 1} tries" in message
+    assert "rerun the same command" in message
+    assert f"after {HttpFile.policy.retries + 1} attempts" in message
     assert len(mirror.requests) == HttpFile.policy.retries + 1
 
 
 def test_nobody_at_the_address_is_a_connection_error(waits):
-    message = r"^http://127\.0\.0\.1:9/x: .*refused, after 3 tries; see that the network and the server are there"
+    message = r"^http://127\.0\.0\.1:9/x: .*refused, after 3 attempts; check your network connection"
     with pytest.raises(ConnectionError, match=message):
         HttpFile("http://127.0.0.1:9/x")
     assert len(waits) == 2
@@ -174,7 +174,7 @@ def test_an_unknown_host_is_given_up_as_soon(waits, monkeypatch):
         raise urllib.error.URLError(socket.gaierror(-2, "Name or service not known"))
 
     monkeypatch.setattr(urllib.request, "urlopen", unknown)
-    with pytest.raises(ConnectionError, match=r"^http://nowhere\.invalid/x: .*not known, after 3 tries"):
+    with pytest.raises(ConnectionError, match=r"^http://nowhere\.invalid/x: .*not known, after 3 attempts"):
         HttpFile("http://nowhere.invalid/x")
     assert len(waits) == 2
 
@@ -188,7 +188,7 @@ def test_a_server_that_was_there_is_waited_for_though_it_refuses(mirror, waits, 
             raise urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
 
         monkeypatch.setattr(urllib.request, "urlopen", refused)
-        with pytest.raises(ConnectionError, match=r"at byte 1,000 of 300,000, after 7 tries; what is complete stays"):
+        with pytest.raises(ConnectionError, match=r"at byte 1,000 of 300,000, after 7 attempts; what arrived is kept"):
             file.read()
     assert len(waits) == HttpFile.policy.retries
 
@@ -198,7 +198,7 @@ def test_the_first_failure_is_said_once(mirror, caplog):
     assert read(mirror) == DATA
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     host = mirror.url.removeprefix("http://")
-    assert said == [f"no answer from {host} (HTTP 503 Service Unavailable), trying again"]
+    assert said == [f"no answer from {host} (HTTP 503 Service Unavailable); retrying"]
 
 
 class Broken:
@@ -248,7 +248,7 @@ def test_a_body_that_is_always_broken_is_given_up(mirror, monkeypatch, waits):
     monkeypatch.setattr(
         urllib.request, "urlopen", lambda request, **options: Broken(original(request, **options), 0, error)
     )
-    with pytest.raises(ConnectionError, match=r"bad record mac.*after 7 tries"):
+    with pytest.raises(ConnectionError, match=r"bad record mac.*after 7 attempts"):
         read(mirror)
     assert len(waits) == HttpFile.policy.retries
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import kinetics
+from kinetics_tools.io import disk
 from kinetics_tools.io.cache import DownloadCache
 from tests.support import patience
 from tests.support.fault_server import Fault, FaultServer
@@ -143,7 +144,7 @@ def test_what_is_in_the_cache_already_is_not_counted_as_to_download(mirror, capl
     caplog.clear()
     build(mirror, classes=["zumba"])
     (line,) = [record.getMessage() for record in caplog.records if "archives of" in record.getMessage()]
-    assert re.search(r"2 archives of .* GB, 0\.00 GB of them to download", line)
+    assert re.search(r"2 archives of .* kB, 0 B of them to download", line)
 
 
 def test_what_a_partial_download_holds_is_not_counted_as_to_download(mirror, big, monkeypatch, caplog, hf_cache):
@@ -162,7 +163,7 @@ def test_the_disks_of_the_archives_and_of_the_dataset_are_looked_at_apart(mirror
         free = {True: downloads * 10**9, False: dataset * 10**9}
         usage = lambda path: Usage(0, 0, free[str(path).endswith("downloads")])  # noqa: E731
         monkeypatch.setattr(shutil, "disk_usage", usage)
-        monkeypatch.setattr(kinetics, "_device", lambda path: str(path).endswith("downloads"))
+        monkeypatch.setattr(disk, "_device", lambda path: str(path).endswith("downloads"))
 
     on_disks(downloads=10, dataset=5)
     with pytest.raises(OSError, match=r"7\.50 GB are needed and 5\.00 GB are free in .*incomplete"):
@@ -175,7 +176,7 @@ def test_the_disks_of_the_archives_and_of_the_dataset_are_looked_at_apart(mirror
 def test_archives_that_are_there_need_room_for_the_dataset(tmp_path, monkeypatch):
     write_tree(tmp_path, ".tar", clips={"validation": VAL})
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**6, 10**6, 100_000))
-    with pytest.raises(OSError, match=r"0\.00 GB are needed and 0\.00 GB are free in .*streaming=True"):
+    with pytest.raises(OSError, match=r"\d+ kB are needed and 100 kB are free in .*streaming=True"):
         load(data_dir=str(tmp_path))
     # How much of them a selection takes shows when they are read.
     zumba = [clip for clip in VAL if clip.label == "zumba"]
@@ -185,7 +186,7 @@ def test_archives_that_are_there_need_room_for_the_dataset(tmp_path, monkeypatch
 def test_a_server_that_tells_no_sizes_stops_nothing_and_is_named(mirror, caplog):
     mirror.add(Fault("chunked"), Fault("status", method="HEAD", code=405))
     assert rows(build(mirror)) == rows_of(VAL)
-    assert "2 archives of 0.00 GB (the server does not tell the size of 2)" in caplog.text
+    assert "2 archives of 0 B (the server does not tell the size of 2)" in caplog.text
 
 
 # ---- How it goes on
@@ -193,7 +194,7 @@ def test_a_server_that_tells_no_sizes_stops_nothing_and_is_named(mirror, caplog)
 
 def test_a_download_that_broke_goes_on_at_its_byte(mirror, hf_cache):
     mirror.add(Fault("cut", "*/part_1*", at=60_000))
-    with pytest.raises(OSError, match=r"part_1\.tar\.gz: .* at byte 60,000 of .*run the same command again"):
+    with pytest.raises(OSError, match=r"part_1\.tar\.gz: .* at byte 60,000 of .*rerun the same command"):
         build(mirror)
     mirror.clear(log=True)
     assert rows(build(mirror)) == rows_of(VAL)
@@ -203,7 +204,7 @@ def test_a_download_that_broke_goes_on_at_its_byte(mirror, hf_cache):
 
 def test_a_download_of_a_file_that_changed_since_begins_anew(mirror, root):
     mirror.add(Fault("cut", "*/part_1*", at=60_000))
-    with pytest.raises(OSError, match="run the same command again"):
+    with pytest.raises(OSError, match="rerun the same command"):
         build(mirror)
     mirror.clear()
     better = [*VAL[:3], *noisy(VAL[3:], 39_000)]
@@ -214,7 +215,7 @@ def test_a_download_of_a_file_that_changed_since_begins_anew(mirror, root):
 
 def test_an_archive_that_shrank_below_what_was_fetched_begins_anew(mirror, root):
     mirror.add(Fault("cut", "*/part_1*", at=190_000))
-    with pytest.raises(OSError, match="run the same command again"):
+    with pytest.raises(OSError, match="rerun the same command"):
         build(mirror)
     mirror.clear()
     small = [*VAL[:3], *noisy(VAL[3:], 100)]
@@ -267,7 +268,7 @@ def test_a_corrupt_archive_in_the_cache_is_named_and_fetched_again(mirror, hf_ca
     assert rows(build(mirror, classes=["zumba"])) == rows_of(zumba)
     assert mirror.count("*/part_0*", "GET") == 0
     assert mirror.count("*/part_1*", "GET") == 1
-    assert f"part_1.tar.gz ({path}): the archive is cut off or corrupt" in caplog.text
+    assert f"part_1.tar.gz ({path}): the archive is truncated or corrupt" in caplog.text
     assert path.read_bytes() == content
 
 

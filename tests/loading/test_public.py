@@ -203,7 +203,7 @@ def test_members_that_are_not_annotated_and_annotated_clips_that_are_absent(mirr
     messages = [record.getMessage() for record in caplog.records]
     assert any("6 of 7 clips" in text and "absentabsen_000001_000011" in text for text in messages)
     assert any(re.search(r"part_1\.tar\.gz: 3 clips to load", text) for text in messages)
-    others = f"members of archives that are not annotated: 2 ({VAL[6].file_name}, {VAL[7].file_name})"
+    others = f"unannotated members of archives: 2 ({VAL[6].file_name}, {VAL[7].file_name})"
     assert sum(others in text for text in messages) == 2, "once streamed and once built"
 
 
@@ -251,7 +251,7 @@ def test_a_stalled_stream_goes_on(root, monkeypatch):
     [
         (Fault("status", "*/part_1*", code=404), r"part_1\.tar\.gz: HTTP 404"),
         (Fault("status", "*/part_1*", code=403), r"part_1\.tar\.gz: HTTP 403"),
-        (Fault("status", "*/part_1*", code=503), r"part_1\.tar\.gz: HTTP 503.*run the same command again"),
+        (Fault("status", "*/part_1*", code=503), r"part_1\.tar\.gz: HTTP 503.*rerun the same command"),
         (Fault("status", "*_path.txt", code=404), r"k700_2020_val_path\.txt: HTTP 404"),
     ],
 )
@@ -265,8 +265,11 @@ def test_what_cannot_be_mended_is_one_error_that_names_the_archive(root, fault, 
 
 
 DAMAGE = {
-    "cut off": (Fault("wrong_length", "*/part_1*", by=-2000), r"part_1\.tar\.gz.*: the archive is cut off or corrupt"),
-    "flipped": (Fault("corrupt", "*/part_1*", at=100_000), r"part_1\.tar\.gz.*: the archive is cut off or corrupt"),
+    "cut off": (
+        Fault("wrong_length", "*/part_1*", by=-2000),
+        r"part_1\.tar\.gz.*: the archive is truncated or corrupt",
+    ),
+    "flipped": (Fault("corrupt", "*/part_1*", at=100_000), r"part_1\.tar\.gz.*: the archive is truncated or corrupt"),
 }
 
 
@@ -285,9 +288,9 @@ def test_a_damaged_archive_is_read_twice_and_then_costs_the_clips_after_the_dama
     messages = [record.getMessage() for record in caplog.records]
     again, given_up = [text for text in messages if re.search(DAMAGE[fault][1], text)]
     assert again.endswith("reading it once more from its start")
-    assert "the server's copy is damaged" in given_up
+    assert "the server's copy is corrupt" in given_up
     assert "delete it" not in given_up
-    assert any(f"annotated without a file: {len(clips) - len(found)} (" in text for text in messages) is not streaming
+    assert any(f"missing: {len(clips) - len(found)} (" in text for text in messages) is not streaming
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -467,5 +470,5 @@ def test_a_replacement_takes_the_place_of_one_clip_of_a_video_and_not_of_its_twi
 
 
 def test_a_mirror_that_is_no_url_is_an_error_that_says_what_it_must_be():
-    with pytest.raises(ValueError, match=r"mirror is '127\.0\.0\.1:9'; it must be a URL that starts with http:"):
+    with pytest.raises(ValueError, match=r"mirror must be a URL that starts with http:"):
         archive_urls("400", "train", mirror="127.0.0.1:9")

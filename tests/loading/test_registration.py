@@ -141,7 +141,8 @@ def test_a_folder_of_clips_called_kinetics_is_no_prepared_one(tmp_path, monkeypa
 
 def run(code, **environment):
     # Where it runs, no file of the project lies: what is imported is what is installed or in PYTHONPATH.
-    path = os.pathsep.join([str(Path(kinetics.__file__).parent), str(Path(__file__).parent)])
+    root = Path(kinetics.__file__).parent
+    path = os.pathsep.join([str(root), str(root / "tools")])
     environment = {**os.environ, "PYTHONPATH": path, **environment}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout, done.stderr
@@ -155,26 +156,11 @@ import kinetics
 """
 
 
-def test_without_the_place_to_register_the_import_works_and_load_says_what_to_do():
-    code = """
-def ask(function, *arguments):
-    try:
-        function("kinetics", *arguments)
-    except RuntimeError as error:
-        print(error)
-
-for function in (datasets.load_dataset, datasets.load_dataset_builder, datasets.load.load_dataset, earlier):
-    ask(function, "700")
-for function in (datasets.get_dataset_config_names, datasets.inspect.get_dataset_split_names):
-    ask(function)
-"""
-    status, out, err = run("from datasets import load_dataset as earlier" + FUTURE + code)
+def test_without_the_place_to_register_the_import_works_and_says_what_to_do():
+    status, _, err = run("import datasets" + FUTURE)
     assert status == 0, err
-    lines = out.splitlines()
-    assert len(lines) == 6
-    for line in [*lines, err.splitlines()[0]]:
-        assert f"datasets {datasets.__version__} has no place where kinetics could register" in line
-        assert "kinetics.Kinetics(config_name='700', data_dir=...)" in line
+    assert f"datasets {datasets.__version__} has no function in which kinetics could register" in err
+    assert "kinetics.Kinetics(config_name='700', data_dir=...)" in err
 
 
 def test_without_the_place_to_register_the_builder_loads_as_the_error_says(tmp_path):

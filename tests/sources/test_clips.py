@@ -12,6 +12,7 @@ import fsspec
 import pytest
 
 import kinetics
+from kinetics_tools.annotations import Selection
 from kinetics_tools.releases import LABELS
 from kinetics_tools.sources import SplitFiles, clips
 from kinetics_tools.sources.clips import clip_tables
@@ -151,7 +152,7 @@ def test_clips_win_over_archives_beside_them_and_a_warning_says_so(tmp_path, cap
     write_clips(tmp_path / "val", VAL[2:], ".tar.gz")
     write_annotations(tmp_path / "val.csv", VAL, "val")
     assert rows(load(data_dir=str(tmp_path))["validation"]) == rows_of(VAL[:2])
-    assert any(re.search(r"2 archives.*left out", message) for message in warnings(caplog))
+    assert any(re.search(r"2 archives.*skipped", message) for message in warnings(caplog))
 
 
 # ---- Real clips, named after real rows
@@ -325,10 +326,10 @@ def test_clips_that_are_absent_or_not_annotated_are_skipped_counted_and_named(tm
     write_annotations(tmp_path / "val.csv", annotated, "val")
     assert rows(load(data_dir=str(tmp_path), split="validation")) == rows_of(VAL)
     said = warnings(caplog)
-    (report,) = [message for message in said if "without a file" in message]
+    (report,) = [message for message in said if "missing: " in message]
     assert f"{len(VAL)} of {len(annotated)} clips" in report
-    assert "annotated without a file: 2 (absentabsen_000001_000011, -bsentabsen_000002_000012)" in report
-    unannotated = r"(files|members of archives that are) not annotated: 1 \(unannotated_000003_000013(\.mp4)?\)"
+    assert "missing: 2 (absentabsen_000001_000011, -bsentabsen_000002_000012)" in report
+    unannotated = r"unannotated (files|members of archives): 1 \(unannotated_000003_000013(\.mp4)?\)"
     assert len([message for message in said if re.search(unannotated, message)]) == 1
     caplog.clear()
     assert rows(load(data_dir=str(tmp_path), split="validation", streaming=True)) == rows_of(VAL)
@@ -349,7 +350,7 @@ def test_an_absent_clip_raises_where_that_is_asked_for(tmp_path, layout):
     write_clips(tmp_path / "val", VAL, layout)
     write_annotations(tmp_path / "val.csv", [*VAL, Clip("zumba", "absentabsen", 1, 11)], "val")
     with pytest.raises(
-        FileNotFoundError, match=r"^1 of 9 annotated clips of the validation split are absent: absentabsen_0000"
+        FileNotFoundError, match=r"^1 of 9 annotated clips of the validation split are missing: absentabsen_0000"
     ):
         load(data_dir=str(tmp_path), on_missing="raise")
     write_annotations(tmp_path / "val.csv", VAL, "val")
@@ -404,7 +405,7 @@ def test_of_a_clip_that_lies_there_twice_the_order_of_the_listing_chooses_nothin
     expected = sorted([*rows_of(VAL), (os.path.basename(right), files[right], *rows_of([ZUMBA])[0][2:])])
     assert both(data_dir=str(tmp_path)) == {"validation": expected}
     if None not in files.values():
-        message = f"clips that lie there twice, of which one file counts: 1 ({ZUMBA.stem})"
+        message = f"clips that are there twice, of which one file counts: 1 ({ZUMBA.stem})"
         assert warnings(caplog) == [f"kinetics 700 validation: {message}"] * 2
     row = next(row for row in verify(tmp_path, "700").clips.to_pylist() if row["clip"] == ZUMBA.stem)
     assert row["path"] == f"val/{right}"
@@ -450,11 +451,11 @@ def test_a_link_to_nothing_is_an_absent_clip(tmp_path, layout, caplog):
         path.symlink_to(data_dir / "val" / "nowhere.mp4")
     assert both(data_dir=str(data_dir)) == {"validation": rows_of(VAL)}
     said = "".join(warnings(caplog))
-    assert f"annotated without a file: 1 ({absent.stem})" in said
+    assert f"missing: 1 ({absent.stem})" in said
     if layout == ".tar.gz":
-        assert "part_2.tar.gz'; 0 clips of it are loaded, the others count as absent" in said
+        assert "part_2.tar.gz'; 0 of its clips are loaded, the others are missing" in said
     else:
-        assert f"700 validation: links to nothing, left out: 1 ({absent.stem})" in said
+        assert f"700 validation: links to nothing are skipped: 1 ({absent.stem})" in said
     with pytest.raises(FileNotFoundError, match=r"absentabsen_000001_000011|part_2\.tar\.gz"):
         load(data_dir=str(data_dir), on_missing="raise")
 
@@ -472,7 +473,7 @@ def store(tmp_path):
 
 def found_in(url, **options):
     """Of each split the names and labels of the clips that have a file."""
-    tables = dict(clip_tables("700-2020", url, **options))
+    tables = dict(clip_tables(Selection("700-2020", **options), url))
     return {
         split: sorted((row["path"].rpartition("/")[2], row["label"]) for row in table.to_pylist() if row["path"])
         for split, table in tables.items()
@@ -522,7 +523,7 @@ def test_of_a_clip_that_lies_in_a_store_twice_the_one_with_bytes_counts(tmp_path
         write_clips(tree / "val" / folder, [first], "flat")
     put(tree)
     for place in (url, tree):
-        ((_, table),) = clip_tables("700-2020", place)
+        ((_, table),) = clip_tables(Selection("700-2020"), place)
         (path,) = [row["path"] for row in table.to_pylist() if row["youtube_id"] == first.youtube_id]
         assert path.endswith(f"val/yoga/{first.file_name}")
 
@@ -538,8 +539,8 @@ def test_a_split_whose_annotated_clips_are_all_absent_is_left_out_and_named(tmp_
     write_annotations(tmp_path / "annotations" / "val.csv", VAL, "val")
     found = load(data_dir=data_dir, splits=splits)
     assert {split: rows(ds) for split, ds in found.items()} == {"train": rows_of(CLIPS["train"])}
-    assert len([message for message in warnings(caplog) if "700 validation: left out: " in message]) == 1
-    with pytest.raises((ValueError, FileNotFoundError), match=r"nothing of kinetics 700 is left to load: validation: "):
+    assert len([message for message in warnings(caplog) if "700 validation: skipped: " in message]) == 1
+    with pytest.raises((ValueError, FileNotFoundError), match=r"no clip of kinetics 700 to load: validation: "):
         load(data_dir=data_dir, splits=["validation"])
 
 
@@ -551,7 +552,7 @@ def test_a_split_without_a_clip_of_the_classes_is_left_out_and_named(tmp_path, l
     found = load(data_dir=data_dir, classes=["zumba"], streaming=streaming)
     of_class = [clip for clip in CLIPS["train"] if clip.label == "zumba"]
     assert {split: rows(ds) for split, ds in found.items()} == {"train": rows_of(of_class)}
-    left_out = "kinetics 700 validation: left out: none of its annotated clips is of the classes zumba"
+    left_out = "kinetics 700 validation: skipped: none of its annotated clips is of the classes zumba"
     assert warnings(caplog) == [left_out]
     message = "validation: none of its annotated clips is of the classes zumba. Choose other classes= or splits="
     with pytest.raises(ValueError, match=message):
@@ -575,7 +576,7 @@ def test_misnamed_files_are_skipped_counted_and_named(tmp_path, annotations, cap
     for name in ("my clip.mp4", "abcdefghijk_1_2.mp4"):
         (data_dir / "val" / "abseiling" / name).write_bytes(b"clip")
     assert both(data_dir=str(data_dir)) == {"validation": rows_of(VAL)}
-    assert "files not annotated: 2 (" in warnings(caplog)[0]
+    assert "unannotated files: 2 (" in warnings(caplog)[0]
     assert "my clip" in warnings(caplog)[0]
 
 
@@ -596,7 +597,7 @@ def test_names_that_are_no_utf_8_are_skipped_counted_and_named(tmp_path, layout,
     if layout == "class folders":
         os.rename(folder + b"/bad\xff.mp4", folder + b"/abseiling/bad\xff.mp4")
     assert both(data_dir=str(data_dir)) == {"validation": rows_of(VAL)}
-    assert "files left out, whose names are no UTF-8: 2 (" in warnings(caplog)[0]
+    assert "files whose names are not UTF-8 are skipped: 2 (" in warnings(caplog)[0]
     assert r"caf\udce9" in warnings(caplog)[0]
 
 
@@ -610,7 +611,7 @@ def test_an_absent_clip_raises_before_a_stream_of_a_tree_begins(tmp_path, layout
 
 def test_absent_clips_cannot_raise_in_a_stream_of_archives_and_the_error_says_so(tmp_path):
     data_dir = write_tree(tmp_path, ".tar.gz", clips={"validation": VAL})
-    with pytest.raises(ValueError, match="on_missing='raise' cannot hold while archives are streamed"):
+    with pytest.raises(ValueError, match="on_missing='raise' does not work while archives are streamed"):
         load(data_dir=str(data_dir), on_missing="raise", streaming=True)
 
 
@@ -694,7 +695,7 @@ def test_400_says_that_an_archive_of_replacements_beside_extracted_clips_is_not_
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(tar_gz({CLIPS["train"][0].file_name: b"the better clip"}))
     assert both("400", data_dir=str(data_dir)) == {"train": rows_of(CLIPS["train"], "400")}
-    assert f"no clips are replaced, since {path} is not extracted; extract it into" in warnings(caplog)[0]
+    assert f"no clips are replaced, because {path} is not extracted; extract it into" in warnings(caplog)[0]
 
 
 def test_an_empty_data_dir_is_an_error_that_says_what_it_should_hold(tmp_path):

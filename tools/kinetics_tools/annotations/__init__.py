@@ -1,11 +1,6 @@
 """Annotations: reading and finding them, class names, and which clips are asked for."""
 
-from kinetics_tools.annotations.find import (
-    annotation_file,
-    annotations_of_tree,
-    find_annotation_file,
-    find_annotations,
-)
+from kinetics_tools.annotations.find import annotation_file, annotations_of_tree, find_annotations
 from kinetics_tools.annotations.index import ClipIndex
 from kinetics_tools.annotations.labels import (
     find_label,
@@ -37,7 +32,6 @@ __all__ = [
     "clip_name",
     "clip_names",
     "drop_repeats",
-    "find_annotation_file",
     "find_annotations",
     "find_label",
     "from_torchvision",

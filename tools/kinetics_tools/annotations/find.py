@@ -11,51 +11,15 @@ from datasets.utils.logging import get_logger
 from filelock import FileLock
 
 from kinetics_tools.errors import ArchiveError
-from kinetics_tools.io.cache import DownloadCache
-from kinetics_tools.io.hosts import mirrored
-from kinetics_tools.io.http import is_url
+from kinetics_tools.io import DownloadCache, is_url, mirrored, replacing
 from kinetics_tools.releases import DEFAULT_ANNOTATIONS, RELEASES, SPLIT_SPELLINGS, split_spellings
 from kinetics_tools.text import ARCHIVE_SUFFIXES, check_choice, few
 
-__all__ = ["annotation_file", "annotations_of_tree", "find_annotation_file", "find_annotations"]
+__all__ = ["annotation_file", "annotations_of_tree", "find_annotations"]
 
 _logger = get_logger("datasets.kinetics")
 
-
-def find_annotations(directory: str, split: str) -> str | None:
-    """The annotation file of a split in a directory: `train.csv` and the like first, then `*_train.csv`, CSV first.
-
-    None where there is none. Raises ValueError where several are as good.
-    """
-    if not os.path.isdir(directory):
-        return None
-    found: dict[tuple[str, bool], list[str]] = {}
-    for name, words, suffix in _annotation_names(directory):
-        if SPLIT_SPELLINGS.get(words[-1]) == split:
-            found.setdefault((suffix, len(words) > 1), []).append(directory + "/" + name)
-    for key in ((".csv", False), (".csv", True), (".json", False), (".json", True)):
-        if len(found.get(key, [])) > 1:
-            raise ValueError(f"several annotation files for {split}: {few(found[key])}; pass one as annotations=")
-        if key in found:
-            return found[key][0]
-    return None
-
-
-def annotations_of_tree(data_dir: str, split: str) -> str | None:
-    """The annotation file of a split in a tree, as `find_annotations` finds it in `annotations/` or beside the splits.
-
-    None where there is none; a warning names files whose names do not tell us that they are one.
-    """
-    for place in (data_dir + "/annotations", data_dir):
-        found = find_annotations(place, split)
-        if found is not None:
-            return found
-    # Beside the splits lie reports and lists, too: there a name has to have the split in it.
-    names = ["annotations/" + name for name, _ in _unread(data_dir + "/annotations")]
-    names += [name for name, words in _unread(data_dir) if any(SPLIT_SPELLINGS.get(word) == split for word in words)]
-    if names:
-        _logger.warning(f"no annotations of the {split} split are read: {_passed_over(names, split)}")
-    return None
+_SUFFIXES = (".csv", ".json")
 
 
 def annotation_file(
@@ -63,62 +27,115 @@ def annotation_file(
     split: str,
     *,
     annotations: str | None = None,
+    data_dir: str | None = None,
     mirror: str | None = None,
     cache: DownloadCache | None = None,
 ) -> str:
-    """Local path of the annotation file of a split, downloaded if need be.
+    """Return the local path of the annotation file of a split, downloaded if necessary.
 
-    `annotations` is a directory, a file or a tarball, or the URL of one; if None, the published edition: the
-    mirror's own for 400 and 700-2020, DeepMind's for 600 and 700. Raises FileNotFoundError where it has no such file.
+    Args:
+        release: "400", "600", "700" or "700-2020".
+        split: "train", "validation" or "test".
+        annotations: a directory, a file or a tarball, or the URL of one.
+        data_dir: a clip directory, whose annotations count without `annotations`. If it has none, or by default, the
+            published edition counts: the mirror's for 400 and 700-2020, DeepMind's for 600 and 700.
+        mirror: URL that replaces the public hosts.
+        cache: where downloaded files are.
+
+    Raises:
+        FileNotFoundError: there is no annotation file of this split.
+        ArchiveError: a tarball of annotations is truncated or corrupt.
     """
+    if annotations is None and data_dir is not None and (found := annotations_of_tree(data_dir, split)):
+        return found
     cache = cache or DownloadCache()
     where = annotations or mirrored(DEFAULT_ANNOTATIONS[check_choice(release, RELEASES, "release")], mirror)
-    if is_url(where) and not where.endswith((".csv", ".json", *ARCHIVE_SUFFIXES)):
-        names = split_spellings(split)
-        for name in names:
-            try:
-                return cache.fetch(f"{where.rstrip('/')}/{name}.csv")
-            except FileNotFoundError:
-                continue
-        raise FileNotFoundError(f"no annotations of the {split} split at {where}: tried {', '.join(names)} + .csv")
+    if is_url(where) and not where.endswith((*_SUFFIXES, *ARCHIVE_SUFFIXES)):
+        return _download(where, split, cache)
     if os.path.isdir(where):
-        found = find_annotations(where, split)
+        found = find_annotations(where, split) or find_annotations(where + "/annotations", split)
         if found is None:
-            names = [name for name, _ in _unread(where)]
-            unread = f"; {_passed_over(names, split)}" if names else ""
-            raise FileNotFoundError(f"no annotation file of the {split} split in {where}, such as {split}.csv{unread}")
+            names = [name for name, _ in _unrecognized(where)]
+            hint = f"; {_skipped(names, split)}" if names else ""
+            raise FileNotFoundError(f"no annotation file of the {split} split in {where}, such as {split}.csv{hint}")
         return found
     path = cache.fetch(where) if is_url(where) else where
     if not where.endswith(ARCHIVE_SUFFIXES):
         return path
     try:
-        return _extracted(path, where, split)
+        return _extract(path, where, split)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         if path != where:
             os.remove(path)  # or it stays in the cache for good
-        raise ArchiveError(f"{where}: cut off or corrupt ({error}); try again, or pass annotations=") from None
+        raise ArchiveError(f"{where}: truncated or corrupt ({error}); try again, or pass annotations=") from None
 
 
-def _annotation_names(directory: str) -> Iterator[tuple[str, list[str], str]]:
-    """Name, the words of it and suffix of the files in a directory that may hold annotations."""
+def annotations_of_tree(data_dir: str, split: str) -> str | None:
+    """Return the annotation file of a split in `annotations/` or beside the splits; None if there is none.
+
+    Files that may be annotations, but whose names do not say so, are logged.
+    """
+    for place in (data_dir + "/annotations", data_dir):
+        found = find_annotations(place, split)
+        if found is not None:
+            return found
+    # Reports and lists are beside the splits, too: a name there has to have the split in it.
+    names = ["annotations/" + name for name, _ in _unrecognized(data_dir + "/annotations")]
+    names += [
+        name for name, words in _unrecognized(data_dir) if any(SPLIT_SPELLINGS.get(word) == split for word in words)
+    ]
+    if names:
+        _logger.warning(f"no annotations of the {split} split are read: {_skipped(names, split)}")
+    return None
+
+
+def find_annotations(directory: str, split: str) -> str | None:
+    """Return the annotation file of a split in a directory: CSV before JSON, `train.csv` before `*_train.csv`.
+
+    Returns None if there is none. Raises ValueError if several are equally good.
+    """
+    found: dict[tuple[bool, bool], list[str]] = {}
+    for name, words in _candidates(directory):
+        if SPLIT_SPELLINGS.get(words[-1]) == split:
+            rank = name.lower().endswith(".json"), len(words) > 1
+            found.setdefault(rank, []).append(directory + "/" + name)
+    if not found:
+        return None
+    best = found[min(found)]
+    if len(best) > 1:
+        raise ValueError(f"several annotation files for {split}: {few(best)}; pass one as annotations=")
+    return best[0]
+
+
+def _candidates(directory: str) -> Iterator[tuple[str, list[str]]]:
+    """Yield the files in a directory that may hold annotations, each with the words of its name."""
     for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
         stem, suffix = os.path.splitext(name.lower())
-        if suffix in (".csv", ".json"):
-            yield name, re.split(r"[^a-z]+", stem), suffix
+        if suffix in _SUFFIXES:
+            yield name, re.split(r"[^a-z]+", stem)
 
 
-def _unread(directory: str) -> list[tuple[str, list[str]]]:
-    """Name and words of the files in a directory that may hold annotations, but whose name does not end in a split."""
-    return [(name, words) for name, words, _ in _annotation_names(directory) if words[-1] not in SPLIT_SPELLINGS]
+def _unrecognized(directory: str) -> list[tuple[str, list[str]]]:
+    return [(name, words) for name, words in _candidates(directory) if words[-1] not in SPLIT_SPELLINGS]
 
 
-def _passed_over(names: list[str], split: str) -> str:
+def _skipped(names: list[str], split: str) -> str:
     advice = f"a name has to end in the split, as in {split}.csv: rename it, or pass one as annotations="
-    return f"{few(names)} passed over, since {advice}"
+    return f"{few(names)} skipped, because {advice}"
 
 
-def _extracted(tarball: str, where: str, split: str) -> str:
-    """Path of the CSV of `split`, taken out of a tarball of annotations and kept beside it."""
+def _download(directory_url: str, split: str, cache: DownloadCache) -> str:
+    names = split_spellings(split)
+    for name in names:
+        try:
+            return cache.fetch(f"{directory_url.rstrip('/')}/{name}.csv")
+        except FileNotFoundError:
+            continue
+    raise FileNotFoundError(f"no annotations of the {split} split at {directory_url}: tried {', '.join(names)} + .csv")
+
+
+def _extract(tarball: str, where: str, split: str) -> str:
+    """Return the path of the CSV of a split, extracted from a tarball of annotations and kept beside it."""
     path = f"{tarball}-{split}.csv"
     with FileLock(path + ".lock"):
         if os.path.exists(path) and os.stat(path).st_mtime_ns >= os.stat(tarball).st_mtime_ns:
@@ -127,24 +144,7 @@ def _extracted(tarball: str, where: str, split: str) -> str:
             for member in tar:
                 stem, suffix = os.path.splitext(member.name.rpartition("/")[2].lower())
                 if member.isreg() and suffix == ".csv" and SPLIT_SPELLINGS.get(stem) == split:
-                    with open(path + ".incomplete", "wb") as file:
+                    with replacing(path) as partial, open(partial, "wb") as file:
                         shutil.copyfileobj(tar.extractfile(member), file)  # type: ignore[arg-type]
-                    os.replace(path + ".incomplete", path)
                     return path
     raise FileNotFoundError(f"no CSV of the {split} split in {where}")
-
-
-def find_annotation_file(
-    directory: str | os.PathLike[str] | None, release: str, split: str, *, annotations: str | None = None
-) -> str:
-    """Return the path of the annotation file of a split, for one who may have some of their own.
-
-    It is the one that `annotations` names (a file, a URL, or a directory), else the one in `directory`/annotations or
-    `directory`, else the published one, downloaded if necessary. Raises what `annotation_file` raises.
-    """
-    where = annotations or directory
-    if where is not None and os.path.isdir(where):
-        found = annotations_of_tree(os.fspath(where), split)
-        if found is not None:
-            return found
-    return annotation_file(release, split, annotations=annotations)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kinetics_tools.releases import LABELS, RELEASES
-from kinetics_tools.text import check_choice
+from kinetics_tools.text import check_choice, unknown_choice
 
 __all__ = [
     "find_label",
@@ -23,98 +23,92 @@ __all__ = [
 
 
 def normalize_label(label: str) -> str:
-    """What every public tool's spelling of a label has in common: its letters and digits, in lower case.
+    """Return what all public spellings of a class name have in common: its letters and digits, in lower case.
 
-    Distinct for all classes of a release. torchvision and the ActivityNet crawler write class directories with
-    `_` for spaces and without `'`, `(` and `)`; others keep the label, quote it for a URL, or change its case.
+    It is distinct for all classes of a release. torchvision and the ActivityNet crawler write class directories with
+    `_` for spaces and without `'`, `(` and `)`; others keep the name, quote it for a URL, or change its case.
     """
     return re.sub(r"[^a-z0-9]", "", urllib.parse.unquote(label).lower())
 
 
 @functools.cache
 def label_index(release: str) -> dict[str, int]:
-    return {normalize_label(label): index for index, label in enumerate(LABELS[release])}
+    """Return the class indices of a release by normalized class name."""
+    labels = LABELS[check_choice(release, RELEASES, "release")]
+    return {normalize_label(label): index for index, label in enumerate(labels)}
 
 
 def find_label(name: str, release: str) -> int:
-    """Index of a class of `release` (0 to 399, 599 or 699), by its label or any public tool's spelling of it.
+    """Return the index of a class (0 to 399, 599 or 699), by its name in any public spelling.
 
-    Raises ValueError naming the nearest label where the release has no such class.
+    Raises:
+        ValueError: the release has no such class. The message suggests the nearest one.
     """
-    labels = LABELS[check_choice(release, RELEASES, "release")]
+    known = label_index(release)
     if not isinstance(name, str):
-        raise ValueError(f"class {name!r} is no label; pass one as LABELS[{release!r}] has it, such as {labels[0]!r}")
-    index = label_index(release).get(normalize_label(name))
-    if index is None:
-        check_choice(name, labels, f"class of {release}")
-    assert index is not None
-    return index
+        raise ValueError(f"class {name!r} is not a class name, such as {LABELS[release][0]!r}")
+    if normalize_label(name) not in known:
+        raise ValueError(unknown_choice(name, LABELS[release], f"class of {release}"))
+    return known[normalize_label(name)]
 
 
 def map_index(index: int, source: str, target: str) -> int | None:
-    """The index in release `target` of the class that has `index` in release `source`; None where it has none.
+    """Return the index in release `target` of the class with `index` in release `source`; None if it has none.
 
-    A class is the same where its label is, but for the case of letters: 400 and 600 write "American" differently.
+    Classes are the same if their names are, except for upper and lower case: 400 and 600 write "American" differently.
     -1, which stands for no label, stays -1.
     """
-    if index == -1:
-        return -1
-    labels = LABELS[check_choice(source, RELEASES, "release")]
-    return label_index(check_choice(target, RELEASES, "release")).get(
-        normalize_label(labels[check_label_index(index, source)])
-    )
-
-
-def check_label_index(index: int, release: str) -> int:
-    if not 0 <= index < len(LABELS[release]):
-        raise ValueError(
-            f"class index {index} is outside of release {release} (valid: 0 to {len(LABELS[release]) - 1})"
-        )
-    return index
+    known = label_index(target)
+    return -1 if index == -1 else known.get(normalize_label(_label(index, source)))
 
 
 def map_label(label: str, source: str, target: str) -> str | None:
-    """The label in release `target` of a class of release `source`; None where `target` does not have it."""
+    """Return the name in release `target` of a class of release `source`; None if it has none."""
     index = map_index(find_label(label, source), source, target)
     return None if index is None else LABELS[target][index]
 
 
+def to_torchvision(index: int, release: str) -> int:
+    """Return the index that torchvision.datasets.Kinetics gives to the class with `index` in `release`."""
+    _label(index, release)
+    return _torchvision_order(release).index(index)
+
+
+def from_torchvision(index: int, release: str) -> int:
+    """Return the index in `release` of the class to which torchvision.datasets.Kinetics gives `index`."""
+    _label(index, release)
+    return _torchvision_order(release)[index]
+
+
 @functools.cache
 def _torchvision_order(release: str) -> tuple[int, ...]:
-    """Our index of each torchvision index.
-
-    torchvision.datasets.Kinetics numbers the sorted names of its class folders, which it writes with `_` for
-    spaces and without `'`, `(` and `)`: that order differs from the order of the labels in a few places.
-    """
+    # torchvision sorts the names of its class directories, which differ from class names: a few classes swap.
     names = [label.replace(" ", "_").translate({ord(char): None for char in "'()"}) for label in LABELS[release]]
     return tuple(sorted(range(len(names)), key=names.__getitem__))
 
 
-def to_torchvision(index: int, release: str) -> int:
-    """The index that torchvision.datasets.Kinetics gives to the class that has `index` in `release`."""
-    return _torchvision_order(check_choice(release, RELEASES, "release")).index(check_label_index(index, release))
-
-
-def from_torchvision(index: int, release: str) -> int:
-    """The index in `release` of the class to which torchvision.datasets.Kinetics gives `index`."""
-    return _torchvision_order(check_choice(release, RELEASES, "release"))[check_label_index(index, release)]
+def _label(index: int, release: str) -> str:
+    labels = LABELS[check_choice(release, RELEASES, "release")]
+    if not 0 <= index < len(labels):
+        raise ValueError(f"class index {index} is outside of release {release} (valid: 0 to {len(labels) - 1})")
+    return labels[index]
 
 
 def label_indices(labels: pa.Array | pa.ChunkedArray, release: str) -> pa.Array | pa.ChunkedArray:
-    """Class indices (int64) of an Arrow array of labels; -1 where the label is null.
+    """Return the class indices (int64) of an Arrow array of class names; -1 for null.
 
-    Raises ValueError naming the first label that is no class of `release`, its row, and the nearest class.
+    Raises:
+        ValueError: a name is not a class of `release`. The message gives its row and suggests the nearest class.
     """
-    indices = pc.index_in(labels, value_set=pa.array(LABELS[check_choice(release, RELEASES, "release")]))
+    known = label_index(release)
+    indices = pc.index_in(labels, value_set=pa.array(LABELS[release]))
     if indices.null_count > labels.null_count:
         unknown = pc.and_(pc.is_null(indices), pc.is_valid(labels))
         spellings = pc.unique(pc.filter(labels, unknown)).to_pylist()
-        known = {name: label_index(release).get(normalize_label(name)) for name in spellings}
-        for name, index in known.items():
-            if index is None:
+        for name in spellings:
+            if normalize_label(name) not in known:
                 row = pc.index(labels, name).as_py()
-                check_choice(name, LABELS[release], f"class of {release} in row {row + 1}")
-        found = pa.array(known.values(), type=pa.int32())
-        others = pc.take(found, pc.index_in(labels, value_set=pa.array(list(known))))
-        indices = pc.if_else(unknown, others, indices)
+                raise ValueError(unknown_choice(name, LABELS[release], f"class of {release} in row {row + 1}"))
+        found = pa.array([known[normalize_label(name)] for name in spellings], type=pa.int32())
+        indices = pc.if_else(unknown, pc.take(found, pc.index_in(labels, value_set=pa.array(spellings))), indices)
     return pc.fill_null(indices.cast(pa.int64()), -1)

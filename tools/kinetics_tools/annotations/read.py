@@ -52,12 +52,12 @@ _ID_CHARACTERS = (string.ascii_letters + string.digits + "_-").encode()
 
 
 def clip_name(youtube_id: str, time_start: float, time_end: float) -> str:
-    """Name of a clip's file without its suffix: the id and the whole seconds, in six digits each."""
+    """Return the name of a clip's file without its suffix: the id, then start and end in whole seconds, in six digits."""
     return f"{youtube_id}_{int(time_start):06d}_{int(time_end):06d}"
 
 
 def clip_names(table: pa.Table) -> pa.Array:
-    """File names without suffix (string) of the rows of a table; the vector form of `clip_name`."""
+    """Return the names (string) of the clips in a table; the vector form of `clip_name`."""
 
     def digits(name: str) -> Any:
         return pc.utf8_lpad(table[name].cast(pa.int64(), safe=False).cast(pa.string()), 6, padding="0")
@@ -67,14 +67,15 @@ def clip_names(table: pa.Table) -> pa.Array:
 
 
 def read_annotations(path: str | os.PathLike[str]) -> pa.Table:
-    """The rows of an annotation file, CSV or JSON of any edition, as a table with `ANNOTATION_SCHEMA`.
+    """Read an annotation file, CSV or JSON of any edition, into a table with `ANNOTATION_SCHEMA`.
 
     A row is a clip: [time_start, time_end) in seconds (float32) of the video `youtube_id`, the `split` ("train",
-    "validation" or "test") and the `label`, null where the file gives none. Rows keep the order of the file.
+    "validation" or "test") and the `label`, null if the file gives none. Rows keep the order of the file.
 
-    JSON holds one clip a video; where a CSV of the same name lies beside it and holds more, a warning says so.
+    JSON holds one clip for each video; a warning is logged if a CSV of the same name is beside it and holds more.
 
-    Raises ValueError with the file, the line (for JSON: the entry) and what is wrong with it.
+    Raises:
+        ValueError: the file is malformed. The message gives the file, the line (the entry of JSON) and the reason.
     """
     path = os.fspath(path)
     table = _read_json(path) if _is_json(path) else _read_csv(path)
@@ -91,19 +92,19 @@ def read_annotations(path: str | os.PathLike[str]) -> pa.Table:
 
 
 def _known_splits(spellings: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Our names of the splits (string), null where a spelling is none that we know."""
-    # One spelling throughout, as nearly all files have it, is told quicker than looked up in each row.
+    """Return the splits (string) that are spelled so; null for an unknown spelling."""
+    # Nearly all files have one spelling throughout, which is faster to detect than to look up in each row.
     if len(spellings) and not spellings.null_count and pc.all(pc.equal(spellings, spellings[0])).as_py():
         return pa.repeat(pa.scalar(SPLIT_SPELLINGS.get(spellings[0].as_py()), pa.string()), len(spellings))
     return pc.take(_SPLIT_TABLE[1], pc.index_in(spellings, value_set=_SPLIT_TABLE[0]))
 
 
 def _are_ids(ids: pa.ChunkedArray) -> bool:
-    """Whether all of `ids` look like YouTube ids."""
+    """Return True if all of `ids` look like YouTube ids."""
     if ids.null_count:
         return False
-    # The characters of a whole chunk at once take a fifth of the time of a regular expression on each id; what
-    # lies in a chunk besides its values can only make this doubt them.
+    # Looking at all characters of a chunk at once takes a fifth of the time of a regular expression for each id. What
+    # else is in the buffer of a chunk can only cause a false alarm.
     texts = (chunk.buffers()[2] for chunk in ids.chunks if len(chunk))
     if pc.all(pc.equal(pc.binary_length(ids), 11)).as_py() and not any(
         text.to_pybytes().translate(None, _ID_CHARACTERS) for text in texts
@@ -132,8 +133,10 @@ def _row_problem(row: dict[str, Any]) -> str | None:
 
 
 def _first_problem(path: str, problem_of: Callable[[dict[str, Any]], str | None], error: Any = "") -> str:
-    """File, line (JSON: entry) and `problem_of` the first row that has one, found row by row after a fast reading
-    of the whole file has shown that there is one, by `error` if by none of ours."""
+    """Return the message for the first row with a problem: file, line (entry of JSON) and reason.
+
+    It reads row by row, after a fast pass over the whole file has found that there is one, or failed with `error`.
+    """
     for where, row in _json_rows(path) if _is_json(path) else _csv_rows(path):
         problem = row if isinstance(row, str) else problem_of(row)
         if problem is not None:
@@ -142,7 +145,7 @@ def _first_problem(path: str, problem_of: Callable[[dict[str, Any]], str | None]
 
 
 def _csv_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """("line N", row) of a CSV file; in the place of a row that cannot be read, why."""
+    """Yield ("line N", row) of a CSV file; instead of a row that cannot be read, the reason."""
     number = 0
 
     def lines(file: BinaryIO) -> Iterator[str]:
@@ -164,7 +167,7 @@ def _csv_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
 
 
 def _json_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """(video id, row) of a JSON file; in the place of a row that cannot be read, why."""
+    """Yield (video id, row) of a JSON file; instead of a row that cannot be read, the reason."""
     with open(path, "rb") as file:
         for youtube_id, entry in json.load(file).items():
             try:
@@ -240,16 +243,16 @@ def _compare_with_csv(path: str) -> None:
     more = len(ids) - pc.count_distinct(ids).as_py()
     if more:
         _logger.warning(
-            f"{path} holds one clip a video; {csv_path} beside it holds {more:,} more, of videos with several: "
-            "read the CSV to have them"
+            f"{path} holds one clip for each video; {csv_path} beside it holds {more:,} more, of videos with several. "
+            "Read the CSV to get them"
         )
 
 
 def read_split(path: str, release: str, split: str) -> pa.Table:
-    """The rows of a split in an annotation file, as `read_annotations` gives them but with `label` as index (int64).
+    """Read the rows of a split, as `read_annotations` does, with `label` as class index (int64), -1 without one.
 
-    The index is -1 where the file gives no label. Raises ValueError where the file is malformed, has no row of the
-    split, or has a label that is no class of the release.
+    Raises:
+        ValueError: the file is malformed, has no row of the split, or a label that is not a class of the release.
     """
     table = read_annotations(path)
     table = table.filter(pc.equal(table["split"], split))
@@ -269,9 +272,9 @@ def read_split(path: str, release: str, split: str) -> pa.Table:
 
 
 def drop_repeats(table: pa.Table, path: str) -> pa.Table:
-    """Rows of `read_split`, a clip that the file at `path` gives several times once, as its first row has it.
+    """Return the rows of `read_split` without those that repeat the clip of an earlier row.
 
-    A warning names the clips whose rows are left out.
+    The clips are logged with `path`, the file that they are from.
     """
     counts = pc.value_counts(table["youtube_id"])
     several = pc.filter(counts.field("values"), pc.greater(counts.field("counts"), 1))

@@ -1,4 +1,4 @@
-"""A folder of files, on a disk or in an object store: what `fsspec` opens, with files that are whole or not there."""
+"""A directory on a disk or in an object store, with files that are whole or not there."""
 
 import contextlib
 import os
@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import fsspec
 from filelock import FileLock
+from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 __all__ = ["Folder"]
@@ -17,104 +18,110 @@ _LOCK_SECONDS = 60.0
 
 
 class Folder:
-    """The folder at `url`: a path, or a URL such as "s3://bucket/kinetics". Names in it have "/" between parts.
+    """Directory at a path, or at a URL that `fsspec` opens, such as "s3://bucket/kinetics".
 
-    Its own `url` is absolute, so that it is the same folder for a process that runs elsewhere.
+    Names of files in it are relative, with "/" between their parts.
+
+    Attributes:
+        url: absolute path or URL, so that it means the same directory to processes elsewhere.
+        root: path of the directory on its file system.
+        is_local: True if it is on a disk of this machine.
     """
 
     def __init__(self, url: str | os.PathLike[str]):
         self.url = os.fspath(url).rstrip("/") or "/"
         if "://" in self.url:
-            self.fs, root = fsspec.url_to_fs(self.url)
-        else:  # "::" in a path is no chain of file systems
-            self.fs, root = fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(self.url))
+            fs, root = fsspec.url_to_fs(self.url)
+        else:  # "::" in a path is not a chain of file systems
+            fs, root = fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(self.url))
             self.url = root
-        self.root = root.rstrip("/")
-        self.is_local = isinstance(self.fs, LocalFileSystem)
+        self.root: str = root.rstrip("/")
+        self.is_local = isinstance(fs, LocalFileSystem)
+        self._base = fs
+        self._fs = DirFileSystem(self.root or "/", fs)
 
     def path(self, name: str) -> str:
-        """Where the file is, as this file system takes it."""
+        """Return the path of a file on its file system."""
         return f"{self.root}/{name}"
 
     def sizes(self, folder: str = "") -> dict[str, int]:
-        """File name -> bytes of the files in a folder, none where there is no such folder."""
-        path = self.path(folder).rstrip("/")
+        """Return the files in a directory, by name, with their lengths in bytes; none if it does not exist."""
         try:
-            entries = self.fs.ls(path, detail=True, refresh=True)
+            entries = self._fs.ls(folder.rstrip("/"), detail=True, refresh=True)
         except FileNotFoundError:
             return {}
         return {entry["name"].rpartition("/")[2]: entry["size"] for entry in entries if entry["type"] == "file"}
 
     def find(self, folder: str) -> list[str]:
-        """Paths or URLs, as `fsspec.open` takes them, of the files in a folder and in the folders in it."""
-        return [path if self.is_local else self.fs.unstrip_protocol(path) for path in self.fs.find(self.path(folder))]
+        """Return the paths or URLs, as `fsspec.open` takes them, of all files below a directory."""
+        paths = map(self.path, self._fs.find(folder))
+        return list(paths) if self.is_local else [self._base.unstrip_protocol(path) for path in paths]
 
     def open(self, name: str) -> BinaryIO:
-        """A file for reading. Raises FileNotFoundError."""
-        file: BinaryIO = self.fs.open(self.path(name), "rb")
+        """Open a file for reading. Raises FileNotFoundError."""
+        file: BinaryIO = self._fs.open(name, "rb")
         return file
 
     def read(self, name: str) -> bytes:
-        """What a file holds. Raises FileNotFoundError."""
-        data: bytes = self.fs.cat_file(self.path(name))
+        """Return the content of a file. Raises FileNotFoundError."""
+        data: bytes = self._fs.cat_file(name)
         return data
 
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file at once."""
+        with self.writing(name) as file:
+            file.write(data)
+
     def remove(self, name: str) -> None:
+        """Remove a file, if it exists."""
         with contextlib.suppress(FileNotFoundError):
-            self.fs.rm_file(self.path(name))
+            self._fs.rm_file(name)
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Any]:
-        """A file to write to, which gets its name at the end of the block, and goes where the block raises."""
+        """Open a file that gets its name when the block ends, and vanishes if the block raises."""
         folder, _, file_name = name.rpartition("/")
         folder += "/" if folder else ""
         temporary = f"{folder}.{file_name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
         if self.is_local:
             os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
         try:
-            with self.fs.open(self.path(temporary), "wb") as file:
+            with self._fs.open(temporary, "wb") as file:
                 yield file
                 if self.is_local:  # or after a crash of the machine a file could have its name and not its bytes
                     file.flush()
                     os.fsync(file.fileno())
-            self._rename(temporary, name)
+            if self.is_local:
+                os.replace(self.path(temporary), self.path(name))
+            else:
+                self._fs.mv(temporary, name)
         except BaseException:
             self.remove(temporary)
             raise
 
+    def clean(self, name: str) -> None:
+        """Remove what killed writers of a file left. A writer that still runs raises FileNotFoundError."""
+        folder, _, file_name = name.rpartition("/")
+        for other in self.sizes(folder):
+            if other.startswith(f".{file_name}.") and other.endswith(".tmp"):
+                self.remove(f"{folder}/{other}" if folder else other)
+
     @contextlib.contextmanager
     def locked(self, name: str) -> Iterator[None]:
-        """Keeps the other processes on a disk out of their blocks with this `name`, a file that stays there.
+        """Keep other processes out of their blocks with this `name`, that of a lock file.
 
-        It is no promise: in an object store there are no locks, nor on some disks, and a stopped process may hold one
-        for long, which is waited for for a minute. The block must bear others at the same time.
+        This is no guarantee: object stores and some disks have no locks, and a lock is waited for for a minute at most.
+        The block must tolerate others at the same time.
         """
         if not self.is_local:
             yield
             return
         os.makedirs(self.root, exist_ok=True)
         lock = FileLock(self.path(name))
-        # Without it a run goes on as in an object store: better an entry that is written twice than a run that fails.
+        # An entry that is written twice is better than a run that fails.
         with contextlib.suppress(OSError, NotImplementedError):
             lock.acquire(timeout=_LOCK_SECONDS)
         try:
             yield
         finally:
             lock.release()
-
-    def clean(self, name: str) -> None:
-        """Removes what killed writers of a file left. One that still runs will raise FileNotFoundError."""
-        folder, _, file_name = name.rpartition("/")
-        for other in self.sizes(folder):
-            if other.startswith(f".{file_name}.") and other.endswith(".tmp"):
-                self.remove(f"{folder}/{other}" if folder else other)
-
-    def write(self, name: str, data: bytes) -> None:
-        with self.writing(name) as file:
-            file.write(data)
-
-    def _rename(self, source: str, target: str) -> None:
-        if self.is_local:
-            os.replace(self.path(source), self.path(target))
-        else:
-            self.fs.mv(self.path(source), self.path(target))

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kinetics_tools.annotations.find import find_annotation_file
+from kinetics_tools.annotations import annotation_file
 from kinetics_tools.annotations.read import clip_names, drop_repeats, read_split
 from kinetics_tools.io.folder import Folder
 from kinetics_tools.preparation.card import annotation_features
@@ -80,7 +80,7 @@ def _table(store: Folder, part: Part, annotations: str | None) -> tuple[pa.Table
 
 
 def _dropped(part: Part, reasons: dict[str, str], annotations: str | None) -> pa.Table:
-    path = find_annotation_file(None, part.release, part.split, annotations=annotations)
+    path = annotation_file(part.release, part.split, annotations=annotations)
     table = drop_repeats(read_split(path, part.release, part.split), path)
     names = clip_names(table).to_pylist()
     rows = [row for row, name in enumerate(names) if name in reasons]

@@ -103,10 +103,11 @@ class ArchiveSource:
         """Log which members of the archives read since the last report are not annotated, and which came twice."""
         # One by one, because the readers of other archives may end in other threads meanwhile.
         reported = [self._unused.pop(shard, ([], [])) for shard in list(self._unused)]
-        for number, what in enumerate(("not annotated", "there twice, of which one is loaded")):
+        kinds = "unannotated members of archives", "members of archives that are there twice, of which one is loaded"
+        for number, kind in enumerate(kinds):
             names = [name for unused in reported for name in unused[number]]
             if names:
-                _logger.warning(f"{self._title}: members of archives that are {what}: {len(names):,} ({few(names)})")
+                _logger.warning(f"{self._title}: {kind}: {len(names):,} ({few(names)})")
 
     def _clips(self, shard: str, seen: set[int]) -> Iterator[tuple[str, bytes, int]]:
         """Yield (file name, bytes, row) of each wanted clip that is not in `seen`, and add its row there."""

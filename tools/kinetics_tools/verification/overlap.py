@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kinetics_tools.annotations.find import find_annotation_file
+from kinetics_tools.annotations import annotation_file
 from kinetics_tools.annotations.read import read_split
 from kinetics_tools.annotations.selection import Selection
 from kinetics_tools.releases import find_split
@@ -57,7 +57,7 @@ class OtherSplit:
 
     def table(self) -> pa.Table:
         """Its annotations, fetched if need be. Raises what `annotation_file` and `read_split` raise."""
-        path = find_annotation_file(None, self.release, self.split, annotations=self.annotations)
+        path = annotation_file(self.release, self.split, annotations=self.annotations)
         return read_split(path, self.release, self.split)
 
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from kinetics_tools.annotations.find import find_annotation_file
+from kinetics_tools.annotations import annotation_file
 from kinetics_tools.annotations.index import ClipIndex
 from kinetics_tools.annotations.read import drop_repeats, read_split
 from kinetics_tools.annotations.selection import Selection
@@ -127,7 +127,7 @@ def verify(
         )
     tables, files = {}, {}
     for split in wanted:
-        files[split] = find_annotation_file(root, release, split, annotations=selection.annotations)
+        files[split] = annotation_file(release, split, annotations=selection.annotations, data_dir=root)
         table = read_split(files[split], release, split)
         tables[split] = drop_repeats(table, files[split])
     indices = _choose(tables, selection)
