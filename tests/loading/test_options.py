@@ -72,7 +72,7 @@ def test_splits_and_classes_may_be_any_iterable(data_dir, made_of, streaming):
 
 def test_a_generator_of_nothing_is_nothing(data_dir):
     for name in ("splits", "classes"):
-        with pytest.raises(ValueError, match=rf"{name} is \[\]; pass a list of one name or more"):
+        with pytest.raises(ValueError, match=rf"{name} must be a list of at least one name"):
             load(data_dir=data_dir, **{name: iter([])})
 
 
