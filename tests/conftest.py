@@ -17,6 +17,8 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.support.clients import with_root
+
 # `datasets` and `huggingface_hub` read these when they are imported, which no module does before this one.
 _HOME = tempfile.mkdtemp(prefix="kinetics-tests-")
 for _name in [name for name in os.environ if name.startswith("HF_")]:
@@ -121,8 +123,7 @@ def ray() -> dict[str, str]:
     elif importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not there for this Python")
     return {
-        **os.environ,
-        "PYTHONPATH": os.path.dirname(__file__),
+        **with_root(),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }

@@ -34,6 +34,7 @@ def test_a_thread_that_fails_has_ended(monkeypatch):
 
 INTERRUPTED = """
 import os, signal, threading, time
+from kinetics_tools.run.threads import Workers
 
 may_end = threading.Event()
 workers = Workers(lambda: may_end.wait(10), 1)

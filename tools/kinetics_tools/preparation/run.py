@@ -56,8 +56,7 @@ from kinetics_tools.preparation.parquet import (
     read_report,
 )
 from kinetics_tools.preparation.plan import ShardPlan, parse_name, plan_shards
-from kinetics_tools.run.processes import Crash, available_cores, check_engine, run, spread
-from kinetics_tools.run.progress import Progress
+from kinetics_tools.run import Crash, Progress, available_cores, check_engine, run, spread
 
 __all__ = ["Job", "parse_shards", "prepare", "prepare_shard"]
 

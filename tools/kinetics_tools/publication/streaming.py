@@ -18,7 +18,7 @@ from kinetics_tools.preparation.plan import ShardPlan, plan_shards
 from kinetics_tools.preparation.run import Job, prepare_shard
 from kinetics_tools.publication.parts import Part, Publication
 from kinetics_tools.publication.remote import State
-from kinetics_tools.run.processes import spread
+from kinetics_tools.run import spread
 from kinetics_tools.text import format_size
 
 __all__ = ["Stream", "parse_bytes", "stream_of"]

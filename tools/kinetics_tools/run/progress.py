@@ -1,45 +1,34 @@
-"""What a long run has done so far, for who waits for it."""
+"""Progress display for long-running commands."""
 
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from datetime import timedelta
 
+from rich import progress
 from rich.console import Console
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
 
-__all__ = ["Progress", "few_text", "size_text"]
+from kinetics_tools.text import format_size
 
-_EXAMPLES = 3
-_WINDOW_SECONDS = 30.0  # rates are of so much past
+__all__ = ["Progress"]
+
+_RATE_SECONDS = 30.0  # rates are means over this time
 _REDRAW_SECONDS = 0.2
 _LINE_SECONDS = 10.0
 
 
-def size_text(count: float) -> str:
-    """A number of bytes for people, in decimal units."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}" if unit != "B" else f"{count:.0f} B"
-        count /= 1000
-    return f"{count:,.2f} GB"
-
-
-def few_text(names: Sequence[str]) -> str:
-    """The first of many names for people."""
-    return ", ".join(names[:_EXAMPLES]) + (", ..." if len(names) > _EXAMPLES else "")
-
-
 class Progress:
-    """Counts clips by status and bytes, and shows them while its `with` block runs.
+    """Counter of clips by status and of bytes, displayed while its `with` block runs.
 
-    On a terminal it is a bar and a line that change; elsewhere a line every 10 s. `clips` is how many are wanted,
-    `counts` what is known of them before the run by status, `bytes` how much is to be fetched, None if unknown.
-    `count`, `add_bytes` and `note` may be called by any thread; `tick`, which draws, by one, and often.
+    On a terminal it is a bar that changes in place, elsewhere a line every 10 s. `count`, `add_bytes`, `expect` and
+    `note` may be called by any thread; `tick`, which draws, by one, several times a second.
+
+    Args:
+        clips: number of clips wanted.
+        bytes: number of bytes to process, None if unknown.
+        counts: status -> number of clips that had it before the run.
+        console: where to display.
     """
 
     def __init__(
@@ -54,24 +43,31 @@ class Progress:
         self.counts = Counter(counts or {})
         self.bytes_fetched = 0
         self._clips = clips
+        self._clips_done = 0
         self._bytes = bytes
         self._bytes_done = 0
-        self._clips_done = 0
         self._lock = threading.Lock()
         self._drawn = time.monotonic()
-        self._samples = deque([(self._drawn, 0, 0)])
-        self._live = Live(console=self.console, auto_refresh=False, transient=True)
+        columns = (progress.BarColumn(), progress.TextColumn("{task.description}", markup=False))
+        self._display = progress.Progress(
+            *columns, console=self.console, auto_refresh=False, transient=True, speed_estimate_period=_RATE_SECONDS
+        )
+        # The last two are never drawn: rich measures their rates, which are of this run's work alone.
+        self._bar, self._done, self._fetched = (self._display.add_task("", visible=n == 0) for n in range(3))
+        self._rate(self._done, 0)
+        self._rate(self._fetched, 0)
 
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
-            self._live.start()
+            self._display.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        if self.console.is_terminal:
+            self._display.stop()
 
     def count(self, status: str, *, clips: int = 1, before: str | None = None) -> None:
-        """One or more clips of `status`, which were `before` until now if they were counted already."""
+        """Count `clips` of `status`, which were counted as `before` until now."""
         with self._lock:
             self.counts[status] += clips
             self._clips_done += clips
@@ -79,58 +75,46 @@ class Progress:
                 self.counts[before] -= clips
 
     def add_bytes(self, count: int, fetched: bool = True) -> None:
-        """So many more bytes are done; `fetched` is False where they lay on disk from an earlier run."""
+        """Count bytes as done. `fetched` is False if an earlier run left them on disk."""
         with self._lock:
             self._bytes_done += count
             self.bytes_fetched += count if fetched else 0
 
     def expect(self, count: int) -> None:
-        """So many bytes more are to be done than was thought."""
+        """Raise the number of bytes to process by `count`."""
         with self._lock:
             self._bytes = self._bytes and self._bytes + count
 
     def note(self, text: str) -> None:
-        """Prints a line that stays."""
+        """Print a line that stays."""
         self.console.print(text)
 
     def tick(self) -> None:
+        """Draw the display if it is due."""
         now = time.monotonic()
-        wait = _REDRAW_SECONDS if self.console.is_terminal else _LINE_SECONDS
-        if now - self._drawn < wait:
+        if now - self._drawn < (_REDRAW_SECONDS if self.console.is_terminal else _LINE_SECONDS):
             return
         self._drawn = now
-        line = self._line(now)
+        with self._lock:
+            counts = {status: count for status, count in sorted(self.counts.items()) if count}
+            done, fetched, bytes_done, total = self._clips_done, self.bytes_fetched, self._bytes_done, self._bytes
+        clips = sum(counts.values())
+        clips_rate, bytes_rate = self._rate(self._done, done), self._rate(self._fetched, fetched)
+        left, rate = (total - bytes_done, bytes_rate) if total else (self._clips - clips, clips_rate)
+        parts = [f"{clips:,} of {self._clips:,} clips", f"{clips_rate:,.1f} clips/s"]
+        if total or bytes_done:
+            parts.append(format_size(bytes_done) + (f" of {format_size(total)}" if total else ""))
+            parts.append(f"{format_size(bytes_rate)}/s")
+        parts.append(f"ETA {timedelta(seconds=round(max(left, 0) / rate)) if rate else 'unknown'}")
+        line = ", ".join(parts + [f"{status} {count:,}" for status, count in counts.items()])
         if self.console.is_terminal:
-            done = self._bytes_done if self._bytes else self.counts.total()
-            bar = ProgressBar(total=self._bytes or self._clips or 1, completed=done)
-            drawn = Table.grid()
-            drawn.add_row(bar)
-            drawn.add_row(Text(line))
-            self._live.update(drawn, refresh=True)
+            shares = (bytes_done, total) if total else (clips, self._clips or 1)
+            self._display.update(self._bar, completed=shares[0], total=shares[1], description=line, refresh=True)
         else:
             self.console.print(line)
 
-    def _line(self, now: float) -> str:
-        with self._lock:
-            self._samples.append((now, self._clips_done, self.bytes_fetched))
-            counts = {status: count for status, count in self.counts.items() if count}
-            bytes_done = self._bytes_done
-        while len(self._samples) > 2 and now - self._samples[0][0] > _WINDOW_SECONDS:
-            self._samples.popleft()
-        first, last = self._samples[0], self._samples[-1]
-        seconds = max(last[0] - first[0], 1e-9)
-        clips_rate, bytes_rate = (last[1] - first[1]) / seconds, (last[2] - first[2]) / seconds
-        if self._bytes:
-            left = (self._bytes - bytes_done) / bytes_rate if bytes_rate else None
-        else:
-            left = (self._clips - sum(counts.values())) / clips_rate if clips_rate else None
-        amount = f"{size_text(bytes_done)} of {size_text(self._bytes)}" if self._bytes else size_text(bytes_done)
-        return ", ".join(
-            [
-                f"{sum(counts.values()):,} of {self._clips:,} clips",
-                f"{clips_rate:,.1f} clips/s",
-                *([amount, f"{size_text(bytes_rate)}/s"] if self._bytes or bytes_done else []),
-                "ETA " + ("unknown" if left is None else str(timedelta(seconds=round(max(left, 0))))),
-                *(f"{status} {count:,}" for status, count in sorted(counts.items())),
-            ]
-        )
+    def _rate(self, task: progress.TaskID, done: int) -> float:
+        """Return the rate of a task of which `done` is done by now."""
+        known = next(one for one in self._display.tasks if one.id == task)
+        self._display.advance(task, done - known.completed)
+        return known.speed or 0.0
