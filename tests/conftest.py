@@ -17,7 +17,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.support.clients import with_root
+from tests.support.clients import PYTHONPATH
 
 # `datasets` and `huggingface_hub` read these when they are imported, which no module does before this one.
 _HOME = tempfile.mkdtemp(prefix="kinetics-tests-")
@@ -25,6 +25,7 @@ for _name in [name for name in os.environ if name.startswith("HF_")]:
     del os.environ[_name]
 os.environ.update(HF_HOME=_HOME, HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
 os.environ.pop("KINETICS_MIRROR", None)
+os.environ["PYTHONPATH"] = PYTHONPATH
 
 # Started in the background of a shell, a process ignores Ctrl-C, and so do those that it starts. Only a main thread can
 # change that; a worker of pytest-xdist, which may have this one on another thread, inherits it from who started it.
@@ -123,7 +124,7 @@ def ray() -> dict[str, str]:
     elif importlib.util.find_spec("ray") is None:
         pytest.skip("Ray is not there for this Python")
     return {
-        **with_root(),
+        **os.environ,
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +18,10 @@ from kinetics_tools.cli.app import app
 from kinetics_tools.demo.sample import make_sample
 from kinetics_tools.media import Encoding, write_clip
 from kinetics_tools.preparation.run import prepare
+from tests.support.clients import PYTHONPATH, ROOT
 from tests.support.trees import clips_of, write_annotations
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_other_options_need_another_folder(sample, torch, tmp_path):
 )
 def test_what_is_not_there_is_named(sample, torch, tmp_path, options, message):
     (tmp_path / "transformers.py").write_text("raise ImportError('none here')")
-    process = train(sample, tmp_path / "run", *options, env={"PYTHONPATH": str(tmp_path)})
+    process = train(sample, tmp_path / "run", *options, env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{PYTHONPATH}"})
     output = process.communicate(timeout=300)[0]
     assert process.returncode == 1
     assert message in output

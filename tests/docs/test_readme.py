@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kinetics_tools.demo.sample import make_sample
-from tests.support.clients import run_program
+from tests.support.clients import ROOT, run_program
 
-README = Path(__file__).parent.parent / "README.md"
+README = ROOT / "README.md"
 
 
 def snippets(language: str) -> list[str]:

@@ -662,10 +662,10 @@ def digests():
 
 def test_bytes_are_the_same_in_each_process():
     """Also where memory holds something else: glibc fills what it hands out with the bits of this variable."""
-    script = "import test_encoding; print(*test_encoding.digests())"
+    script = "from tests.media.test_encode import digests; print(*digests())"
     outputs = []
     for fill in ("0", "85", "255"):
-        environment = {**os.environ, "MALLOC_PERTURB_": fill, "PYTHONPATH": os.path.dirname(__file__)}
+        environment = {**os.environ, "MALLOC_PERTURB_": fill}
         run = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True)
         assert run.returncode == 0, run.stderr
         outputs.append(run.stdout.split())

@@ -3,7 +3,6 @@
 import inspect
 import json
 import re
-from pathlib import Path
 
 import datasets
 import pytest
@@ -17,8 +16,9 @@ from kinetics_tools.cli.app import app
 from kinetics_tools.preparation.card import card_patterns, is_ours, make_card, make_placeholder
 from kinetics_tools.preparation.parquet import prepared_features
 from kinetics_tools.publication.infos import write_infos
+from tests.support.clients import ROOT
 
-COMMITTED = Path(kinetics.__file__).parent / "dataset_infos.json"
+COMMITTED = ROOT / "dataset_infos.json"
 
 
 @pytest.mark.skipif(not COMMITTED.exists(), reason="kinetics is not installed from a checkout")
@@ -165,9 +165,8 @@ def test_the_text_says_what_a_researcher_asks(summaries) -> None:
 
 def test_the_settings_of_memory_are_those_of_the_readme_which_were_measured(summaries) -> None:
     settings = re.findall(r"^export (MALLOC_.*)$", DatasetCard(card_of(summaries)).text, re.MULTILINE)
-    root = Path(__file__).parent.parent
-    assert re.findall(r"^export (MALLOC_.*)$", (root / "README.md").read_text(), re.MULTILINE) == settings
-    measured = re.findall(r'"(MALLOC_\w+)": "(\d+)"', (root / "benchmarks" / "push.py").read_text())
+    assert re.findall(r"^export (MALLOC_.*)$", (ROOT / "README.md").read_text(), re.MULTILINE) == settings
+    measured = re.findall(r'"(MALLOC_\w+)": "(\d+)"', (ROOT / "benchmarks" / "push.py").read_text())
     assert ["=".join(one) for one in measured] == settings[0].split()
     assert len(settings) == 1
 

@@ -38,7 +38,7 @@ from kinetics_tools.preparation.options import PrepareOptions
 from kinetics_tools.preparation.parquet import ShardReport, read_report
 from kinetics_tools.preparation.plan import plan_shards
 from kinetics_tools.preparation.run import Job, prepare
-from tests.support.clients import KINETICS, run_program
+from tests.support.clients import KINETICS, ROOT, run_program
 from tests.support.prepared import write_prepared
 from tests.support.trees import Clip, write_annotations, write_clips, write_tree
 
@@ -257,7 +257,7 @@ print(json.dumps(found))
 
 def test_plain_datasets_loads_and_streams_it(prepared, tmp_path):
     (tmp_path / "kinetics").symlink_to(prepared)
-    code = ALONE.format(here=str(Path(kinetics.__file__).parent))
+    code = ALONE.format(here=str(ROOT))
     env = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
     printed = run_program(code, "kinetics", prepared, cwd=tmp_path, env=env)
     expected = [[name, row["label"]] for name, row in rows_of(prepared).items()]
@@ -982,7 +982,7 @@ def test_ray_makes_the_same_files_though_its_workers_are_killed(prepared, tree, 
             time.sleep(0.7)
             for folder in Path("/proc").glob("[0-9]*") if kills < 4 else ():
                 with contextlib.suppress(OSError):
-                    is_ours = (folder / "environ").read_bytes().find(str(Path(__file__).parent).encode()) >= 0
+                    is_ours = (folder / "environ").read_bytes().find(str(ROOT).encode()) >= 0
                     if is_ours and (folder / "cmdline").read_bytes().startswith(b"ray::_call"):
                         os.kill(int(folder.name), signal.SIGKILL)
                         kills += 1
@@ -1079,7 +1079,10 @@ def test_the_command(tree, prepared, clips, tmp_path):
         (["--crf", "99"], "error: --crf 99.0: must be from 0"),
         (["--preset", "fastish"], "error: --preset fastish: must be one of"),
         (["--clips-per-shard", "0"], "error: --clips-per-shard must be at least 1, got 0"),
-        (["--preset", "ultrafast", "--address", "auto"], "error: --address auto is valid only with --engine ray; pass both or omit address"),
+        (
+            ["--preset", "ultrafast", "--address", "auto"],
+            "error: --address auto is valid only with --engine ray; pass both or omit address",
+        ),
         (["--data-dir", "/data_dir/crf=1"], "error: --data-dir /data_dir/crf=1 does not exist"),
         (["--split", "vall"], "val"),
     ):

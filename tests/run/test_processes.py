@@ -11,7 +11,6 @@ from itertools import count
 import pytest
 
 from kinetics_tools.run import processes as engine
-from tests.support.clients import with_root
 
 
 def behave(item):
@@ -119,7 +118,7 @@ def test_processes_end_when_this_one_is_killed(tmp_path):
         "for key, (item, pid) in engine.run(behave, repeat((1, 1)), workers=1, batch_size=1):\n"
         "    print(pid, flush=True)\n"
     )
-    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, env=with_root()) as process:
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE) as process:
         pid = int(process.stdout.readline())
         assert alive(pid)
         process.kill()
