@@ -456,7 +456,7 @@ def test_annotations_whose_names_are_not_read_are_named(tmp_path, name, streamin
     found = load(data_dir=data_dir, split="train", streaming=streaming)
     assert rows(found) == rows_of(CLIPS["train"])  # by the names of folders and files
     (said,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert f"no annotations of the train split are read: {name} passed over, since a name has to end in" in said
+    assert f"no annotations of the train split are read: {name} skipped, because a name has to end in" in said
     assert "rename it, or pass one as annotations=" in said
     caplog.clear()
     found = load(data_dir=data_dir, split="train", annotations=data_dir / name, streaming=streaming)
@@ -476,6 +476,6 @@ def test_reports_and_lists_beside_the_splits_are_no_annotations(tmp_path, caplog
 def test_a_folder_of_annotations_whose_names_are_not_read_is_an_error_that_names_them(tmp_path, name):
     data_dir = write_tree(tmp_path / "tree", "flat", clips={"train": CLIPS["train"]}, annotations=None)
     write_annotations(tmp_path / "other" / name, CLIPS["train"], "train")
-    message = rf"such as train\.csv; {re.escape(name)} passed over, since a name has to"
+    message = rf"such as train\.csv; {re.escape(name)} skipped, because a name has to"
     with pytest.raises(FileNotFoundError, match=message):
         load(data_dir=data_dir, annotations=tmp_path / "other")

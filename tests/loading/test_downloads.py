@@ -79,7 +79,7 @@ def test_a_failed_build_costs_no_archive(mirror, root):
     clip = Clip("zumba", "absentabsen", 1, 11)
     rows_of_csv = (root / "kinetics/700_2020/annotations/val.csv").read_text()
     (root / "kinetics/700_2020/annotations/val.csv").write_text(rows_of_csv + "zumba,absentabsen,1,11,val\n")
-    with pytest.raises(FileNotFoundError, match=f"absent: {clip.stem}"):
+    with pytest.raises(FileNotFoundError, match=f"missing: {clip.stem}"):
         build(mirror, on_missing="raise")
     assert mirror.count("*/part_*", "GET") == 2
     mirror.clear(log=True)
