@@ -22,7 +22,7 @@ from statistics import median
 from archives import write_archive
 
 from _common import CORES, Result, alternate, annotation_rows, fresh, mirror, ratio, report, serve, workspace
-from kinetics_tools.downloading.run import download
+from kinetics_tools.downloading import download
 
 RELEASE = "700-2020"
 CLIPS = 400  # of an archive

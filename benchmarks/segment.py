@@ -74,7 +74,7 @@ def whole(url: str, path: Path) -> None:
 
 
 def with_segment(url: str, folder: Path, youtube_id: str) -> None:
-    from kinetics_tools.downloading.youtube.fetch import YouTubeOptions, fetch_clip
+    from kinetics_tools.downloading import YouTubeOptions, fetch_clip
 
     options = YouTubeOptions(url_template=f"{url}/watch/{{youtube_id}}.html")
     fetch_clip(youtube_id, START, END, folder / "clip.mp4", options=options)

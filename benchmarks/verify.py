@@ -21,7 +21,7 @@ import av
 
 from _common import Result, alternate, annotation_rows, clip_file, fresh, ratio, report, shared, workspace, write_csv
 from kinetics_tools.demo.sample import make_sample
-from kinetics_tools.verification.run import verify
+from kinetics_tools.verification import verify
 
 CLIPS = 2_000
 FEW = 30  # for what takes long

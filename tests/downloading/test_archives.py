@@ -16,8 +16,7 @@ from kinetics_tools.annotations import Selection
 from kinetics_tools.annotations.find import annotation_file
 from kinetics_tools.annotations.read import clip_names, read_split
 from kinetics_tools.cli.app import app
-from kinetics_tools.downloading.ledger import read_ledger
-from kinetics_tools.downloading.run import download
+from kinetics_tools.downloading import download, read_ledger
 from kinetics_tools.releases import LABELS, SPLITS
 from tests.support import patience
 from tests.support.fault_server import Fault, FaultServer
@@ -129,7 +128,10 @@ def test_absent_clips_are_named_and_clips_without_annotation_left_out(tmp_path, 
     assert tree_of(out) == release.tree("train")
     missing = [line for line in ledger_lines(out) if line["status"] == "missing"]
     assert {line["key"] for line in missing} == {clip.stem for clip in absent}
-    assert f"train: in no archive: 3 clips, such as {', '.join(clip.stem for clip in absent)}" in report.lines()
+    assert (
+        f"train: missing from all archives: 3 clips, such as {', '.join(clip.stem for clip in absent)}"
+        in report.lines()
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,15 +144,15 @@ def test_members_that_are_not_annotated_are_counted_and_a_few_named(tmp_path, ou
     release = small_release(tmp_path / "mirror", extra=extra)
     with FaultServer(release.root, faults=[Fault("wrong_length", "*/part_0*", by=9, times=1, method="GET")]) as mirror:
         report = download("700-2020", out, splits=["train"], mirror=mirror.url)
-    assert report.not_annotated == {"train": count}
-    line = f"train: not annotated: {shown.format(*(repr(clip.file_name) for clip in extra))}"
+    assert report.unannotated == {"train": count}
+    line = f"train: unannotated: {shown.format(*(repr(clip.file_name) for clip in extra))}"
     assert line in report.lines()
 
 
 def test_annotated_members_that_were_not_asked_for_are_not_called_unannotated(mirror, out):
     report = download("700-2020", out, splits=["train"], classes=["zumba"], mirror=mirror.url)
-    assert report.not_annotated == {"train": 0}
-    assert ": not annotated: " not in "\n".join(report.lines())
+    assert report.unannotated == {"train": 0}
+    assert ": unannotated: " not in "\n".join(report.lines())
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -182,9 +184,9 @@ def test_a_mirror_without_replacements_is_said_and_complete_and_lacks_are_named(
         for _ in range(2):
             done = CliRunner().invoke(app, ["download", "400", "--out", str(out), "--split", "train"])
             assert done.exit_code == 0
-            assert f"train: no clips are replaced, since the mirror does not have {key}" in done.output
+            assert f"train: no clips are replaced, because the mirror does not have {key}" in done.output
             names = ", ".join(clip.stem for clip in absent[:3])
-            assert f"train: in no archive: 5 clips, such as {names}, ...\n" in done.output
+            assert f"train: missing from all archives: 5 clips, such as {names}, ...\n" in done.output
             assert "failed: " not in done.output
     assert tree_of(out) == release.tree()
     assert leftovers(out) == []
@@ -592,7 +594,7 @@ def test_an_archive_that_failed_is_not_complete_even_where_no_clip_lacks(tmp_pat
         report = download("700", out, splits=["train"], mirror=mirror.url)
     assert report.counts == {"train": {"complete": 4}}
     assert not report.is_complete
-    assert report.lines()[-1] == "not complete: the same command goes on from here"
+    assert report.lines()[-1] == "incomplete: rerun the same command to resume"
 
 
 def test_a_dry_run_counts_archives_of_unknown_length(mirror, release, out):
@@ -613,12 +615,12 @@ def test_the_command_prints_a_report_and_its_exit_code_says_whether_it_is_comple
     ]
     assert spellings[0].partition("disk: ")[0] == spellings[1].partition("disk: ")[0]
     assert "validation" in spellings[0]
-    assert re.search(r"to fetch: [\d.]+ kB\ndisk: about [\d.]+ kB needed, [\d.,]+ GB free", dry.output)
+    assert re.search(r"to download: [\d.]+ kB\ndisk: about [\d.]+ kB needed, [\d.,]+ GB free", dry.output)
     mirror.add(Fault("status", "*/train/part_1.tar.gz", code=404, method="GET"))
     failed = CliRunner().invoke(app, arguments)
     assert failed.exit_code == 1
     assert f"failed: {release.key('train', 'part_1')}: " in failed.output
-    assert "not complete: the same command goes on from here" in failed.output
+    assert "incomplete: rerun the same command to resume" in failed.output
     mirror.clear()
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0
@@ -637,7 +639,7 @@ def test_the_command_prints_a_report_and_its_exit_code_says_whether_it_is_comple
         (["700-2020", "--source", "tapes"], "unknown source 'tapes'"),
         (["700-2020", "--source", "youtub"], "unknown source 'youtub'; did you mean 'youtube'?"),
         (["700-2020", "--retry-errors"], "pass --source youtube, or leave them out"),
-        (["700-2020", "--workers", "0"], "workers is 0"),
+        (["700-2020", "--workers", "0"], "workers must be at least 1, got 0"),
         (["700-2020", "--max-per-class", "0"], "max_clips_per_class must be at least 1, got 0"),
         (["700-2020", "--rate-limit", "fast"], "--rate-limit must be a number of bytes"),
     ],
@@ -652,7 +654,7 @@ def test_bad_usage_is_said_before_anything_is_written(mirror, out, monkeypatch, 
 
 def test_a_file_in_the_place_of_the_folder(mirror, out):
     out.write_text("")
-    with pytest.raises(ValueError, match="is no folder"):
+    with pytest.raises(ValueError, match="is a file; pass a directory"):
         download("700-2020", out, mirror=mirror.url)
 
 

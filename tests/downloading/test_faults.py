@@ -13,8 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from kinetics_tools.cli.app import app
-from kinetics_tools.downloading.ledger import read_ledger
-from kinetics_tools.downloading.run import download
+from kinetics_tools.downloading import download, read_ledger
 from tests.support.clients import KINETICS
 from tests.support.fault_server import Fault, FaultServer
 from tests.support.mirror import tar, tar_gz
@@ -74,7 +73,7 @@ def test_cut_and_range_ignored(many, out):
     assert tree_of(out) == many.tree()
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_all_faults_mixed_at_a_tenth_of_the_requests(many, out, seed):
     """Each run ends complete or with the unfetchable named, and a run without faults mends what is left."""
     mixed = mixed_faults(cut_at=33_000, stall_at=60_000, stall_seconds=1, corrupt_at=70_000, seed=100 * seed)
@@ -208,9 +207,9 @@ def test_many_refusals_are_counted_after_the_first_hundred(tmp_path, out):
     assert len(ledger_lines(out)) < 110
 
 
-def test_100_000_empty_files_are_passed_over(tmp_path, out):
+def test_20_000_empty_files_are_skipped(tmp_path, out):
     (clip,) = made_clips(1)
-    empty = member("0.mp4").tobuf(tarfile.GNU_FORMAT) * 100_000
+    empty = member("0.mp4").tobuf(tarfile.GNU_FORMAT) * 20_000
     release = with_archive(tmp_path, gzip.compress(empty + tar({clip.file_name: clip.content}), 1), [clip])
     with FaultServer(release.root) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
@@ -269,7 +268,7 @@ def test_an_interrupt_says_how_to_go_on_whenever_it_comes(mirror, out, monkeypat
     monkeypatch.setattr(where, interrupt)
     done = CliRunner().invoke(app, ["download", "700-2020", "--out", str(out)])
     assert done.exit_code == 130
-    assert done.output == f"interrupted: what is complete stays in {out}, and the same command goes on from there\n"
+    assert done.output == f"interrupted: finished clips are kept in {out}; rerun the same command to resume\n"
 
 
 def test_an_interrupt_says_how_to_go_on_and_exits_with_130(many, out):
@@ -282,7 +281,7 @@ def test_an_interrupt_says_how_to_go_on_and_exits_with_130(many, out):
             process.send_signal(signal.SIGINT)
             output = process.stdout.read().decode()
         assert process.returncode == 130
-        assert f"interrupted: what is complete stays in {out}, and the same command goes on from there" in output
+        assert f"interrupted: finished clips are kept in {out}; rerun the same command to resume" in output
         assert "Traceback" not in output
         expected = many.tree()
         assert all(expected[path] == content for path, content in tree_of(out).items())
@@ -326,15 +325,15 @@ def test_a_folder_that_cannot_be_written_to_is_an_error_that_names_it(mirror, tm
 
 
 def test_killed_again_and_again(tmp_path, out):
-    """tests/soak_download.py does this 200 times, with more clips."""
+    """tests/soak/soak_download.py does this 200 times, with more clips."""
     clips = made_clips(200, size=10_000)
     parts = {f"part_{number}": clips[number::4] for number in range(4)}
     release = Release(tmp_path / "mirror", "700", {"train": parts}).write()
     with FaultServer(release.root) as mirror:
         options = {"splits": ["train"], "workers": 2, "rate_limit": "200k"}
-        killed = kill_download(mirror, out, kills=8, release=release, **options)
+        killed = kill_download(mirror, out, kills=5, release=release, **options)
     assert killed.exit_code == 0
-    assert killed.kills >= 5  # what is quicker than the killer is not killed
+    assert killed.kills >= 3  # what is quicker than the killer is not killed
     assert (killed.rewritten, killed.fetched_again) == ([], [])
     assert tree_of(out) == release.tree()
     assert leftovers(out) == []

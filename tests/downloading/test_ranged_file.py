@@ -9,6 +9,7 @@ import pytest
 
 from kinetics_tools.downloading.youtube.ranged_file import RangedFile
 from kinetics_tools.errors import RemoteError
+from kinetics_tools.io import RetryPolicy
 
 BLOCK = 64 << 10
 CONTENT = random.Random(0).randbytes(40 * BLOCK + 12_345)
@@ -41,7 +42,7 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch):
-    monkeypatch.setattr(RangedFile, "backoff_seconds", 0.001)
+    monkeypatch.setattr(RangedFile, "policy", RetryPolicy(4, first_wait_seconds=0.001))
 
 
 def test_any_order_of_reading_gives_the_bytes_of_the_file():
@@ -115,12 +116,12 @@ def test_what_may_pass_is_tried_again(fault):
 @pytest.mark.parametrize(
     ("fault", "tries", "words"),
     [
-        (503, RangedFile.tries, r"abcdefghijk: HTTP Error 503 \(bytes 0 to 65,535\)"),
+        (503, 1 + RangedFile.policy.retries, r"abcdefghijk: HTTP Error 503 \(bytes 0 to 65,535\)"),
         (403, 1, r"abcdefghijk: HTTP Error 403"),
         (404, 1, r"abcdefghijk: HTTP Error 404"),
         (429, 1, r"abcdefghijk: HTTP Error 429"),
-        (200, 1, r"abcdefghijk: the server sends the whole file where a part was asked for"),
-        (ConnectionError("hung up"), RangedFile.tries, r"abcdefghijk: hung up"),
+        (200, 1, r"abcdefghijk: the server ignores Range"),
+        (ConnectionError("hung up"), 1 + RangedFile.policy.retries, r"abcdefghijk: hung up"),
     ],
 )
 def test_what_does_not_pass_is_an_error_with_the_status(fault, tries, words):
@@ -141,7 +142,7 @@ def test_a_file_that_changes_is_an_error():
 
 
 def test_stop_ends_the_waits(monkeypatch):
-    monkeypatch.setattr(RangedFile, "backoff_seconds", 60)
+    monkeypatch.setattr(RangedFile, "policy", RetryPolicy(4, first_wait_seconds=60.0))
     stop = threading.Event()
     threading.Timer(0.1, stop.set).start()
     started = time.monotonic()

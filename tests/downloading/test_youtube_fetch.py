@@ -19,42 +19,60 @@ import yt_dlp
 from yt_dlp.extractor.generic import GenericIE
 from yt_dlp.extractor.youtube import YoutubeIE
 
-from kinetics_tools.downloading.youtube import fetch as youtube
+from kinetics_tools.downloading import FetchedClip, YouTubeOptions, fetch_clip
+from kinetics_tools.downloading.youtube import fetch, session
 from kinetics_tools.downloading.youtube.errors import RETRIED_KINDS, SegmentError, classify
-from kinetics_tools.downloading.youtube.fetch import FetchedClip, Segment, YouTubeOptions, fetch_clip, fetch_clips
+from kinetics_tools.downloading.youtube.fetch import fetch_clips
 from kinetics_tools.downloading.youtube.ranged_file import RangedFile
+from kinetics_tools.downloading.youtube.session import FORMATS, Segment, Session
 from kinetics_tools.errors import DiskError
+from kinetics_tools.io import RetryPolicy
 from tests.support import mirror
 from tests.support.fault_server import Fault, FaultServer
 
 ID = "-bcdefghij0"  # looks like an option
 SECONDS, FPS = 600, 5
+POLICIES = fetch._POLICIES
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def video(tmp_path_factory):
-    """Ten minutes of noise with sound: 35 MB, the index in front, a key frame every 4 s."""
+    """Ten minutes of noise with sound: 35 MB, the index in front, a key frame every 4 s. It repeats every 96 s."""
     path = tmp_path_factory.mktemp("video") / "long.mp4"
     options = {"preset": "ultrafast", "crf": "26", "g": "20", "threads": "1"}
     rng = np.random.default_rng(0)
-    tone = (0.3 * np.sin(np.arange(SECONDS * 8000) / 5)).astype(np.float32)
+    tone = (0.3 * np.sin(np.arange(96 * 8000) / 5)).astype(np.float32)
     with av.open(str(path), "w", options={"movflags": "faststart"}) as file:
         pictures = file.add_stream("libx264", FPS, options=options)
         pictures.height, pictures.width, pictures.pix_fmt = 96, 128, "yuv420p"
         sound = file.add_stream("aac", 8000, layout="mono", options={"aac_coder": "fast"})
+        of_pictures, of_sound = [], []
+        for index in range(96 * FPS):
+            frame = av.VideoFrame(128, 96, "yuv420p")
+            for plane in frame.planes:
+                plane.update(rng.integers(0, 256, plane.buffer_size, np.uint8))
+            frame.pts, frame.time_base = index, Fraction(1, FPS)
+            of_pictures += pictures.encode(frame)
+        samples = av.AudioFrame.from_ndarray(tone[np.newaxis], "fltp", "mono")
+        samples.sample_rate, samples.pts = 8000, 0
+        of_sound += [*sound.encode(samples), *sound.encode()][:750]
+        of_pictures += pictures.encode()
         for second in range(SECONDS):
-            for index in range(FPS):
-                frame = av.VideoFrame(128, 96, "yuv420p")
-                for plane in frame.planes:
-                    plane.update(rng.integers(0, 256, plane.buffer_size, np.uint8))
-                frame.pts, frame.time_base = second * FPS + index, Fraction(1, FPS)
-                file.mux(pictures.encode(frame))
-            samples = av.AudioFrame.from_ndarray(tone[np.newaxis, second * 8000 : (second + 1) * 8000], "fltp", "mono")
-            samples.sample_rate, samples.pts = 8000, second * 8000
-            file.mux(sound.encode(samples))
-        file.mux(pictures.encode())
-        file.mux(sound.encode())
+            for number in range(second * FPS, (second + 1) * FPS):
+                mux_again(file, pictures, of_pictures, number, Fraction(1, FPS))
+            for number in range(second * 8000 // 1024, (second + 1) * 8000 // 1024):
+                mux_again(file, sound, of_sound, number, Fraction(1024, 8000))
     return path
+
+
+def mux_again(file, stream, packets, number, duration):
+    """Packet `number` of an endless repetition of `packets`, all of which are of one duration in seconds."""
+    source = packets[number % len(packets)]
+    packet = av.Packet(bytes(source))
+    packet.stream, packet.time_base, packet.is_keyframe = stream, duration, source.is_keyframe
+    packet.pts = packet.dts = number
+    packet.duration = 1
+    file.mux(packet)
 
 
 @pytest.fixture
@@ -68,9 +86,14 @@ def server(tmp_path, video):
 
 @pytest.fixture(autouse=True)
 def no_waits(monkeypatch):
-    monkeypatch.setattr(RangedFile, "backoff_seconds", 0.001)
-    monkeypatch.setattr(youtube, "_TRIES", {"network": (3, 0.001), "rate-limited": (5, 0.001)})
-    monkeypatch.setattr(youtube, "_TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(RangedFile, "policy", RetryPolicy(4, first_wait_seconds=0.001))
+    monkeypatch.setattr(fetch, "_POLICIES", policies(0.001))
+    monkeypatch.setattr(session, "_TIMEOUT_SECONDS", 2.0)
+
+
+def policies(wait_seconds, **retries):
+    retries = retries or {kind: policy.retries for kind, policy in POLICIES.items()}
+    return {kind.replace("_", "-"): RetryPolicy(count, wait_seconds, 600.0) for kind, count in retries.items()}
 
 
 def options_for(server, **others):
@@ -174,19 +197,19 @@ def test_pictures_and_sound_of_two_files_make_one_clip(server, two_files, tmp_pa
 @pytest.mark.parametrize(
     ("formats", "chosen"),
     [
-        (youtube.FORMATS, ["medium", "sound"]),
+        (FORMATS, ["medium", "sound"]),
         ("ba+bv[height<500]", ["small", "sound"]),
         ("large", ["large"]),
     ],
 )
 def test_formats_are_chosen_by_yt_dlp(formats, chosen, server, two_files):
-    session = youtube._Session(options_for(server, formats=formats))
-    found = session._formats(Segment(ID, 0, 10, Path("clip.mp4")))
+    one = Session(options_for(server, formats=formats))
+    found = one.formats(Segment(ID, 0, 10, Path("clip.mp4")))
     assert [one["format_id"] for one in found] == chosen
 
 
 def test_a_format_that_is_no_file_is_refused_by_name(server, two_files, tmp_path):
-    with pytest.raises(SegmentError, match=r"comes as m3u8_native, not as a file; choose formats with \[protocol"):
+    with pytest.raises(SegmentError, match=r"format is m3u8_native, not a file; choose formats with \[protocol"):
         fetch_clip(ID, 0, 10, tmp_path / "clip.mp4", options=options_for(server, formats="hls"))
 
 
@@ -205,8 +228,8 @@ def test_media_are_not_asked_for_before_they_are_available(server, two_files, tm
     [
         ({"url_template": "https://www.youtube.com/watch"}, "must be a URL with {youtube_id} in it"),
         ({"url_template": "{youtube_id}"}, "must be a URL with {youtube_id} in it"),
-        ({"sleep_seconds": -1}, "sleep_seconds is -1; it must be 0 or more"),
-        ({"cookies": "absent.txt"}, "no file of cookies at 'absent.txt'"),
+        ({"sleep_seconds": -1}, "sleep_seconds must be at least 0, got -1"),
+        ({"cookies": "absent.txt"}, "cookies='absent.txt' is not a file"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options, words):
@@ -217,7 +240,7 @@ def test_options_that_make_no_sense_are_refused(options, words):
 def test_options_that_yt_dlp_refuses_are_so_before_anything_begins(tmp_path):
     (tmp_path / "cookies.txt").write_text("no cookies\n")
     for options in (YouTubeOptions(formats="bv[["), YouTubeOptions(cookies=tmp_path / "cookies.txt")):
-        with pytest.raises(ValueError, match="yt-dlp refuses the options: "):
+        with pytest.raises(ValueError, match="yt-dlp rejects the options: "):
             fetch_clips(iter(()), pytest.fail, options=options)
 
 
@@ -270,11 +293,11 @@ def test_requests_go_through_the_proxy(recorder, tmp_path):
 
 
 def test_pages_are_asked_for_with_pauses(server, tmp_path):
-    session = youtube._Session(options_for(server, sleep_seconds=0.5))
+    one = Session(options_for(server, sleep_seconds=0.5))
     started = time.monotonic()
     for _ in range(3):
         with pytest.raises(SegmentError, match="404"):
-            session.fetch(Segment("bcdefghijk0", 0, 10, tmp_path / "clip.mp4"))
+            one.fetch(Segment("bcdefghijk0", 0, 10, tmp_path / "clip.mp4"))
     assert time.monotonic() - started >= 1
 
 
@@ -388,7 +411,7 @@ MIDDLE = 1_800_000  # a byte of [25, 35) s; the file has 35 MB
         ("rate-limited", [Fault("status", MEDIA, code=429)], "HTTP Error 429"),
         ("network", [Fault("status", MEDIA, code=503)], "HTTP Error 503"),
         ("network", [Fault("cut", MEDIA, at=MIDDLE)], r"\(bytes 1,\d+,\d+ to"),
-        ("network", [Fault("ignore_range", MEDIA)], "the server sends the whole file"),
+        ("network", [Fault("ignore_range", MEDIA)], "the server ignores Range"),
         ("network", [Fault("chunked", MEDIA), Fault("cut", MEDIA, at=MIDDLE)], r"\(bytes 1,\d+,\d+ to"),
         ("other", [Fault("wrong_length", MEDIA, by=MIDDLE - 35_000_000)], "is not a readable clip"),
     ],
@@ -421,9 +444,9 @@ def test_a_server_that_recovers(fault, server, video, tmp_path):
 
 
 def test_a_stall_without_end_times_out(server, tmp_path, monkeypatch):
-    monkeypatch.setattr(youtube, "_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(session, "_TIMEOUT_SECONDS", 0.3)
     server.add(Fault("stall", MEDIA, at=MIDDLE))
-    with pytest.raises(SegmentError, match=r"timed out|bytes came|bytes read") as caught:
+    with pytest.raises(SegmentError, match=r"timed out|received .* bytes|bytes read") as caught:
         fetch_clip(ID, 25, 35, tmp_path / "clip.mp4", options=options_for(server))
     assert caught.value.kind == "network"
 
@@ -487,7 +510,7 @@ def fake_session(monkeypatch):
             return FetchedClip(1, "0" * 64, 10.0, 1)
 
     Fake.answers, Fake.asked = {}, []
-    monkeypatch.setattr(youtube, "_Session", Fake)
+    monkeypatch.setattr(fetch, "Session", Fake)
     return Fake
 
 
@@ -522,7 +545,7 @@ def test_many_segments_through_several_workers(server, tmp_path):
 def test_a_server_with_every_fault_now_and_then(server, tmp_path, monkeypatch):
     """All clips get there, with the bytes that they have without faults."""
     # Which request gets a fault depends on the order of threads: enough tries for the worst of them.
-    monkeypatch.setattr(youtube, "_TRIES", {"network": (20, 0.001), "rate-limited": (20, 0.001)})
+    monkeypatch.setattr(fetch, "_POLICIES", policies(0.001, network=19, rate_limited=19))
     wanted = [Segment(ID, start, start + 2, tmp_path / "plain" / f"{start}.mp4") for start in range(0, 120, 20)]
     plain, outcomes = [], []
     fetch_clips(wanted, plain.append, options=options_for(server), workers=2)
@@ -551,7 +574,7 @@ def test_the_network_is_tried_three_times_and_other_errors_once(fake_session):
 
 
 def test_when_asked_too_often_all_workers_wait(fake_session, monkeypatch):
-    monkeypatch.setattr(youtube, "_TRIES", {"rate-limited": (5, 0.4)})
+    monkeypatch.setattr(fetch, "_POLICIES", policies(0.4))
     asked = []
     limited = [SegmentError("rate-limited", "too often")]
 
@@ -597,7 +620,7 @@ def test_an_interrupt_finishes_and_records_what_is_in_flight(fake_session):
 
 
 def test_stop_leaves_a_segment_that_waits_for_another_run(fake_session, monkeypatch):
-    monkeypatch.setattr(youtube, "_TRIES", {"network": (3, 60.0), "rate-limited": (5, 60.0)})
+    monkeypatch.setattr(fetch, "_POLICIES", policies(60.0))
     stop = threading.Event()
     fake_session.answers = {kind: [SegmentError(kind, "no")] for kind in ("network", "rate-limited")}
     threading.Timer(0.3, stop.set).start()
@@ -628,13 +651,13 @@ def test_what_no_other_clip_would_survive_ends_the_run(where, fake_session):
 
 
 def test_at_least_one_worker_is_needed(fake_session):
-    with pytest.raises(ValueError, match="workers is 0; it must be 1 or more"):
+    with pytest.raises(ValueError, match="workers must be at least 1, got 0"):
         fetch_clips([], pytest.fail, workers=0)
 
 
 def test_warnings_of_yt_dlp_come_once(monkeypatch):
     warnings = []
-    monkeypatch.setattr(youtube._logger, "warning", warnings.append)
+    monkeypatch.setattr(session._logger, "warning", warnings.append)
     for one in (ID, "bcdefghijk0"):
-        youtube._YtDlpLog().warning(f"[youtube] {one}: some formats may be missing, {id(warnings)}")
+        session._YtDlpLog().warning(f"[youtube] {one}: some formats may be missing, {id(warnings)}")
     assert warnings == [f"yt-dlp: [youtube] some formats may be missing, {id(warnings)}"]

@@ -11,10 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 from kinetics_tools.cli.app import app
-from kinetics_tools.downloading.ledger import read_ledger
-from kinetics_tools.downloading.run import download
-from kinetics_tools.downloading.youtube.fetch import YouTubeOptions
+from kinetics_tools.downloading import YouTubeOptions, download, read_ledger
 from kinetics_tools.downloading.youtube.ranged_file import RangedFile
+from kinetics_tools.io import RetryPolicy
 from kinetics_tools.media import write_clip
 from tests.support.clients import KINETICS
 from tests.support.fault_server import Fault, FaultServer
@@ -46,7 +45,7 @@ def lacking(tmp_path, video):
 
 
 def test_videos_bring_what_archives_lack_and_each_failure_is_classed(lacking, out, monkeypatch):
-    monkeypatch.setattr(RangedFile, "backoff_seconds", 0.001)
+    monkeypatch.setattr(RangedFile, "policy", RetryPolicy(4, first_wait_seconds=0.001))
     release, there, short, gone = lacking
     with FaultServer(release.root) as mirror:
         download("700-2020", out, splits=["train"], mirror=mirror.url)
@@ -60,10 +59,10 @@ def test_videos_bring_what_archives_lack_and_each_failure_is_classed(lacking, ou
         assert report.errors == {"no such segment": 1, "removed": 1}
         assert report.is_complete  # no other run would bring more
         reason = "Unable to download webpage: HTTP Error 404: Not Found"
-        assert f"could not be fetched: 1 removed, such as {gone.stem}: {reason}" in report.lines()
-        assert "not asked for again unless with --retry-errors: 1 clip" in report.lines()
+        assert f"failed: 1 removed, such as {gone.stem}: {reason}" in report.lines()
+        assert "skipped without --retry-errors: 1 clip" in report.lines()
         assert "the same command" not in "\n".join(report.lines())
-        assert f"what became of each clip: {out / 'ledger.jsonl'}" in report.lines()
+        assert f"outcome of each clip: {out / 'ledger.jsonl'}" in report.lines()
         assert report.bytes_fetched == mirror.bytes_sent("/videos/*")
         assert mirror.count("*.tar.gz") == mirror.count("*_path.txt") == 0
         clip = out / "train" / "zumba" / there.file_name
@@ -108,7 +107,10 @@ def test_a_clip_cut_from_a_video_that_is_gone_is_cut_again(lacking, out, is_link
             path.symlink_to("nothing.mp4")
         report = download("700-2020", out, splits=["train"], mirror=mirror.url)
         assert report.counts["train"]["pending"] == 1
-        assert report.lines()[-1] == "not complete: the archives have no more; --source youtube goes on from here"
+        assert (
+            report.lines()[-1]
+            == "incomplete: the archives have no more clips; rerun with --source youtube to cut the rest"
+        )
         download("700-2020", out, **asked)
         assert path.read_bytes() == content
 
@@ -150,8 +152,8 @@ def test_an_interrupt_finishes_the_videos_in_flight_and_says_so(lacking, out, tm
             process.send_signal(signal.SIGINT)
             output = process.communicate(timeout=30)[0].decode()
     assert process.returncode == 130
-    assert "the clips in flight are being finished; interrupt again to leave them" in output
-    assert f"interrupted: what is complete stays in {out}, and the same command goes on from there" in output
+    assert "finishing the clips in flight; interrupt again to abort them" in output
+    assert f"interrupted: finished clips are kept in {out}; rerun the same command to resume" in output
     assert "Traceback" not in output
     assert (out / "train" / "zumba" / there.file_name).exists()
     assert leftovers(out) == []
@@ -166,7 +168,7 @@ def test_the_command_has_the_options_of_videos(lacking, out, monkeypatch):
         dry = CliRunner().invoke(app, [*command, "--dry-run"])
         assert dry.exit_code == 0
         assert dry.output.startswith(
-            "train: 5 clips: pending 5\ntrain: single videos, 5 to fetch\nto fetch: known only"
+            "train: 5 clips: pending 5\ntrain: 5 single videos to download\nto download: unknown until"
         )
         assert re.search(r"\ndisk: about 15.2 MB needed, [\d.,]+ GB free\n$", dry.output)  # 38 s
         result = CliRunner().invoke(app, [*command, "--formats", "best", "--rate-limit", "10MB", "--retry-errors"])
@@ -184,8 +186,8 @@ def test_where_the_same_command_would_not_help_it_is_not_advised(lacking, out):
             report = download("700-2020", out, youtube=youtube, **asked)
             assert report.counts == {"train": {"failed": 2, "unavailable": 3}}
             assert not report.is_complete
-            assert "not asked for again unless with --retry-errors: 5 clips" in report.lines()
-            assert report.lines()[-1] == "not complete: the same command with --retry-errors goes on from here"
+            assert "skipped without --retry-errors: 5 clips" in report.lines()
+            assert report.lines()[-1] == "incomplete: rerun the same command with --retry-errors to retry failed videos"
         assert report.to_fetch == {"train": 0}
         youtube = YouTubeOptions(url_template=template)
         report = download("700-2020", out, youtube=youtube, retry_errors=True, **asked)
@@ -195,9 +197,9 @@ def test_where_the_same_command_would_not_help_it_is_not_advised(lacking, out):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"source": "youtube", "keep_archives": True}, "keep_archives with source='youtube'"),
-        ({"youtube": YouTubeOptions()}, "are of single videos, with source='archives'"),
-        ({"retry_errors": True}, "are of single videos, with source='archives'"),
+        ({"source": "youtube", "keep_archives": True}, "keep_archives has no effect with source='youtube'"),
+        ({"youtube": YouTubeOptions()}, "have no effect with source='archives'"),
+        ({"retry_errors": True}, "have no effect with source='archives'"),
     ],
 )
 def test_options_of_the_other_source_are_an_error(mirror, out, options, message):

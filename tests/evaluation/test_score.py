@@ -7,14 +7,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import kinetics  # noqa: F401  (registers the builder)
 from kinetics_tools.annotations.read import clip_name
 from kinetics_tools.cli.app import app
-from kinetics_tools.evaluation.score import evaluate, read_predictions
+from kinetics_tools.evaluation import evaluate, read_predictions
 from kinetics_tools.releases import LABELS
 from tests.support.trees import Clip, clips_of, write_annotations
 
@@ -114,8 +114,10 @@ def test_every_form_gives_the_same_as_the_formula(truth, tmp_path):
         assert (found.clips, found.missing, found.bad) == (11, (), ()), path.name
 
 
-@given(st.lists(st.integers(0, 4), min_size=CLASSES, max_size=CLASSES))
-def test_of_equal_scores_the_lower_index_comes_first(tmp_path_factory, values):
+@settings(max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 6))
+def test_of_equal_scores_the_lower_index_comes_first(tmp_path_factory, seed, levels):
+    values = np.random.default_rng(seed).integers(0, levels, CLASSES).tolist()
     path = tmp_path_factory.mktemp("p") / "p.parquet"
     pq.write_table(pa.table({"youtube_id": ["abcdefghijk"], "scores": [[float(value) for value in values]]}), path)
     best, bad = read_predictions(path, "400")
@@ -199,8 +201,8 @@ def test_labels_may_be_their_indices_and_a_logarithm_may_be_of_zero(tmp_path):
     best, bad = read_predictions(tmp_path / "p.csv", "400")
     assert best == {"aaaaaaaaaaa": [3, 7]}
     assert sorted(bad) == [
-        "bbbbbbbbbbb: label 400: 400 has 400 classes, the first of them 0",
-        "ccccccccccc: a score is no number",
+        "bbbbbbbbbbb: label 400: 400 has 400 classes, the first is 0",
+        "ccccccccccc: a score is not a number",
     ]
 
 
@@ -228,21 +230,24 @@ def test_rows_that_cannot_be_read_are_named(tmp_path):
     assert bad == [
         "row 1: aaaaaaaaaaa from 'x' to '10': must be seconds",
         "row 2: has more than 403 fields",
-        "ccccccccccc_000000_000010: the score '' is no number",
-        "ddddddddddd_000000_000010: the score None is no number",
+        "ccccccccccc_000000_000010: the score '' is not a number",
+        "ddddddddddd_000000_000010: the score None is not a number",
     ]
     long = ["aaaaaaaaaaa,zumba,1", "aaaaaaaaaaa,zumba,0", "bbbbbbbbbbb,zumba,1", "bbbbbbbbbbb,abseiling,x"]
     (tmp_path / "long.csv").write_text("\n".join(["youtube_id,label,score", *long, "ccccccccccc,abseiling,1"]))
     best, bad = read_predictions(tmp_path / "long.csv", "400")
     assert best == {"ccccccccccc": [0]}
-    assert bad == ["aaaaaaaaaaa: has two scores of 'zumba'", "bbbbbbbbbbb: the score 'x' is no number"]
+    assert bad == ["aaaaaaaaaaa: has two scores of 'zumba'", "bbbbbbbbbbb: the score 'x' is not a number"]
     lists = pa.table({"youtube_id": ["aaaaaaaaaaa", "bbbbbbbbbbb"], "scores": [None, [0.5, 0.5]]})
     pq.write_table(lists, tmp_path / "lists.parquet")
     expected = ["aaaaaaaaaaa: no scores of 400 classes", "bbbbbbbbbbb: 2 scores of 400 classes"]
     assert read_predictions(tmp_path / "lists.parquet", "400") == ({}, expected)
     nested = pa.table({"youtube_id": ["aaaaaaaaaaa"], "scores": [[[0.5]] * CLASSES]})
     pq.write_table(nested, tmp_path / "nested.parquet")
-    assert read_predictions(tmp_path / "nested.parquet", "400") == ({}, ["aaaaaaaaaaa: the score [0.5] is no number"])
+    assert read_predictions(tmp_path / "nested.parquet", "400") == (
+        {},
+        ["aaaaaaaaaaa: the score [0.5] is not a number"],
+    )
 
 
 def test_splits_by_the_names_of_their_files(truth, tmp_path):
@@ -255,14 +260,14 @@ def test_splits_by_the_names_of_their_files(truth, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("p.json", '{"results": ', r"p\.json: no JSON"),
+        ("p.json", '{"results": ', r"p\.json: not valid JSON"),
         ("p.csv", "", r"p\.csv: has no column youtube_id"),
-        ("p.txt", "", "predictions are .json, .csv or .parquet"),
-        ("p.json", "[]", "no submission"),
+        ("p.txt", "", "predictions must be a .json, .csv or .parquet file"),
+        ("p.json", "[]", "not a submission"),
         ("p.csv", "id,label,score\nx,zumba,1\n", "has no column youtube_id"),
         ("p.csv", "youtube_id,abseiling\nabcdefghijk,1\n", "has 1 columns of scores; 400 has 400 classes"),
         ("p.csv", "youtube_id,abseilling\nabcdefghijk,1\n", r"p\.csv: unknown class of 400 'abseilling'"),
-        ("p.parquet", "no parquet", "no Parquet file"),
+        ("p.parquet", "no parquet", "not a Parquet file"),
     ],
 )
 def test_files_that_are_no_predictions(tmp_path, name, content, message):
@@ -282,7 +287,7 @@ def test_damaged_parquet_is_named(tmp_path, compression):
     for start in range(4, len(content) - 4096, 256):
         content[start : start + 32] = b"\xff" * 32
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r"p\.parquet: no Parquet file, or a damaged one \(.+\)"):
+    with pytest.raises(ValueError, match=r"p\.parquet: not a Parquet file, or a corrupt one \(.+\)"):
         read_predictions(path, "400")
 
 
@@ -294,7 +299,7 @@ def test_damaged_text_in_parquet_is_named(tmp_path, good):
     content = path.read_bytes()
     assert good in content
     path.write_bytes(content.replace(good, b"\xff" * len(good)))
-    with pytest.raises(ValueError, match=r"p\.parquet: no Parquet file, or a damaged one \(.+\)"):
+    with pytest.raises(ValueError, match=r"p\.parquet: not a Parquet file, or a corrupt one \(.+\)"):
         read_predictions(path, "400")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kinetics_tools.downloading.run import download
+from kinetics_tools.downloading import download
 from kinetics_tools.io import RetryPolicy
 from tests.support.fault_server import FaultServer
 from tests.support.releases import Release, kill_download, ledger_lines, leftovers, made_clips, mixed_faults, tree_of

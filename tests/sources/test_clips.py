@@ -16,7 +16,7 @@ from kinetics_tools.annotations import Selection
 from kinetics_tools.releases import LABELS
 from kinetics_tools.sources import SplitFiles, clips
 from kinetics_tools.sources.clips import clip_tables
-from kinetics_tools.verification.run import verify
+from kinetics_tools.verification import verify
 from tests.support import patience
 from tests.support.fault_server import FaultServer
 from tests.support.mirror import tar_gz, write_mirror

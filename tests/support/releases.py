@@ -137,7 +137,7 @@ def ledger_lines(out: Path) -> list[dict[str, Any]]:
 
 def _run(options: dict[str, Any], http: dict[str, float]) -> None:
     """A download in a process of its own."""
-    from kinetics_tools.downloading.run import download
+    from kinetics_tools.downloading import download
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     # Over loopback, the kernels of both sides would hold megabytes that nobody has read, which a kill throws away. So

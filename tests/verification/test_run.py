@@ -26,10 +26,10 @@ import kinetics  # noqa: F401  (registers the builder)
 from kinetics_tools.annotations import Selection
 from kinetics_tools.annotations.read import clip_names, read_split
 from kinetics_tools.cli.app import app
-from kinetics_tools.downloading.ledger import Entry, Ledger
+from kinetics_tools.downloading import Entry, Ledger
 from kinetics_tools.media import write_clip
+from kinetics_tools.verification import verify
 from kinetics_tools.verification.overlap import OtherSplit, shared_videos
-from kinetics_tools.verification.run import verify
 from tests.support.fault_server import FaultServer
 from tests.support.mirror import tar, tar_gz, write_mirror
 from tests.support.trees import LAYOUTS, Clip, write_annotations, write_clips
@@ -60,6 +60,20 @@ def sound(tmp_path_factory):
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path.read_bytes()
+
+
+@pytest.fixture
+def worker_processes():
+    """For tests that need the processes of the command; the others probe in this one."""
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(request, monkeypatch):
+    def run_here(function, items, **_):
+        return ((key, function(item)) for key, item in items)
+
+    if "worker_processes" not in request.fixturenames:
+        monkeypatch.setattr("kinetics_tools.verification.examine.run_processes", run_here)
 
 
 def with_content(clip, content):
@@ -169,7 +183,7 @@ def test_every_status_in_every_layout(tmp_path, cases, layout):
     assert again.duplicates == report.duplicates
 
 
-def test_all_that_is_wrong_is_said(tmp_path, cases):
+def test_all_that_is_wrong_is_said(tmp_path, cases, worker_processes):
     write(tmp_path, cases)
     report = run(tmp_path)
     rows = {row["clip"]: row for row in report.clips.to_pylist() if row["split"] == "train"}
@@ -194,8 +208,8 @@ def test_all_that_is_wrong_is_said(tmp_path, cases):
     assert by_status["misplaced"][0]["detail"] == f"annotated as {case.rows[12].label}"
     assert by_status["misplaced"][0]["path"] == f"train/archery/{case.rows[12].file_name}"
     assert [rows[clip.stem]["detail"] for clip in case.unexpected] == [
-        "not annotated",
-        f"not annotated; same bytes as train/{case.rows[13].label}/{case.rows[13].file_name}",
+        "unannotated",
+        f"unannotated; same bytes as train/{case.rows[13].label}/{case.rows[13].file_name}",
     ]
     measured = by_status["present"][0]
     assert [measured[name] for name in ("duration", "fps", "num_frames", "width", "height", "has_audio", "codec")] == [
@@ -223,15 +237,18 @@ def tree(directory, clips, *, layout="class folders", folder="train", rows=None)
 def test_a_whole_tree_is_complete(tmp_path, pool):
     report = run(tree(tmp_path, good(pool)))
     assert report.is_complete
-    assert report.lines()[-2:] == ["looked into 6 clips", "complete: train; not looked at: validation, test"]
+    assert report.lines()[-2:] == [
+        "complete: train; not checked: validation, test",
+        f"next: kinetics prepare 700 --data-dir {tmp_path} --out prepared --split=train",
+    ]
 
 
 def test_the_verdict_names_the_splits(tmp_path, pool):
     for split, clips in (("train", good(pool)), ("test", good(pool[6:], 4, "test"))):
         tree(tmp_path, clips[1:], folder=split, rows=clips)
     tree(tmp_path, good(pool[10:], 4, "validation"), folder="val")
-    assert run(tmp_path).lines()[-1] == "not complete: train, test; complete: validation"
-    assert run(tmp_path, splits=["validation"]).lines()[-1] == "complete: validation; not looked at: train, test"
+    assert run(tmp_path).lines()[-2] == "incomplete: train, test; complete: validation"
+    assert run(tmp_path, splits=["validation"]).lines()[-2] == "complete: validation; not checked: train, test"
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
@@ -260,7 +277,7 @@ def test_clips_deeper_than_a_layout_goes_are_unexpected_and_not_looked_into(tmp_
         write_clips(tmp_path / "train" / folder, clips[:1], "flat")
     report = run(tmp_path)
     assert (report.is_complete, report.opened, report.splits["train"].counts["unexpected"]) == (True, 6, 2)
-    why = "deeper than any layout has clips, and not looked into"
+    why = "deeper than any layout has clips, and not checked"
     paths = [f"train/{folder}/{clips[0].file_name}" for folder in ("archery/part_1", "x/y/z")]
     assert f"train: 2 unexpected: {paths[0]} ({why}); {paths[1]} ({why})" in report.lines()
     # Of a class that is not asked for, it is none of our business.
@@ -386,7 +403,7 @@ def test_a_class_folder_whose_name_is_in_no_encoding_names_no_class(tmp_path, po
 def test_a_tree_under_a_name_in_no_encoding_is_an_error_that_says_so(tmp_path, pool):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/k\xff"))
     tree(folder, good(pool, 1))
-    with pytest.raises(ValueError, match=r"k\\udcff is not UTF-8, and Arrow opens no file there; rename its folder"):
+    with pytest.raises(ValueError, match=r"k\\udcff is not UTF-8, so Arrow opens no file there; rename its directory"):
         run(folder)
 
 
@@ -432,7 +449,7 @@ def test_of_chosen_classes_the_other_clips_are_neither_missing_nor_unexpected(tm
     assert statuses(report) == {**expected, ("train", stranger.stem): "unexpected"}
     assert (report.classes, report.splits["train"].annotated) == (("zumba", "massaging person's head"), 6)
     assert report.splits["train"].left_out == 5
-    assert "train: 5 annotated clips are there that were not asked for" in report.lines()
+    assert "train: 5 files of annotated clips were not asked for" in report.lines()
     assert not report.is_complete
     if layout != ".tar.gz":
         assert report.opened == 6, "those that were not asked for need not be opened"
@@ -467,7 +484,7 @@ def test_splits_without_labels_are_passed_over_for_classes_unless_asked_for(tmp_
     write_annotations(tmp_path / "annotations" / "test.csv", good(pool, 2, "test"), "test", labels=False)
     report = run(tmp_path, classes=["zumba"])
     assert list(report.splits) == ["train"]
-    assert report.lines()[-1] == "complete: train; not looked at: validation, test"
+    assert report.lines()[-2] == "complete: train; not checked: validation, test"
     with pytest.raises(ValueError, match="no clip of this split has a label"):
         run(tmp_path, classes=["zumba"], splits=["test"])
 
@@ -531,7 +548,7 @@ def test_the_archive_of_replacements_wins(tmp_path, pool, place):
 # ---- Archives
 
 
-def test_an_archive_that_is_cut_off_is_named_and_read_as_far_as_it_goes(tmp_path, pool):
+def test_an_archive_that_is_cut_off_is_named_and_read_as_far_as_it_goes(tmp_path, pool, worker_processes):
     clips = good(pool)
     tree(tmp_path, clips, layout=".tar")
     path = tmp_path / "train" / "part_1.tar"
@@ -603,7 +620,7 @@ def test_deep_finds_damage_that_headers_hide(tmp_path, pool):
     assert report.splits["train"].counts["present"] == 5
 
 
-def test_deep_finds_bytes_that_are_not_those_of_the_ledger(tmp_path, pool):
+def test_deep_finds_bytes_that_are_not_those_of_the_ledger(tmp_path, pool, worker_processes):
     """A box that no decoder reads has changed, at the same length: of a clip in the ledger, and of one that is not."""
     clips = [with_content(clip, clip.content + b"\0\0\0\x09freeA") for clip in good(pool)]
     with Ledger(tmp_path) as ledger:
@@ -620,7 +637,7 @@ def test_deep_finds_bytes_that_are_not_those_of_the_ledger(tmp_path, pool):
         report = run(tmp_path, deep=True)
         rows = report.clips.to_pylist()
         assert [row["status"] for row in rows] == ["present", "unreadable", "unreadable", *["present"] * 3]
-        assert rows[1]["detail"] == "is not what was downloaded, by SHA-256: delete it and download it again"
+        assert rows[1]["detail"] == "differs from the download by SHA-256: delete it and download it again"
     assert report.opened == 0
 
 
@@ -673,14 +690,14 @@ def test_a_tree_that_cannot_be_written_to(tmp_path, pool, read_only, hf_cache):
 KILLED = """
 import sys, time
 from kinetics_tools.verification import run as verify
-from kinetics_tools.verification.probe_cache import Findings
+from kinetics_tools.verification.probe_cache import ProbeCache
 
-put = Findings.put
+put = ProbeCache.put
 def slow(self, *args, **kwargs):
     put(self, *args, **kwargs)
     print("put", flush=True)
     time.sleep(0.05)
-Findings.put = slow
+ProbeCache.put = slow
 verify.verify(sys.argv[1], "700", workers=2)
 """
 
@@ -719,7 +736,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, pool):
         os.killpg(process.pid, signal.SIGINT)
         _, errors = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert re.search(r"interrupted; \d+ clips were looked into, and the same command goes on from there", errors)
+    assert re.search(r"interrupted: \d+ clips were opened; rerun the same command to resume", errors)
     assert "Traceback" not in errors
     assert not (tmp_path / "report.json").exists()
     assert 0 < run(tmp_path).opened < 200
@@ -728,7 +745,7 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, pool):
 # ---- Forms of the report
 
 
-def test_the_command_writes_what_is_there(tmp_path, cases, monkeypatch):
+def test_the_command_writes_what_is_there(tmp_path, cases, monkeypatch, worker_processes):
     data = write(tmp_path / "data", cases, "torchvision folders")
     monkeypatch.chdir(tmp_path)
     done = CliRunner().invoke(app, ["verify", "data", "700", "--csv", "clips.csv", "--workers", "1"])
@@ -764,7 +781,7 @@ def test_the_command_writes_what_is_there(tmp_path, cases, monkeypatch):
             if status != "present":
                 assert f"{split}: {count} {status}: " in done.output
             assert re.search(rf"{status} +│ +\d", done.output)
-    assert done.output.endswith("not complete: train, validation; not looked at: test\n")
+    assert done.output.splitlines()[-2] == "incomplete: train, validation; not checked: test"
     assert not list(tmp_path.glob("*.incomplete"))
 
 
@@ -776,7 +793,7 @@ def test_a_file_that_is_no_report_of_ours_is_not_replaced(tmp_path, pool, monkey
     Path("mine").write_text(content)
     done = CliRunner().invoke(app, ["verify", "data", "700", "--workers", "1", option, "mine"])
     assert done.exit_code == 2, done.output
-    assert "mine is there and no report of `kinetics verify`; move it away, or name another file" in done.output
+    assert "mine is no report of `kinetics verify`; move it or pass another name" in done.output
     assert Path("mine").read_text() == content
     assert not remembering(tmp_path / "data").exists(), "nothing was looked at"
 
@@ -844,7 +861,7 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
     assert [*json.loads(Path("report.json").read_text())["splits"]] == ["validation"]
     done = CliRunner().invoke(app, ["verify", "data", "700", "--workers", "0"])
     assert done.exit_code == 2
-    assert "workers is 0; it must be 1 or more" in done.output
+    assert "workers must be at least 1, got 0" in done.output
     assert CliRunner().invoke(app, ["verify", "data"]).exit_code == 2
 
 

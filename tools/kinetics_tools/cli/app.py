@@ -201,7 +201,7 @@ def download(
 ) -> None:
     """Fetch clips into OUT/<split>/<class>/. Exit code 1: some could not be fetched; the same command goes on."""
     from kinetics_tools import download
-    from kinetics_tools.downloading.youtube.fetch import YouTubeOptions
+    from kinetics_tools.downloading import YouTubeOptions
 
     youtube = _given(formats=formats, cookies=cookies, proxy=proxy, sleep_seconds=sleep, url_template=url_template)
     report = download(
@@ -475,7 +475,7 @@ def evaluate(
     label and score, or youtube_id and one for each class; Parquet also youtube_id and scores, a list in label order.
     With time_start and time_end they are for clips, else for videos.
     """
-    from kinetics_tools.evaluation.score import evaluate, write_confusion
+    from kinetics_tools.evaluation import evaluate, write_confusion
     from kinetics_tools.io.atomic import check_target
 
     for path in filter(None, (report, confusion)):

@@ -1,7 +1,7 @@
-"""One split of a clip tree: which clips belong to it, where each lies, and how a clip gets there whole.
+"""Clip directory of one split: which clips belong to it, where each is, and where a new one goes.
 
-A clip that is not there yet goes to `<split>/<label>/<clip name>.mp4`, or `<split>/<clip name>.mp4` where annotations
-give no label. Folders that are there are used as they are written, and clips that are there stay where they are.
+A new clip goes to `<split>/<label>/<clip name>.mp4`, or `<split>/<clip name>.mp4` if the annotations give no label.
+Existing directories are used as they are spelled, and existing clips stay where they are.
 """
 
 import csv
@@ -32,14 +32,7 @@ def class_of(folder: str, release: str) -> int | None:
 
 
 class ClipTree:
-    """Clips of one split under `out`: which are wanted, where each one is, and where a new one goes.
-
-    Args:
-        out: the clip directory.
-        release: "400", "600", "700" or "700-2020".
-        split: "train", "validation" or "test".
-        index: the annotated clips, and those of them that are wanted.
-    """
+    """Clips of one split under `out`."""
 
     def __init__(self, out: str | os.PathLike[str], release: str, split: str, index: ClipIndex):
         self.split = split
@@ -54,12 +47,12 @@ class ClipTree:
         self._elsewhere: dict[str, str] = {}  # clip -> its file, where that is not the place for a new one
 
     def segments(self) -> Iterator[tuple[str, float, float]]:
-        """Yield name, start and end in seconds of each wanted clip."""
+        """Yield name, start and end in seconds of each clip that is asked for."""
         times = (self.index.table[column].to_pylist() for column in ("time_start", "time_end"))
         yield from zip(self.index, *times, strict=True)
 
     def path(self, name: str) -> Path:
-        """Return where a wanted clip is, or where it goes."""
+        """Return where a clip is, or where it goes."""
         if name in self._elsewhere:
             return Path(self._elsewhere[name])
         label = self.index.label(name)
@@ -79,7 +72,7 @@ class ClipTree:
         return path.with_name(f".{path.name}.{tag}.tmp")
 
     def present(self, *, clean: bool) -> dict[str, int]:
-        """Return the lengths in bytes of the wanted clips that are in a directory of their class or in none.
+        """Return the lengths in bytes of the clips that are in a directory of their class or in none.
 
         With `clean`, also remove what a killed run left unfinished.
         """
@@ -117,10 +110,10 @@ class ClipTree:
 
 
 def copy_annotations(source: str, out: str | os.PathLike[str], release: str, split: str, table: pa.Table) -> Path:
-    """Path of a copy of the annotations of a split under `out`/annotations, where the dataset's loader looks first.
+    """Return the path of a copy of the annotations of a split under `out`/annotations, where loading looks first.
 
-    `source` is the file and `table` what it holds. A CSV is copied as it is; JSON becomes CSV as DeepMind writes it.
-    Raises ValueError where `out` has other annotations of this split: two releases or editions would be mixed.
+    `table` is the content of `source`. A CSV is copied as it is; JSON becomes CSV in DeepMind's format. Raises
+    ValueError if `out` has other annotations of this split, which would mix two releases or editions.
     """
     folder = Path(out, "annotations")
     for name in _ANNOTATIONS[split]:
@@ -128,8 +121,8 @@ def copy_annotations(source: str, out: str | os.PathLike[str], release: str, spl
         if path.exists():
             if not _is_of(path, release, split, table):
                 raise ValueError(
-                    f"{path} is of another release or edition than {source}; name another folder, or go on with the "
-                    f"annotations that it has: annotations={str(folder)!r}"
+                    f"{path} is of another release or edition than {source}; pass another directory, or the "
+                    f"annotations of this one: annotations={str(folder)!r}"
                 )
             return path
     path = folder / _ANNOTATIONS[split][0]
@@ -145,7 +138,7 @@ def copy_annotations(source: str, out: str | os.PathLike[str], release: str, spl
 
 
 def _is_of(path: Path, release: str, split: str, table: pa.Table) -> bool:
-    """Whether an annotation file holds `table`. Raises ValueError where it is malformed."""
+    """Return True if an annotation file holds `table`. Raises ValueError if it is malformed."""
     try:
         return read_split(str(path), release, split).equals(table)
     except ValueError:

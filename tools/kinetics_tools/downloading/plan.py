@@ -1,4 +1,4 @@
-"""What there is to download: the clips of each split, by the annotations, and the archives that hold them."""
+"""Plan of a download: the clips of each split, by the annotations, and the archives that hold them."""
 
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -9,16 +9,14 @@ from pathlib import Path
 import pyarrow as pa
 from rich.console import Console
 
-from kinetics_tools.annotations.find import annotation_file
-from kinetics_tools.annotations.index import ClipIndex
-from kinetics_tools.annotations.read import drop_repeats, read_split
-from kinetics_tools.annotations.selection import Selection
-from kinetics_tools.downloading.archives import Archive, SplitState
+from kinetics_tools.annotations import ClipIndex, Selection, annotation_file, drop_repeats, read_split
+from kinetics_tools.downloading.archives import Archive
 from kinetics_tools.downloading.clip_tree import ClipTree, copy_annotations
 from kinetics_tools.downloading.ledger import Entry
-from kinetics_tools.io.http import remote_size
+from kinetics_tools.downloading.state import SplitState
+from kinetics_tools.io import remote_size
 from kinetics_tools.releases import SPLITS
-from kinetics_tools.sources.mirror import archive_urls
+from kinetics_tools.sources import archive_urls
 
 __all__ = ["Needs", "Plan"]
 
@@ -28,13 +26,13 @@ _SEGMENT_BYTES_PER_SECOND = 400_000
 
 @dataclass(frozen=True)
 class Needs:
-    """What archives, or the segments of single videos, would take.
+    """Bytes to download and to write.
 
     Attributes:
-        bytes_to_fetch: sum of the lengths that the server tells, less what lies here already.
-        unknown_sizes: number of archives, or segments, whose length it does not tell.
-        disk_bytes: about how much room is needed on top of what is used.
-        free_bytes: how much there is.
+        bytes_to_fetch: sum of the known lengths, less what is on disk already.
+        unknown_sizes: number of archives, or segments, of unknown length.
+        disk_bytes: estimate of the additional space that is needed.
+        free_bytes: free space.
     """
 
     bytes_to_fetch: int
@@ -45,14 +43,14 @@ class Needs:
 
 @dataclass(frozen=True)
 class _Split:
-    table: pa.Table  # the annotations as their file has them
+    table: pa.Table  # as the annotation file has it
     index: ClipIndex
     annotations: str
     archives: list[Archive]
 
 
 class Plan:
-    """What a selection asks for, by the lists and annotations of the mirror; without `archives`, by the latter alone."""
+    """Clips and, with `archives`, archives of a selection, by the lists and annotations of the mirror."""
 
     def __init__(self, selection: Selection, out: Path, *, archives: bool, console: Console):
         self.selection = selection
@@ -80,26 +78,27 @@ class Plan:
         return _Split(table, index, path, found)
 
     def states(self, entries: Mapping[tuple[str, str], Entry], *, clean: bool) -> dict[str, SplitState]:
-        """What is known of each split; `clean` removes what a killed run left unfinished."""
-        states = {}
-        for split, plan in self._splits.items():
-            tree = ClipTree(self.out, self.selection.release, split, plan.index)
-            states[split] = SplitState(tree, plan.archives, entries, clean=clean)
-        return states
+        """Return the state of each split; `clean` removes what a killed run left unfinished."""
+        return {
+            split: SplitState(
+                ClipTree(self.out, self.selection.release, split, plan.index), plan.archives, entries, clean=clean
+            )
+            for split, plan in self._splits.items()
+        }
 
     def copy_annotations(self) -> None:
-        """Puts the annotations beside the clips, as `tree.copy_annotations` does."""
+        """Copy the annotations into the output directory."""
         for split, plan in self._splits.items():
             copy_annotations(plan.annotations, self.out, self.selection.release, split, plan.table)
 
     def needs(
         self, states: Mapping[str, SplitState], archives: Sequence[Archive], *, workers: int, keep: bool
     ) -> Needs:
-        """What it takes to fetch `archives`, so many at once; the server is asked for their lengths."""
+        """Return what it takes to download `archives`, `workers` at once. Asks the server for their lengths."""
         to_fetch = [archive for archive in archives if not archive.kept.exists()]
         with ThreadPoolExecutor(16) as pool:
             sizes = dict(zip(to_fetch, pool.map(lambda archive: remote_size(archive.url), to_fetch), strict=True))
-        here = {archive: archive.fetched_bytes for archive in to_fetch}
+        here = {archive: archive.partial_bytes for archive in to_fetch}
         clips = sum(self._clip_bytes(state, sizes) for state in states.values())
         in_flight = sorted(sizes.values(), reverse=True)[: None if keep else workers]
         return Needs(
@@ -110,13 +109,12 @@ class Plan:
         )
 
     def needs_of_segments(self, names: Mapping[str, Collection[str]]) -> Needs:
-        """What it takes to fetch these clips, by split, each out of its own video: a guess by their seconds."""
+        """Return what it takes to cut the clips of `names`, by split, from their videos: an estimate by duration."""
         seconds = 0.0
         for split, chosen in names.items():
-            times = (self._splits[split].index.table[column].to_pylist() for column in ("time_start", "time_end"))
-            rows = zip(self._splits[split].index.names.to_pylist(), *times, strict=True)
-            wanted = set(chosen)
-            seconds += sum(end - start for name, start, end in rows if name in wanted)
+            index, wanted = self._splits[split].index, set(chosen)
+            rows = index.table.filter(pa.array([name in wanted for name in index], type=pa.bool_()))
+            seconds += sum(rows["time_end"].to_pylist()) - sum(rows["time_start"].to_pylist())
         return Needs(0, sum(map(len, names.values())), round(seconds * _SEGMENT_BYTES_PER_SECOND), self._free_bytes())
 
     def _free_bytes(self) -> int:
@@ -124,16 +122,16 @@ class Plan:
         return shutil.disk_usage(folder).free
 
     def _clip_bytes(self, state: SplitState, sizes: Mapping[Archive, int]) -> float:
-        """About how many bytes of clips come out of these archives. Clips do not compress."""
+        """Return an estimate of the bytes of clips in these archives. Clips do not compress."""
         plan = self._splits[state.tree.split]
         classes = self.selection.classes
         rows = len(plan.index.annotated)
-        if classes is not None and len(plan.archives) == len(classes):  # an archive each
+        if classes is not None and len(plan.archives) == len(classes):  # one archive for each class
             rows = len(replace(self.selection, max_clips_per_class=None).choose(plan.index.annotated))
         share = len(plan.index) / max(rows, 1)
         mine = {archive.key: size for archive, size in sizes.items() if archive.split == state.tree.split}
-        return sum(max(0.0, size * share - state.bytes_of.get(key, 0)) for key, size in mine.items())
+        return sum(max(0.0, size * share - state.bytes_of[key]) for key, size in mine.items())
 
 
 class _NoLabelsError(ValueError):
-    """Classes cannot choose among the clips of a split."""
+    """Raised when classes are asked for in a split without labels."""

@@ -5,15 +5,11 @@ from typing import TYPE_CHECKING
 from kinetics_tools._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from kinetics_tools.evaluation.score import evaluate
+    from kinetics_tools.evaluation.read import read_predictions
+    from kinetics_tools.evaluation.score import Evaluation, evaluate, write_confusion
 
-__all__ = [
-    "evaluate",
-]
+__all__ = ["Evaluation", "evaluate", "read_predictions", "write_confusion"]
 
 __getattr__ = lazy_exports(
-    __name__,
-    {
-        "score": ["evaluate"],
-    },
+    __name__, {"read": ["read_predictions"], "score": ["Evaluation", "evaluate", "write_confusion"]}
 )

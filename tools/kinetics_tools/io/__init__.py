@@ -6,9 +6,10 @@ from kinetics_tools.io.disk import DiskSpace, disk_spaces
 from kinetics_tools.io.folder import Folder
 from kinetics_tools.io.hosts import mirror_url, mirrored, without_credentials
 from kinetics_tools.io.http import HttpFile, is_url, open_binary, remote_size, url_exists
+from kinetics_tools.io.jsonl import JsonLog, read_json_lines
 from kinetics_tools.io.limits import RateLimit, Stopped
 from kinetics_tools.io.partial import PartialFile, discard_partial, partial_size
-from kinetics_tools.io.retry import RetryPolicy
+from kinetics_tools.io.retry import RetryPolicy, retry
 from kinetics_tools.io.tar import read_archive
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "DownloadCache",
     "Folder",
     "HttpFile",
+    "JsonLog",
     "PartialFile",
     "RateLimit",
     "RetryPolicy",
@@ -30,8 +32,10 @@ __all__ = [
     "open_binary",
     "partial_size",
     "read_archive",
+    "read_json_lines",
     "remote_size",
     "replacing",
+    "retry",
     "url_exists",
     "without_credentials",
 ]

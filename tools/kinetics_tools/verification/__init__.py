@@ -1,19 +1,13 @@
-"""Clip directories against the annotations."""
+"""Check of clip directories against the annotations."""
 
 from typing import TYPE_CHECKING
 
 from kinetics_tools._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from kinetics_tools.verification.report import Report
     from kinetics_tools.verification.run import verify
 
-__all__ = [
-    "verify",
-]
+__all__ = ["Report", "verify"]
 
-__getattr__ = lazy_exports(
-    __name__,
-    {
-        "run": ["verify"],
-    },
-)
+__getattr__ = lazy_exports(__name__, {"report": ["Report"], "run": ["verify"]})

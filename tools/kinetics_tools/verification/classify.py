@@ -1,24 +1,26 @@
-"""What each annotated clip of a split is, and each file that is none of them."""
+"""Status of each annotated clip of a split, and of each file that is none of them."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
-from kinetics_tools.downloading.clip_tree import class_of
-from kinetics_tools.downloading.ledger import Entry
+from kinetics_tools.downloading import Entry, class_of
 from kinetics_tools.releases import LABELS
-from kinetics_tools.sources.tree import file_order
+from kinetics_tools.sources import file_order
 from kinetics_tools.text import printable
 from kinetics_tools.verification.inventory import Clip, Inventory
 
-__all__ = ["SHORT_SECONDS", "Judge", "recorded_sha256"]
+__all__ = ["SHORT_SECONDS", "Classifier", "recorded_sha256"]
 
-SHORT_SECONDS = 0.5  # a clip that lacks more than this of its segment is short
+SHORT_SECONDS = 0.5  # a clip that is shorter than its segment by more than this is "short"
 
 
-class Judge:
-    """Says of each annotated clip that is asked for, and of each file that is none, what it is."""
+class Classifier:
+    """Gives a status to each annotated clip that is asked for, and to each file that is none.
+
+    The clips in `trees` are examined; `duplicates` are groups of clips with the same bytes.
+    """
 
     def __init__(
         self,
@@ -30,8 +32,8 @@ class Judge:
         self._release = release
         self._indices = {tree.split: tree.index for tree in trees}
         self._ledger = ledger
-        self._alike = {clip.path: group for group in duplicates for clip in group}
-        self._first: dict[str, Clip] = {}  # path -> of the annotated clips with the same bytes that of the first name
+        self._twins = {clip.path: group for group in duplicates for clip in group}
+        self._first: dict[str, Clip] = {}  # path -> the annotated clip with the same bytes that is first by name
         # path -> name of the annotated clip that the file is
         self._owners = {
             clip.path: name for tree in trees for clip in tree.clips if (name := tree.index.find(clip.stem)) is not None
@@ -44,42 +46,44 @@ class Judge:
             self._first |= {clip.path: known[0] for clip in known}
 
     def rows(self, tree: Inventory) -> list[tuple[Any, ...]]:
-        """Values for COLUMNS: of each clip of a split that is asked for, in order, then of each unexpected file."""
+        """Return values for COLUMNS: of each clip that is asked for, in order, then of each unexpected file."""
         split, table = tree.split, tree.index.table
-        candidates: defaultdict[str, list[Clip]] = defaultdict(list)
+        files: defaultdict[str, list[Clip]] = defaultdict(list)
         unexpected: list[tuple[Clip, str]] = []
         for clip in tree.clips:
             owner = self._owners.get(clip.path)
             if owner is None:
                 unexpected.append((clip, self._why_unexpected(split, clip)))
             else:
-                candidates[owner].append(clip)
+                files[owner].append(clip)
         rows = []
         columns = [table[name].to_pylist() for name in ("youtube_id", "time_start", "time_end", "label")]
         for name, youtube_id, start, end, label in zip(tree.index.names.to_pylist(), *columns, strict=True):
-            shown = (split, name, youtube_id, start, end, LABELS[self._release][label] if label >= 0 else None)
-            if name not in candidates:
-                rows.append((*shown, "missing", self._why_missing(split, name), *_no_file()))
+            key = (split, name, youtube_id, start, end, LABELS[self._release][label] if label >= 0 else None)
+            if name not in files:
+                rows.append((*key, "missing", self._why_missing(split, name), *_file_columns(None)))
                 continue
-            best, *others = self._as_loaded(candidates[name], label)
+            best, *others = self._in_loading_order(files[name], label)
             unexpected += [(clip, f"another file of {best.path}") for clip in others]
-            rows.append((*shown, *self._judged(best, split, name, label, end - start), *_file(best)))
+            rows.append((*key, *self._status(best, split, name, label, end - start), *_file_columns(best)))
         for clip, why in sorted(unexpected, key=lambda item: item[0].path):
-            twin = next((other for other in self._alike.get(clip.path, ()) if other is not clip), None)
-            details = [why, clip.known.error, f"same bytes as {twin.path}" if twin else None]
-            detail = "; ".join(filter(None, details))
-            rows.append(
-                (split, printable(clip.stem), None, None, None, None, "unexpected", printable(detail), *_file(clip))
-            )
+            rows.append(self._unexpected_row(split, clip, why))
         for path in tree.deeper:
             stem = printable(path.rpartition("/")[2].rpartition(".")[0])
-            shown = (split, stem, None, None, None, None)
-            why = "deeper than any layout has clips, and not looked into"
-            rows.append((*shown, "unexpected", why, printable(path), *_no_file()[1:]))
+            why = "deeper than any layout has clips, and not checked"
+            rows.append(
+                (split, stem, None, None, None, None, "unexpected", why, printable(path), *_file_columns(None)[1:])
+            )
         return rows
 
-    def _as_loaded(self, clips: list[Clip], label: int) -> list[Clip]:
-        """Of the files of one clip first the one that the loader takes; of members of archives that is the first."""
+    def _unexpected_row(self, split: str, clip: Clip, why: str) -> tuple[Any, ...]:
+        twin = next((other for other in self._twins.get(clip.path, ()) if other is not clip), None)
+        detail = "; ".join(filter(None, [why, clip.known.error, f"same bytes as {twin.path}" if twin else None]))
+        key = (split, printable(clip.stem), None, None, None, None)
+        return (*key, "unexpected", printable(detail), *_file_columns(clip))
+
+    def _in_loading_order(self, clips: list[Clip], label: int) -> list[Clip]:
+        """Sort the files of one clip, the one that the loader takes first. Of archives it takes the first member."""
 
         def order(clip: Clip) -> Any:
             is_empty = not clip.known.bytes
@@ -87,30 +91,33 @@ class Judge:
 
         return clips if clips[0].in_archive else sorted(clips, key=order)
 
-    def _judged(self, clip: Clip, split: str, owner: str, label: int, seconds: float) -> tuple[str, str]:
-        """The status, the first that holds, and all that is wrong."""
-        found, info = [], clip.known.info
-        recorded = recorded_sha256(self._ledger, split, owner, clip)
-        if clip.known.bytes == 0:
-            found.append(("empty", "has no bytes"))
-        elif clip.known.error is not None:
-            found.append(("unreadable", clip.known.error))
-        elif None not in (recorded, clip.known.sha256) and recorded != clip.known.sha256:
-            found.append(("unreadable", "is not what was downloaded, by SHA-256: delete it and download it again"))
+    def _status(self, clip: Clip, split: str, owner: str, label: int, seconds: float) -> tuple[str, str]:
+        """Return the first status that holds, and all problems."""
+        problems, info = self._content_problems(clip, split, owner), clip.known.info
         first = self._first.get(clip.path, clip)
         if self._owners[first.path] != owner:
-            found.append(("duplicate", f"same bytes as {first.path}"))
+            problems.append(("duplicate", f"same bytes as {first.path}"))
         if self._is_misplaced(clip, label):
-            found.append(("misplaced", f"annotated as {LABELS[self._release][label]}"))
+            problems.append(("misplaced", f"annotated as {LABELS[self._release][label]}"))
         if info is not None and seconds - info.duration_seconds > SHORT_SECONDS:
-            found.append(("short", f"{info.duration_seconds:.2f} s of {seconds:g} s"))
-        return found[0][0] if found else "present", printable("; ".join(detail for _, detail in found))
+            problems.append(("short", f"{info.duration_seconds:.2f} s of {seconds:g} s"))
+        return problems[0][0] if problems else "present", printable("; ".join(detail for _, detail in problems))
+
+    def _content_problems(self, clip: Clip, split: str, owner: str) -> list[tuple[str, str]]:
+        recorded = recorded_sha256(self._ledger, split, owner, clip)
+        if clip.known.bytes == 0:
+            return [("empty", "has no bytes")]
+        if clip.known.error is not None:
+            return [("unreadable", clip.known.error)]
+        if None not in (recorded, clip.known.sha256) and recorded != clip.known.sha256:
+            return [("unreadable", "differs from the download by SHA-256: delete it and download it again")]
+        return []
 
     def _is_misplaced(self, clip: Clip, label: int) -> bool:
         if label < 0 or not clip.folder:
             return False
         index = class_of(clip.folder, self._release)
-        # Archives may have their members in any folder, such as the name of the archive.
+        # Archives may have their members in any directory, such as one named after the archive.
         return index != label and not (clip.in_archive and index is None)
 
     def _why_missing(self, split: str, name: str) -> str:
@@ -126,19 +133,17 @@ class Judge:
         for other, index in self._indices.items():
             if other != split and index.find(clip.stem) is not None:
                 return f"annotated in {other}"
-        return "not annotated"
+        return "unannotated"
 
 
 def recorded_sha256(ledger: Mapping[tuple[str, str], Entry], split: str, name: str, clip: Clip) -> str | None:
-    """What the ledger has of the file of an annotated clip; None of a member of an archive, which it did not write."""
+    """Return the ledger's SHA-256 of the file of an annotated clip; None without one, and for members of archives."""
     entry = None if clip.in_archive else ledger.get((split, name))
     return None if entry is None else entry.sha256
 
 
-def _file(clip: Clip) -> tuple[Any, ...]:
+def _file_columns(clip: Clip | None) -> tuple[Any, ...]:
+    if clip is None:
+        return (None,) * 9
     info = clip.known.info
     return (printable(clip.path), clip.known.bytes, *(astuple(info) if info else (None,) * 7))
-
-
-def _no_file() -> tuple[Any, ...]:
-    return (None,) * 9

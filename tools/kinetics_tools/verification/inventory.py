@@ -1,4 +1,4 @@
-"""What a tree holds of a split: extracted clips, or archives where there are none, as the loader takes them."""
+"""Inventory of a split: extracted clips, or archives if there are none, as the loader takes them."""
 
 from dataclasses import dataclass, field
 
@@ -13,32 +13,34 @@ from kinetics_tools.sources import (
     scan_split,
 )
 from kinetics_tools.text import stem_of
-from kinetics_tools.verification.probe_cache import Finding
+from kinetics_tools.verification.clip_probe import ClipProbe
 
 __all__ = ["Clip", "Inventory"]
 
 
 @dataclass(slots=True, eq=False)
 class Clip:
-    """A clip's file, or a member of an archive.
+    """File of a clip, or member of an archive.
 
     Attributes:
-        path: in the tree, "train/abseiling/x.mp4"; of a member "train/part_0.tar.gz/x.mp4".
-        stem: its name without suffix.
-        folder: the directory that may name its class; "" where it lies in none.
-        in_archive: whether `folder` may just as well be another part of the path.
+        path: relative to the clip directory, "train/abseiling/x.mp4"; of a member "train/part_0.tar.gz/x.mp4".
+        stem: file name without suffix.
+        folder: the directory that may name its class; "" without one.
+        in_archive: True for a member; `folder` may then just as well be another part of the path.
+        probe: what was found in it; None before it was examined.
     """
 
     path: str
     stem: str
     folder: str
     in_archive: bool
-    finding: Finding | None = None
+    probe: ClipProbe | None = None
 
     @property
-    def known(self) -> Finding:
-        assert self.finding is not None, f"nobody looked into {self.path}"
-        return self.finding
+    def known(self) -> ClipProbe:
+        """The probe of an examined clip."""
+        assert self.probe is not None, f"{self.path} was not examined"
+        return self.probe
 
 
 def _clip(path: str, folder: str, *, in_archive: bool = False) -> Clip:
@@ -47,16 +49,16 @@ def _clip(path: str, folder: str, *, in_archive: bool = False) -> Clip:
 
 @dataclass
 class Inventory:
-    """The files of a split of `release` under the directory `root`.
+    """Files of a split of `release` in the directory `root`.
 
     Attributes:
-        clips: extracted clips; with `add_members`, those in archives.
-        archives: paths in the tree of those to read; none where there are extracted clips.
-        archives_left_out: how many archives lie beside extracted clips.
-        replaced: number of files of 400 that the published replacements stand in for. They are not in `clips`.
-        deeper: paths in the tree of clips in folders of folders of the split, where no layout has any.
+        clips: extracted clips; after `add_members`, those in archives.
+        archives: relative paths of the archives to read; empty if there are extracted clips.
+        archives_left_out: number of archives beside extracted clips.
+        replaced: number of files of 400 that the published replacements replace. They are not in `clips`.
+        deeper: relative paths of clips that are deeper in the split than any layout has clips.
         broken: archive -> why it could not be read to its end.
-        left_out: number of clips that `keep` has dropped.
+        left_out: number of clips that `drop_excluded` dropped.
     """
 
     root: str
@@ -90,27 +92,27 @@ class Inventory:
         return path[len(self.root.rstrip("/")) + 1 :]
 
     def _replace(self, replacements: list[Clip]) -> None:
-        """Puts them in the place of the clips of the same videos, as the loader does."""
-        names = {clip.path: replaced_clip(self.index, clip.stem) for clip in replacements}
+        """Put replacements in the place of the clips of the same videos, as the loader does."""
         by_name = {name: clip for clip in self.clips if (name := self.index.find(clip.stem)) is not None}
+        replaced = set()
         for clip in replacements:
-            name = names[clip.path]
+            name = replaced_clip(self.index, clip.stem)
             if name is not None:
+                replaced.add(name)
                 clip.stem = name
                 clip.folder = by_name[name].folder if name in by_name else clip.folder
-        replaced = {name for name in names.values() if name is not None}
         others = [clip for clip in self.clips if self.index.find(clip.stem) not in replaced]
         self.replaced += len(self.clips) - len(others)
         self.clips = sorted(others + replacements, key=lambda clip: clip.path)
 
-    def add_members(self, members: dict[str, dict[str, Finding]]) -> None:
-        """Adds what archives hold: archive -> member -> finding."""
+    def add_members(self, members: dict[str, dict[str, ClipProbe]]) -> None:
+        """Add the clips in archives: archive -> member -> probe."""
         replacements: list[Clip] = []
         for archive in self.archives:
-            for member, finding in members.get(archive, {}).items():
+            for member, probe in members.get(archive, {}).items():
                 folder = member.rpartition("/")[0].rpartition("/")[2]
                 clip = _clip(f"{archive}/{member.removeprefix('./')}", folder, in_archive=True)
-                clip.finding = finding
+                clip.probe = probe
                 replaces = self._has_replacements and archive.endswith(REPLACEMENTS_NAME)
                 (replacements if replaces else self.clips).append(clip)
         if replacements:

@@ -1,7 +1,7 @@
-"""Which videos two sets of annotations share.
+"""Overlap of two sets of annotations: the videos that both have.
 
-The releases were drawn from one pool: a model that was trained on one of them may have seen the videos that another
-holds out. By video, because another segment of the same video shows the same people in the same place.
+The releases were drawn from one pool: a model that was trained on one may have seen the videos that another holds out.
+Videos count rather than clips, because another segment of a video shows the same people in the same place.
 """
 
 from collections.abc import Iterable
@@ -11,9 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kinetics_tools.annotations import annotation_file
-from kinetics_tools.annotations.read import read_split
-from kinetics_tools.annotations.selection import Selection
+from kinetics_tools.annotations import Selection, annotation_file, read_split
 from kinetics_tools.releases import find_split
 from kinetics_tools.text import few
 
@@ -22,12 +20,11 @@ __all__ = ["OtherSplit", "Overlap", "shared_videos"]
 
 @dataclass(frozen=True)
 class OtherSplit:
-    """What to compare with.
+    """Split to compare with.
 
     Attributes:
         release, split: such as "700" and "train".
-        annotations: its annotations, or a directory that holds them, itself or in `annotations/`; the published
-            ones if None.
+        annotations: file or directory of its annotations; the published ones if None.
     """
 
     release: str
@@ -40,9 +37,11 @@ class OtherSplit:
 
     @classmethod
     def parse(cls, text: str) -> "OtherSplit":
-        """Of "700:train", or "700:train=k700/annotations", in any spelling of a split.
+        """Return the split that "700:train", or "700:train=k700/annotations", names, in any spelling of the split.
 
-        Raises ValueError for anything else, FileNotFoundError for annotations that are not there.
+        Raises:
+            ValueError: `text` has another form.
+            FileNotFoundError: the annotations do not exist.
         """
         names, _, annotations = text.partition("=")
         release, colon, split = names.partition(":")
@@ -52,23 +51,23 @@ class OtherSplit:
             return cls(release, find_split(split), annotations or None)
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"{text!r}: {annotations} does not exist; it shall hold annotations of {names}"
+                f"{text!r}: {annotations} does not exist; pass the path of the annotations of {names}"
             ) from None
 
     def table(self) -> pa.Table:
-        """Its annotations, fetched if need be. Raises what `annotation_file` and `read_split` raise."""
+        """Return its annotations, downloaded if need be. Raises what `annotation_file` and `read_split` raise."""
         path = annotation_file(self.release, self.split, annotations=self.annotations)
         return read_split(path, self.release, self.split)
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """What a split shares with a split of another release, or of its own.
+    """Videos that a split shares with another split, of any release.
 
     Attributes:
         split: the split that was compared.
-        videos: how many videos it has.
-        other: what it was compared with.
+        videos: its number of videos.
+        other: the split that it was compared with.
         shared: ids of the videos that are in both, sorted.
     """
 
@@ -78,7 +77,7 @@ class Overlap:
     shared: tuple[str, ...]
 
     def line(self) -> str:
-        """For people."""
+        """Return the overlap as text."""
         examples = few(self.shared)
         share = len(self.shared) / max(self.videos, 1)
         return (
@@ -87,7 +86,7 @@ class Overlap:
         )
 
     def values(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the overlap for JSON."""
         return {
             "split": self.split,
             "videos": self.videos,
@@ -99,7 +98,7 @@ class Overlap:
 
 
 def shared_videos(tables: dict[str, pa.Table], release: str, others: Iterable[OtherSplit]) -> list[Overlap]:
-    """As `overlap`, of annotations that were read: split -> table of `read_split`."""
+    """Return the overlap of each split in `tables`, as `read_split` returns them, with each of `others`."""
     found = []
     for other in others:
         ids = other.table()["youtube_id"]

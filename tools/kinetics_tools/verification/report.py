@@ -1,8 +1,9 @@
-"""What `verify` found in a tree of clips, as a value, for people, as JSON and as CSV."""
+"""Report of `verify`: as a value, as text, as JSON and as CSV."""
 
 import json
 import os
 import re
+import shlex
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,29 +14,23 @@ import pyarrow.csv
 from rich.table import Table
 from rich.text import Text
 
-from kinetics_tools.io.atomic import check_target, replacing
+from kinetics_tools.io import check_target, replacing
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.verification.overlap import Overlap
 
 __all__ = ["COLUMNS", "STATUSES", "Report", "SplitReport", "check_csv_target", "check_json_target"]
 
-# Of the annotated clips, of which each has one, the first of the middle ones that holds; and "unexpected", of all
-# other files.
+# An annotated clip has one status, the first of the middle ones that holds; "unexpected" are all other files.
 STATUSES = ("present", "missing", "empty", "unreadable", "duplicate", "misplaced", "short", "unexpected")
 _EXAMPLES = 3
 _HEAD_BYTES = 1024
 
 COLUMNS = pa.schema(
     [
-        ("split", pa.string()),
-        ("clip", pa.string()),
-        ("youtube_id", pa.string()),
+        *((name, pa.string()) for name in ("split", "clip", "youtube_id")),
         ("time_start", pa.float32()),
         ("time_end", pa.float32()),
-        ("label", pa.string()),
-        ("status", pa.string()),
-        ("detail", pa.string()),
-        ("path", pa.string()),
+        *((name, pa.string()) for name in ("label", "status", "detail", "path")),
         ("bytes", pa.int64()),
         ("duration", pa.float64()),
         ("fps", pa.float64()),
@@ -50,16 +45,17 @@ COLUMNS = pa.schema(
 
 @dataclass(frozen=True)
 class SplitReport:
-    """Of one split.
+    """Report of one split.
 
     Attributes:
         annotations: path of the annotation file.
-        annotated: number of its clips that were asked for: the sum of `counts` without "unexpected".
+        annotated: number of annotated clips that were asked for: the sum of `counts` without "unexpected".
         counts: number of clips by status, with all of STATUSES as keys.
-        replaced: files of 400 that a clip from the archive of replacements stands in for; they are not looked at.
-        archives_left_out: archives beside extracted clips; they are not looked at.
+        replaced: number of files of 400 that were not checked, because the archive of replacements replaces them.
+        archives_left_out: number of archives beside extracted clips; they were not checked.
         broken_archives: archive -> why it could not be read to its end.
-        left_out: files of annotated clips that were not asked for; of extracted ones nothing is looked at.
+        left_out: number of files of annotated clips that were not asked for; extracted ones were not checked.
+        is_extracted: True if the clips are files, False if they are in archives.
     """
 
     annotations: str
@@ -69,11 +65,18 @@ class SplitReport:
     archives_left_out: int = 0
     broken_archives: dict[str, str] = field(default_factory=dict)
     left_out: int = 0
+    is_extracted: bool = True
 
     @property
     def is_complete(self) -> bool:
-        """Whether each annotated clip that was asked for is there and good. Files that are not annotated do no harm."""
+        """True if each annotated clip that was asked for is present. Unexpected files do not matter."""
         return self.counts["present"] == self.annotated and not self.broken_archives
+
+    def values(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        names = ("replaced", "archives_left_out", "broken_archives", "left_out")
+        values = {"annotations": self.annotations, "complete": self.is_complete, "annotated": self.annotated}
+        return {**values, "clips": self.counts, **{name: getattr(self, name) for name in names}}
 
 
 @dataclass(frozen=True)
@@ -81,17 +84,16 @@ class Report:
     """What `verify` found.
 
     Attributes:
-        release, directory, deep, classes, max_clips_per_class, seed: what was asked for.
-        splits: those that were looked at.
-        clips: a row for each annotated clip that was asked for, in the order of the annotations, and then one for each
-            unexpected file: `split`, `clip` (the file name that it has or should have, without suffix), `youtube_id`,
-            `time_start`, `time_end`, `label`; `status`, one of STATUSES; `detail`, all that is wrong; `path` in the
-            tree, null where there is no file, for a member of an archive the archive's path and its own; `bytes`; and
-            `duration`, `fps`, `num_frames`, `width`, `height`, `has_audio`, `codec` as `media.ClipInfo` has them,
-            null where they could not be read.
-        duplicates: groups of paths whose files have the same bytes.
-        overlaps: what was asked for by `overlaps`.
-        opened: number of clips that were looked into; the others had not changed since an earlier run.
+        release, directory, deep, classes, max_clips_per_class, seed: the arguments.
+        splits: split -> its report.
+        clips: one row for each annotated clip that was asked for, in the order of the annotations, then one for each
+            unexpected file. `clip` is the file name that it has or should have, without suffix; `status` is one of
+            STATUSES; `detail` names all problems; `path` is relative, null without a file, and of a member of an
+            archive the archive's path and its own; `duration` and the following are as in `media.ClipInfo`, null if
+            unreadable.
+        duplicates: groups of paths of files with the same bytes.
+        overlaps: overlaps with the splits in the argument `overlaps`.
+        opened: number of clips that were opened; the others had not changed since an earlier run.
     """
 
     release: str
@@ -108,11 +110,11 @@ class Report:
 
     @property
     def is_complete(self) -> bool:
-        """Whether each clip that was asked for, of each of `splits`, is there and good."""
+        """True if each clip that was asked for is present in each split."""
         return all(split.is_complete for split in self.splits.values())
 
     def table(self) -> Table:
-        """Counts by status, a column for each split."""
+        """Return the counts by status, with a column for each split."""
         table = Table(title=Text(f"kinetics {self.release} in {self.directory}"), title_justify="left")
         table.add_column("")
         for name in self.splits:
@@ -123,7 +125,7 @@ class Report:
         return table
 
     def lines(self) -> list[str]:
-        """The rest of the report for people: examples of what is wrong, and what was not looked at."""
+        """Return the rest of the report as text: examples of problems, what was not checked, and the next command."""
         examples: dict[tuple[str, str], list[str]] = defaultdict(list)
         for row in self._problems():
             examples[row["split"], row["status"]].append(_described(row))
@@ -133,49 +135,46 @@ class Report:
             lines.append(f"{name}: {len(described):,} {status}: {'; '.join(described[:_EXAMPLES])}{more}")
         for name, split in self.splits.items():
             lines += [f"{name}: {archive}: {reason}" for archive, reason in split.broken_archives.items()]
-            if split.replaced:
-                lines.append(f"{name}: {split.replaced:,} files are replaced, and not looked at")
-            if split.archives_left_out:
-                lines.append(f"{name}: {split.archives_left_out:,} archives beside the clips are not looked at")
-            if split.left_out:
-                lines.append(f"{name}: {split.left_out:,} annotated clips are there that were not asked for")
+            for count, text in (
+                (split.replaced, "replaced files were not checked"),
+                (split.archives_left_out, "archives beside the clips were not checked"),
+                (split.left_out, "files of annotated clips were not asked for"),
+            ):
+                lines += [f"{name}: {count:,} {text}"] if count else []
         lines += [overlap.line() for overlap in self.overlaps]
-        lines.append(f"looked into {self.opened:,} clips{', every frame' if self.deep else ''}")
+        lines.append(f"opened {self.opened:,} clips{', decoded every frame' if self.deep else ''}")
         verdicts = {
-            "not complete": [name for name, split in self.splits.items() if not split.is_complete],
+            "incomplete": [name for name, split in self.splits.items() if not split.is_complete],
             "complete": [name for name, split in self.splits.items() if split.is_complete],
-            "not looked at": [name for name in SPLITS if name not in self.splits],
+            "not checked": [name for name in SPLITS if name not in self.splits],
         }
         lines.append("; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in verdicts.items() if names))
-        return lines
+        command = self._next_command()
+        return [*lines, f"next: {shlex.join(command)}"] if command else lines
+
+    def _next_command(self) -> list[str]:
+        options = [f"--split={name}" for name in self.splits]
+        options += [f"--classes={','.join(self.classes)}"] if self.classes else []
+        if self.max_clips_per_class is not None:
+            options += [f"--max-per-class={self.max_clips_per_class}", f"--seed={self.seed}"]
+        if self.is_complete:
+            return ["kinetics", "prepare", self.release, "--data-dir", self.directory, "--out", "prepared", *options]
+        # Extracted clips beside archives would win over them.
+        if any(split.counts["missing"] for split in self.splits.values()) and all(
+            split.is_extracted for split in self.splits.values()
+        ):
+            return ["kinetics", "download", self.release, "--out", self.directory, *options]
+        return []
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Writes the report: counts by split, and each clip that is not present. `path` is replaced whole."""
-        splits = {
-            name: {
-                "annotations": split.annotations,
-                "complete": split.is_complete,
-                "annotated": split.annotated,
-                "clips": split.counts,
-                "replaced": split.replaced,
-                "archives_left_out": split.archives_left_out,
-                "broken_archives": split.broken_archives,
-                "left_out": split.left_out,
-            }
-            for name, split in self.splits.items()
-        }
+        """Write the report: counts by split, and each clip that is not present. `path` is replaced as a whole."""
+        arguments = ("release", "directory", "deep", "classes", "max_clips_per_class", "seed")
+        columns = ("split", "clip", "status", "path", "detail")
         values = {
-            "release": self.release,
-            "directory": self.directory,
-            "deep": self.deep,
-            "classes": self.classes,
-            "max_clips_per_class": self.max_clips_per_class,
-            "seed": self.seed,
+            **{name: getattr(self, name) for name in arguments},
             "complete": self.is_complete,
-            "splits": splits,
-            "problems": [
-                {name: row[name] for name in ("split", "clip", "status", "path", "detail")} for row in self._problems()
-            ],
+            "splits": {name: split.values() for name, split in self.splits.items()},
+            "problems": [{name: row[name] for name in columns} for row in self._problems()],
             "duplicates": self.duplicates,
             "overlaps": [overlap.values() for overlap in self.overlaps],
         }
@@ -183,7 +182,7 @@ class Report:
             partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
-        """Writes `clips`. `path` is replaced whole."""
+        """Write `clips`. `path` is replaced as a whole."""
         with replacing(path) as partial:
             pa.csv.write_csv(self.clips, partial)
 
@@ -193,12 +192,12 @@ class Report:
 
 
 def check_json_target(path: str | os.PathLike[str]) -> None:
-    """Raises ValueError where `Report.write_json` cannot write, or would replace what is no report of `verify`."""
+    """Raise ValueError if `Report.write_json` cannot write, or would replace a file that is no report of `verify`."""
     _check_replaceable(path, rb'\s*\{\s*"release": *"[^"]*",\s*"directory": *"')
 
 
 def check_csv_target(path: str | os.PathLike[str]) -> None:
-    """The same of `Report.write_csv`."""
+    """Raise ValueError if `Report.write_csv` cannot write, or would replace a file that is no report of `verify`."""
     _check_replaceable(path, ",".join(f'"?{name}"?' for name in COLUMNS.names).encode())
 
 
@@ -208,10 +207,8 @@ def _check_replaceable(path: str | os.PathLike[str], beginning: bytes) -> None:
         return
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
-    if head and not re.match(beginning, head):  # an empty file is nobody's loss
-        raise ValueError(
-            f"{os.fspath(path)} is there and no report of `kinetics verify`; move it away, or name another file"
-        )
+    if head and not re.match(beginning, head):
+        raise ValueError(f"{os.fspath(path)} is no report of `kinetics verify`; move it or pass another name")
 
 
 def _described(row: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Why a segment of a video cannot be had: few kinds, out of the many words of yt-dlp and YouTube."""
+"""Errors of segments: a few kinds, recognized in the many messages of yt-dlp and YouTube."""
 
 import re
 from typing import Literal
@@ -15,10 +15,10 @@ Kind = Literal[
     "no such segment",
     "other",
 ]
-# What another run tries again without being asked to.
+# Kinds that another run retries by default.
 RETRIED_KINDS: tuple[Kind, ...] = ("rate-limited", "network", "no such segment")
 
-# The first that matches counts, in any case of letters. YouTube's apostrophes are of both kinds.
+# The first match counts, regardless of case. YouTube writes both kinds of apostrophes.
 _MESSAGES: tuple[tuple[Kind, str], ...] = (
     (
         "rate-limited",
@@ -49,7 +49,7 @@ _MESSAGES: tuple[tuple[Kind, str], ...] = (
 
 
 class SegmentError(Exception):
-    """A clip that cannot be had. `kind` is one of `Kind`."""
+    """Raised for a segment that cannot be downloaded. `kind` is one of `Kind`."""
 
     def __init__(self, kind: Kind, message: str):
         super().__init__(message)
@@ -57,11 +57,10 @@ class SegmentError(Exception):
 
 
 def classify(message: str) -> Kind:
-    """The kind of error that yt-dlp reports with these words; "other" for words that are not known.
+    """Return the kind of error that a message of yt-dlp reports; "other" for an unknown message.
 
-    What only signed-in, paying or invited users see is "private". YouTube says of some videos that they are "not
-    available" and no more, which is "removed", wherever they may play. A refusal without a reason (403) is
-    "network", since it mostly goes by, and so is a page that "needs to be reloaded": a newer yt-dlp gets it.
+    Videos for signed-in, paying or invited users are "private". A plain "not available" is "removed". A refusal without
+    a reason (403) is "network", because it is mostly transient, and so is a page that "needs to be reloaded".
     """
     for kind, pattern in _MESSAGES:
         if re.search(pattern, message, re.IGNORECASE):
@@ -70,6 +69,6 @@ def classify(message: str) -> Kind:
 
 
 def plain_text(error: Exception) -> str:
-    """What yt-dlp says, in one line, without whose word it is and where to complain."""
+    """Return an error message of yt-dlp as one line, without the extractor's name and where to report it."""
     text = re.sub(r"^(ERROR: )?(\[[^]]*\] )?([A-Za-z0-9_-]{11}: )?", "", " ".join(str(error).split()))
     return re.sub(r"; please report this issue on .*| \(caused by .*", "", text) or type(error).__name__

@@ -1,48 +1,48 @@
-"""Clips that a tree lacks, each cut out of its own video: `youtube` fetches them, this keeps the books."""
+"""Download of missing clips from their own videos, with the ledger and the progress display kept up to date."""
 
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from kinetics_tools.downloading.archives import SplitState
 from kinetics_tools.downloading.ledger import Entry, Ledger
+from kinetics_tools.downloading.state import SplitState
 from kinetics_tools.downloading.youtube.errors import RETRIED_KINDS
-from kinetics_tools.downloading.youtube.fetch import Outcome, Segment, YouTubeOptions, fetch_clips
-from kinetics_tools.io.atomic import disk_errors
-from kinetics_tools.io.limits import RateLimit
-from kinetics_tools.run.progress import Progress
+from kinetics_tools.downloading.youtube.fetch import Outcome, fetch_clips
+from kinetics_tools.downloading.youtube.session import Segment, YouTubeOptions
+from kinetics_tools.io import RateLimit
+from kinetics_tools.run import Progress
 
-__all__ = ["SegmentRun", "lacking"]
+__all__ = ["SegmentRun", "clips_to_fetch"]
 
-# What no other run from here would change, though segments that do not exist are asked for again: videos get replaced.
-# Other errors may go by, or be our own fault.
+# Errors that rerunning would not change. Segments that do not exist are retried even so, because videos get replaced.
 _UNAVAILABLE = ("removed", "private", "age-limited", "region-locked", "no such segment")
 
 
-def lacking(state: SplitState, *, retry_errors: bool) -> list[str]:
-    """The wanted clips of a split that are not here; without those that failed for good, unless `retry_errors`."""
-    names = []
-    for name in state.tree.index:
+def clips_to_fetch(state: SplitState, *, retry_errors: bool) -> list[str]:
+    """Return the clips of a split that are not on disk; without `retry_errors`, not those that failed permanently."""
+
+    def is_given_up(name: str) -> bool:
         entry = state.entry(name)
-        gave_up = (
-            entry is not None
-            and entry.source == "youtube"
-            and entry.error is not None
-            and entry.error["class"] not in RETRIED_KINDS
-        )
-        if state.statuses.get(name) not in ("complete", "unchecked", "found") and (retry_errors or not gave_up):
-            names.append(name)
-    return names
+        error = entry.error if entry is not None and entry.source == "youtube" else None
+        return error is not None and error["class"] not in RETRIED_KINDS
+
+    return [
+        name
+        for name in state.tree.index
+        if state.statuses.get(name) not in ("complete", "unchecked", "found")
+        and (retry_errors or not is_given_up(name))
+    ]
 
 
 @dataclass
 class SegmentRun:
-    """Fetches segments of videos with several threads.
+    """Download of segments of videos by several threads.
 
-    `errors` counts what went wrong by class, and `examples` has of each class the first, "clip: reason".
+    Attributes:
+        errors: class of error -> number of clips.
+        examples: class of error -> "clip: reason" of the first of these.
     """
 
     states: Mapping[str, SplitState]
@@ -55,13 +55,14 @@ class SegmentRun:
     examples: dict[str, str] = field(default_factory=dict)
 
     def run(self, names: Mapping[str, Sequence[str]]) -> None:
-        """Fetches the clips of `names`, by split, and returns when the ledger has a line for each.
+        """Fetch the clips of `names`, by split, and return when the ledger has a line for each.
 
-        On KeyboardInterrupt those in flight are finished first, as fast as they come. Raises what `fetch_clips` does.
+        After KeyboardInterrupt, clips in flight are finished first, without a rate limit. Raises what `fetch_clips`
+        raises.
         """
         stop = threading.Event()
         limit = RateLimit(self.rate_limit, stop=stop)
-        is_told = False
+        is_announced = False
         in_flight: dict[Path, tuple[SplitState, str]] = {}
 
         def segments() -> Iterator[Segment]:
@@ -78,10 +79,10 @@ class SegmentRun:
             limit.spend(count)
 
         def tick() -> None:
-            nonlocal is_told
-            if stop.is_set() and not is_told:
-                is_told = True
-                self.progress.note("the clips in flight are being finished; interrupt again to leave them")
+            nonlocal is_announced
+            if stop.is_set() and not is_announced:
+                is_announced = True
+                self.progress.note("finishing the clips in flight; interrupt again to abort them")
             self.progress.tick()
 
         fetch_clips(
@@ -95,19 +96,15 @@ class SegmentRun:
         )
 
     def _record(self, outcome: Outcome, state: SplitState, name: str) -> None:
-        entry = self._entry(outcome, state.tree.split, name)
-        with disk_errors(self.ledger.path):
-            self.ledger.append(entry)
-        self.progress.count(entry.status, before=state.statuses.get(name))
-        state.statuses[name] = entry.status
-
-    def _entry(self, outcome: Outcome, split: str, name: str) -> Entry:
         clip, error = outcome.clip, outcome.error
         if clip is not None:
-            measured: dict[str, Any] = {"bytes": clip.bytes, "sha256": clip.sha256, "duration": clip.duration}
-            return Entry(name, split, "youtube", "complete", **measured)
-        assert error is not None
-        self.errors[error.kind] += 1
-        self.examples.setdefault(error.kind, f"{name}: {error}")
-        status = "unavailable" if error.kind in _UNAVAILABLE else "failed"
-        return Entry(name, split, "youtube", status, error={"class": error.kind, "message": str(error)})
+            measured = (clip.bytes, clip.sha256, clip.duration)
+            entry = Entry(name, state.tree.split, "youtube", "complete", *measured)
+        else:
+            assert error is not None
+            self.errors[error.kind] += 1
+            self.examples.setdefault(error.kind, f"{name}: {error}")
+            status = "unavailable" if error.kind in _UNAVAILABLE else "failed"
+            details = {"class": error.kind, "message": str(error)}
+            entry = Entry(name, state.tree.split, "youtube", status, error=details)
+        state.record(entry, self.ledger, self.progress)
