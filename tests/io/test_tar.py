@@ -312,6 +312,31 @@ def test_a_negative_size_ends_in_an_error(name, size):
     assert found[:1] == [("a.mp4", b"x" * 700)]
 
 
+@pytest.mark.parametrize("size", [-1, -512, -1024])
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XHDTYPE, tarfile.XGLTYPE])
+@pytest.mark.parametrize("compress", [bytes, gzip.compress])
+def test_a_header_of_a_header_with_a_negative_size_ends_in_an_error(kind, size, compress):
+    header = member("x", size)
+    header.type = kind
+    found, failed = partial(compress(header.tobuf(tarfile.GNU_FORMAT) + bytes(1024)))
+    assert (found, failed) == ([], True)
+
+
+@pytest.mark.parametrize("name", ["global", "longlink", "longname", "pax"])
+def test_real_archives_with_negative_sizes_end_in_an_error(shared, name):
+    for suffix in (".tar", ".tar.gz"):
+        assert partial((shared / "faults" / "31-archive-negative-size" / f"{name}{suffix}").read_bytes()) == ([], True)
+
+
+def test_zeros_behind_the_end_take_no_memory():
+    data = gzip.compress(tar({"a.mp4": b"x"}) + bytes(256 << 20), compresslevel=1)
+    tracemalloc.start()
+    assert read(data) == [("a.mp4", b"x")]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 16 << 20
+
+
 def not_utf_8(name):
     """A header of a clip of 4 bytes whose name begins with a byte that is no UTF-8."""
     return member(f"\udcff{name}", 4).tobuf(tarfile.GNU_FORMAT, errors="surrogateescape")
