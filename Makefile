@@ -1,7 +1,9 @@
-# `make demo` and `make test` are all the set-up: each makes .venv and installs what it needs.
+# Each target makes the environment that it needs: `make demo` and `make test` are all the set-up.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# What the floors of pyproject.toml promise: annotations, loading, streaming, resume, scripts and media.
+OLDEST_TESTS ?= tests/annotations tests/loading tests/media tests/sources
 PYTEST_ARGS ?= --numprocesses logical --maxprocesses 8 --dist worksteal
 
 .PHONY: demo test soak check oldest clean
@@ -12,19 +14,21 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-# Minutes of downloads that are killed again and again.
+# Long runs that are killed again and again.
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -s tests/soak/soak_*.py
 
-# Lint and types.
+# Lint, types, the order of imports and the declared dependencies.
 check: $(VENV)/.check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	PYTHONPATH=tools $(BIN)/lint-imports
+	$(BIN)/deptry --no-ansi .
 
-# The tests with the oldest supported releases of what we stand on, `datasets` 3.6 among them.
+# The oldest supported releases of the libraries, among them `datasets` 3.6.
 oldest: $(VENV)-oldest/.test
-	$(VENV)-oldest/bin/python -m pytest $(PYTEST_ARGS)
+	$(VENV)-oldest/bin/python -m pytest $(PYTEST_ARGS) $(OLDEST_TESTS)
 
 $(VENV)-oldest/.test: pyproject.toml tests/oldest.txt
 	$(PYTHON) -m venv $(VENV)-oldest
@@ -45,4 +49,4 @@ $(VENV)/.check: $(VENV)/.demo
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-* build demo *.egg-info
+	rm -rf $(VENV) .venv-* build dist demo
