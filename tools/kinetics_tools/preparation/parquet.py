@@ -40,9 +40,8 @@ _CHUNKS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_le
 FOOTER_KEY = "kinetics"
 FOOTER_BYTES = 1 << 16  # of most footers more than all
 
-# What decides the bytes of a file but for its clips and options; old pyarrow knows no chunks by content.
-_CAN_CHUNK = int(pa.__version__.split(".")[0]) >= 21
-FORMAT = {"format": 1, "row_group_bytes": _ROW_GROUP_BYTES, "chunks": _CHUNKS if _CAN_CHUNK else None}
+# What decides the bytes of a file but for its clips and options.
+FORMAT = {"format": 1, "row_group_bytes": _ROW_GROUP_BYTES, "chunks": _CHUNKS}
 
 
 def prepared_features(release: str) -> datasets.Features:
@@ -101,7 +100,6 @@ class ShardWriter:
             for field in self._schema
             for leaf in (field.type if pa.types.is_struct(field.type) else [None])
         }
-        options: dict[str, Any] = {"use_content_defined_chunking": _CHUNKS} if _CAN_CHUNK else {}
         self._writer = pq.ParquetWriter(
             file,
             self._schema,
@@ -109,7 +107,7 @@ class ShardWriter:
             use_dictionary=[leaf for leaf, is_file in leaves.items() if not is_file],
             column_encoding={leaf: "PLAIN" for leaf, is_file in leaves.items() if is_file},
             write_page_index=True,
-            **options,
+            use_content_defined_chunking=_CHUNKS,
         )
         self._rows: list[Mapping[str, Any]] = []
         self._pending = 0
@@ -132,9 +130,8 @@ class ShardWriter:
 
     def report(self, report: ShardReport) -> None:
         """Puts the report into the footer; call it last."""
-        metadata = {FOOTER_KEY: json.dumps(asdict(report))}
-        if _CAN_CHUNK:
-            metadata["content_defined_chunking"] = json.dumps(_CHUNKS)  # where `datasets` looks for it
+        # `datasets` looks for the second.
+        metadata = {FOOTER_KEY: json.dumps(asdict(report)), "content_defined_chunking": json.dumps(_CHUNKS)}
         self._writer.add_key_value_metadata(metadata)
 
     def _flush(self) -> None:
