@@ -1,0 +1,35 @@
+"""The layout of the project: short modules, and imports that import-linter does not see."""
+
+import ast
+
+from tests.support.clients import ROOT
+
+MODULES = sorted((ROOT / "tools" / "kinetics_tools").rglob("*.py"))
+TO_SPLIT = {ROOT / "tools/kinetics_tools" / name for name in ("cli/app.py", "media/encode.py", "preparation/run.py")}
+BELOW_THE_BUILDER = {"_lazy", "errors", "text", "releases", "io", "annotations", "sources"}
+
+
+def imported(path) -> set[str]:
+    """Return the full names of the modules that a file imports."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.add(str(node.module))
+    return names
+
+
+def test_each_module_reads_in_one_sitting():
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in [ROOT / "kinetics.py", *MODULES]}
+    too_long = {path for path, count in lines.items() if count > (560 if path.name == "kinetics.py" else 400)}
+    assert too_long <= TO_SPLIT, sorted(map(str, too_long - TO_SPLIT))
+
+
+def test_nothing_in_the_package_imports_the_builder():
+    assert [path for path in MODULES if "kinetics" in {name.split(".")[0] for name in imported(path)}] == []
+
+
+def test_the_builder_imports_no_stage_of_the_pipeline():
+    ours = {name.split(".")[1] for name in imported(ROOT / "kinetics.py") if name.startswith("kinetics_tools.")}
+    assert ours <= BELOW_THE_BUILDER
