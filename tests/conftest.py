@@ -16,6 +16,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from filelock import FileLock
 
 from tests.support.clients import PYTHONPATH
 
@@ -128,6 +129,18 @@ def ray() -> dict[str, str]:
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
+
+
+@pytest.fixture(scope="session")
+def demo_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's sample of all releases with clips of 1 s, made once for all workers. Tests that write copy it."""
+    from kinetics_tools.demo import make_sample
+
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+    with FileLock(root / "demo.lock"):
+        make_sample(root / "demo", seconds=1)
+    return root / "demo"
 
 
 @pytest.fixture(autouse=True, scope="session")

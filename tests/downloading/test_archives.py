@@ -640,7 +640,7 @@ def test_the_command_prints_a_report_and_its_exit_code_says_whether_it_is_comple
         (["700-2020", "--source", "youtub"], "unknown source 'youtub'; did you mean 'youtube'?"),
         (["700-2020", "--retry-errors"], "pass --source youtube, or leave them out"),
         (["700-2020", "--workers", "0"], "workers must be at least 1, got 0"),
-        (["700-2020", "--max-per-class", "0"], "max_clips_per_class must be at least 1, got 0"),
+        (["700-2020", "--max-per-class", "0"], "--max-per-class must be at least 1, got 0"),
         (["700-2020", "--rate-limit", "fast"], "--rate-limit must be a number of bytes"),
     ],
 )

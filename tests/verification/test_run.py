@@ -842,7 +842,7 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
         ("data", "700", "--report", "no/report.json"): "no/report.json cannot be written: its directory does not exist",
         ("data", "700", "--report", "folder"): "folder cannot be written: it is a directory; pass the name of a file",
         ("data", "700", "--classes", "zumba,zumbaa"): "unknown class of 700 'zumbaa'; did you mean 'zumba'?",
-        ("data", "700", "--max-per-class", "0"): "max_clips_per_class must be at least 1, got 0",
+        ("data", "700", "--max-per-class", "0"): "--max-per-class must be at least 1, got 0",
         ("data", "700", "--csv", "no/clips.csv"): "no/clips.csv cannot be written: its directory does not exist",
         ("data", "700", "--overlap", "600"): "'600' does not name a release and a split; write it as 700:train",
         ("data", "700", "--overlap", "600:trian"): "unknown split 'trian'; did you mean 'train'?",

@@ -1,8 +1,8 @@
-"""A small sample of Kinetics that is made, not downloaded, and a walk through the main job on it.
+"""Synthetic sample of Kinetics, made without downloads.
 
-The clips are drawn: a shape moves and a tone sounds in a way that tells the class, and varies from clip to
-clip. Around them everything is as the public releases have it: file names, archives and folders, annotation
-files, and their faults: rows without a clip, a clip without a row, a clip cut short, a video with two clips.
+The clips are drawn: a moving shape and a tone tell the class, and vary from clip to clip. Everything else is as in the
+public releases: file names, archives and directories, annotation files, and their faults: a missing clip, an
+unannotated one, a truncated one, a video with two clips.
 """
 
 import colorsys
@@ -13,11 +13,12 @@ import os
 import random
 import shutil
 import tarfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -26,24 +27,24 @@ from rich.progress import track
 from kinetics_tools.annotations.read import clip_name
 from kinetics_tools.media import Pixels, write_clip
 from kinetics_tools.releases import RELEASES
+from kinetics_tools.text import check_choice
 
 HEIGHT, WIDTH = 256, 340
 SAMPLE_RATE = 44_100
 CLIPS_PER_CLASS = {"train": 6, "validation": 3, "test": 2}
-_ABSENT = {"train": 2, "validation": 1, "test": 1}
+_MISSING = {"train": 2, "validation": 1, "test": 1}
 _FOLDERS = {"train": "train", "validation": "val", "test": "test"}
 _MARKER = ".kinetics-demo.json"
 _POOL = ".clips"
-_MADE_AS = 1  # goes up with every change of what is made, so that older samples are remade
+_MADE_AS = 1  # version of what is made; bump it to remake older samples
 
 _Floats = npt.NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True)
-class _Look:
-    """How a class looks and sounds.
+class _Look(NamedTuple):
+    """Appearance and sound of a class.
 
-    `shape` is <= 1 inside the shape, for x and y in [-1, 1]; `path` gives its centre in [-1, 1] after so many
+    `shape` is at most 1 inside the shape, for x and y in [-1, 1]; `path` gives its centre in [-1, 1] after a number of
     turns of the movement.
     """
 
@@ -63,41 +64,27 @@ def _sin(turns: float) -> float:
 
 # Labels that all releases have, among them one with an apostrophe and two with parentheses.
 _LOOKS = {
-    "abseiling": _Look(
-        hue=0.0,
-        pitch_hz=220.0,
-        shape=lambda x, y: np.hypot(x, y),
-        path=lambda turns: (0.2 * _sin(3 * turns), 2 * (turns % 1) - 1),
-    ),
+    "abseiling": _Look(0.0, 220.0, np.hypot, lambda t: (0.2 * _sin(3 * t), 2 * (t % 1) - 1)),
     "bouncing on trampoline": _Look(
-        hue=0.33,
-        pitch_hz=277.2,
-        shape=lambda x, y: np.maximum(abs(x), abs(y)) * 1.15,
-        path=lambda turns: (0.3 * _sin(turns / 3), 1 - 2 * abs(_sin(turns / 2))),
+        0.33,
+        277.2,
+        lambda x, y: np.maximum(abs(x), abs(y)) * 1.15,
+        lambda t: (0.3 * _sin(t / 3), 1 - 2 * abs(_sin(t / 2))),
     ),
     "massaging person's head": _Look(
-        hue=0.86,
-        pitch_hz=329.6,
-        shape=lambda x, y: abs(np.hypot(x, y) - 0.75) * 4,
-        path=lambda turns: (0.3 * _cos(turns), 0.3 * _sin(turns)),
+        0.86, 329.6, lambda x, y: abs(np.hypot(x, y) - 0.75) * 4, lambda t: (0.3 * _cos(t), 0.3 * _sin(t))
     ),
     "petting animal (not cat)": _Look(
-        hue=0.16,
-        pitch_hz=392.0,
-        shape=lambda x, y: np.maximum(np.minimum(abs(x), abs(y)) * 3, np.maximum(abs(x), abs(y))),
-        path=lambda turns: (0.9 * _sin(turns), 0.4),
+        0.16,
+        392.0,
+        lambda x, y: np.maximum(np.minimum(abs(x), abs(y)) * 3, np.maximum(abs(x), abs(y))),
+        lambda t: (0.9 * _sin(t), 0.4),
     ),
     "shooting goal (soccer)": _Look(
-        hue=0.53,
-        pitch_hz=466.2,
-        shape=lambda x, y: abs(x) + abs(y),
-        path=lambda turns: (2 * (turns % 1) - 1, 1 - 7.2 * (turns % 1) * (1 - turns % 1)),
+        0.53, 466.2, lambda x, y: abs(x) + abs(y), lambda t: (2 * (t % 1) - 1, 1 - 7.2 * (t % 1) * (1 - t % 1))
     ),
     "spinning poi": _Look(
-        hue=0.7,
-        pitch_hz=554.4,
-        shape=lambda x, y: np.maximum(1.4 * y, 1.75 * abs(x) - y),
-        path=lambda turns: (0.9 * _cos(turns), 0.9 * _sin(turns)),
+        0.7, 554.4, lambda x, y: np.maximum(1.4 * y, 1.75 * abs(x) - y), lambda t: (0.9 * _cos(t), 0.9 * _sin(t))
     ),
 }
 
@@ -116,9 +103,8 @@ class _Clip:
         return clip_name(self.youtube_id, self.time_start, self.time_end) + ".mp4"
 
 
-@dataclass(frozen=True)
-class _Split:
-    """What a split's annotation file lists and what its folder holds; mostly, but not all, the same."""
+class _Split(NamedTuple):
+    """Rows of a split's annotation file and files in its directory: mostly, but not all, the same clips."""
 
     rows: list[_Clip]
     files: list[_Clip]
@@ -131,33 +117,34 @@ def make_sample(
     seconds: int = 10,
     seed: int = 0,
 ) -> dict[str, Path]:
-    """Make the sample under `out`, one folder a release, and return each release's `data_dir`.
+    """Make the sample in `out`, a directory per release, and return the `data_dir` of each release.
 
-    Six classes with 6 / 3 / 2 clips each in train / validation / test: 340x256 pixels, 25 or 30 frames and
-    44,100 samples of sound a second, `seconds` long. Releases share clips, and as in reality some that 600
-    holds out are in the train split of 700. 400 is laid out as downloaded archives with CVDF's annotations,
-    600 as extracted archives, 700 as torchvision's class folders, 700-2020 as class folders with the raw
-    names, these three with DeepMind's annotations (600 also as JSON). `seed` decides names, annotations and
-    content.
+    Six classes have 6 / 3 / 2 clips each in train / validation / test. A clip lasts `seconds`, with 340x256 pixels at
+    25 or 30 frames per second and 44,100 audio samples per second. Releases share clips; some validation clips of 600
+    are in train of 700, as in reality. 400 has archives and the annotations of CVDF; the others those of DeepMind: 600
+    flat directories (and annotations also as JSON), 700 class directories as of torchvision, 700-2020 class
+    directories with raw names. `seed` decides names, annotations and content.
 
-    Does nothing where this sample is complete, and starts over what it left half made or made otherwise.
-    Raises FileExistsError for a file or a folder with something else in it, and never removes what is not its own.
+    A complete sample is kept; an unfinished one, or one with other arguments, is replaced.
+
+    Raises:
+        ValueError: a release is unknown.
+        FileExistsError: `out` is a file, or a directory with other content, which is never removed.
     """
     out = Path(out)
     for release in releases:
-        if release not in RELEASES:
-            raise ValueError(f"unknown release {release!r}: choose from {', '.join(RELEASES)}")
+        check_choice(release, RELEASES, "release")
     made = json.dumps({"made_as": _MADE_AS, "releases": [*releases], "seconds": seconds, "seed": seed})
     marker = out / _MARKER
     if marker.exists():
         if marker.read_text() == made:
             return {release: out / release for release in releases}
     elif out.exists() and not out.is_dir():
-        raise FileExistsError(f"{out}: is a file; name a new or an empty folder")
+        raise FileExistsError(f"{out} is a file; choose a new or empty directory")
     elif out.exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out}: holds other files than this sample; name a new or an empty folder")
+        raise FileExistsError(f"{out} has other content; choose a new or empty directory")
 
-    # Empty, the marker says that what is here is ours and not complete.
+    # An empty marker means: an unfinished sample, which may be removed.
     out.mkdir(parents=True, exist_ok=True)
     marker.write_text("")
     for name in (_POOL, *RELEASES, "prepared", "published"):
@@ -166,13 +153,10 @@ def make_sample(
     pool = out / _POOL
     pool.mkdir()
     plan = {release: _plan(release, seconds=seconds, seed=seed) for release in releases}
-    # Each distinct clip is encoded once. Threads are as quick as processes here, because FFmpeg works outside
-    # Python's lock, and unlike processes they do not ask the caller's script for a __main__ guard.
+    # Threads are as fast as processes here, since FFmpeg releases the GIL.
     clips = {clip for splits in plan.values() for split in splits.values() for clip in split.files}
     with ThreadPoolExecutor(os.cpu_count()) as executor:
-        done = executor.map(lambda clip: _render(clip, pool), clips)
-        for _ in track(done, "Making clips", len(clips)):
-            pass
+        deque(track(executor.map(lambda clip: _render(clip, pool), clips), "Making clips", len(clips)), maxlen=0)
     for release, splits in plan.items():
         _lay_out(release, splits, pool, out / release)
         _annotate(release, splits, out / release / "annotations")
@@ -185,23 +169,23 @@ def _plan(release: str, *, seconds: int, seed: int) -> dict[str, _Split]:
     rng = random.Random(seed)
     count = sum(CLIPS_PER_CLASS.values())
     pool = {label: [_draw(label, rng, seconds) for _ in range(count)] for label in _LOOKS}
-    absent = [_draw(rng.choice([*_LOOKS]), rng, seconds) for _ in range(sum(_ABSENT.values()))]
-    unlisted = _draw("bouncing on trampoline", rng, seconds)
+    missing = [_draw(rng.choice([*_LOOKS]), rng, seconds) for _ in range(sum(_MISSING.values()))]
+    unannotated = _draw("bouncing on trampoline", rng, seconds)
 
-    # Two clips of one video, in train wherever they are; a clip that the download cut short, also in train.
+    # Two clips of one video and a truncated clip, all in train.
     first_clip = pool["abseiling"][3]
     start = first_clip.time_end + 7
     pool["spinning poi"][3] = replace(first_clip, label="spinning poi", time_start=start, time_end=start + seconds)
     pool["massaging person's head"][5] = replace(pool["massaging person's head"][5], broken=True)
 
     splits = {}
-    first = int(release.startswith("700"))  # moves a clip of each class from a split to the one before it
-    first_absent = 0
+    first = int(release.startswith("700"))  # moves a clip of each class one split ahead
+    first_missing = 0
     for split, size in CLIPS_PER_CLASS.items():
         clips = [pool[label][index % count] for label in pool for index in range(first, first + size)]
-        missing = absent[first_absent : first_absent + _ABSENT[split]]
-        splits[split] = _Split(clips + missing, clips + [unlisted] * (split == "train"))
-        first, first_absent = first + size, first_absent + _ABSENT[split]
+        rows = clips + missing[first_missing : first_missing + _MISSING[split]]
+        splits[split] = _Split(rows, clips + [unannotated] * (split == "train"))
+        first, first_missing = first + size, first_missing + _MISSING[split]
     return splits
 
 
@@ -225,13 +209,13 @@ def _render(clip: _Clip, folder: Path) -> None:
     tone = _tone(look, rng, seconds, first, period_seconds)
     write_clip(path, _pictures(look, rng, turns), fps=fps, audio=tone, sample_rate=SAMPLE_RATE)
     if clip.broken:
-        # The index of an mp4 is at its end, so half a file is no clip at all.
+        # The index of an mp4 is at its end, so that half a file cannot be opened.
         os.truncate(path, path.stat().st_size // 2)
 
 
 def _pictures(look: _Look, rng: random.Random, turns: Iterable[float]) -> Iterator[Pixels]:
     hue, mirror, radius = look.hue + rng.uniform(-0.03, 0.03), rng.choice((-1, 1)), rng.randint(28, 44)
-    # The camera pans over a scene that is larger than the picture, so that each frame is a slice of it.
+    # The camera pans over a scene that is larger than the frame.
     pan = 24
     y, x = np.mgrid[0 : HEIGHT + 2 * pan, 0 : WIDTH + 2 * pan].astype(np.float32)
     waves = np.sin(x / rng.uniform(25, 60) + rng.random()) * np.cos(y / rng.uniform(25, 60) + rng.random())
@@ -258,7 +242,7 @@ def _tone(
 ) -> npt.NDArray[np.float32]:
     at = np.arange(seconds * SAMPLE_RATE) / SAMPLE_RATE
     angle = 2 * np.pi * look.pitch_hz * rng.uniform(0.97, 1.03) * at
-    # Louder and softer with the movement, so that sound and picture belong together.
+    # Loudness follows the movement, so that sound and picture belong together.
     loudness = 0.1 + 0.2 * np.sin(np.pi * (first + at / period_seconds)) ** 2
     return (loudness * (np.sin(angle) + 0.3 * np.sin(2 * angle))).astype(np.float32)
 
@@ -277,7 +261,7 @@ def _lay_out(release: str, splits: dict[str, _Split], pool: Path, data_dir: Path
                 _pack(folder / f"part_{part}.tar.gz", [pool / name for name in names[part::parts]])
             continue
         for clip in content.files:
-            # Test clips stand outside class folders, because their labels are not published.
+            # Test clips are not in class directories: their labels are not published.
             in_class = release != "600" and split != "test"
             target = folder / (_class_folder(release, clip.label) if in_class else "") / clip.file_name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -293,7 +277,7 @@ def _class_folder(release: str, label: str) -> str:
 
 def _pack(path: Path, files: Iterable[Path]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    # No times, owners or modes of this machine: the same clips are the same archive.
+    # Fixed times, owners and modes make archives reproducible.
     with gzip.GzipFile(path, "wb", 1, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         for file in files:
             member = tarfile.TarInfo(file.name)
@@ -305,34 +289,32 @@ def _pack(path: Path, files: Iterable[Path]) -> None:
 def _annotate(release: str, splits: dict[str, _Split], folder: Path) -> None:
     folder.mkdir()
     for split, content in splits.items():
-        # CVDF abbreviates "val", DeepMind says "validate".
+        # CVDF writes "val", DeepMind "validate".
         name = "validate" if split == "validation" and release != "400" else _FOLDERS[split]
-        write = _cvdf_csv if release == "400" else _deepmind_csv
-        (folder / f"{name}.csv").write_text(write(content.rows, name), encoding="utf-8", newline="\n")
+        lines = _cvdf_lines(content.rows, name) if release == "400" else _deepmind_lines(content.rows, name)
+        (folder / f"{name}.csv").write_text("\n".join([*lines, ""]), encoding="utf-8", newline="\n")
         if release == "600":
             text = json.dumps(_deepmind_json(content.rows, name), indent=4)
             (folder / f"{name}.json").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _cvdf_csv(rows: list[_Clip], split: str) -> str:
-    lines = ["label,youtube_id,time_start,time_end,split,is_cc"]
+def _cvdf_lines(rows: list[_Clip], split: str) -> Iterator[str]:
+    yield "label,youtube_id,time_start,time_end,split,is_cc"
     for clip in sorted(rows, key=lambda clip: (clip.label, clip.youtube_id, clip.time_start)):
         label = f'"{clip.label}"' if " " in clip.label else clip.label
-        lines.append(f"{label},{clip.youtube_id},{clip.time_start},{clip.time_end},{split},{clip.is_cc:d}")
-    return "\n".join(lines) + "\n"
+        yield f"{label},{clip.youtube_id},{clip.time_start},{clip.time_end},{split},{clip.is_cc:d}"
 
 
-def _deepmind_csv(rows: list[_Clip], split: str) -> str:
-    lines = [f"{'' if split == 'test' else 'label,'}youtube_id,time_start,time_end,split"]
+def _deepmind_lines(rows: list[_Clip], split: str) -> Iterator[str]:
+    yield f"{'' if split == 'test' else 'label,'}youtube_id,time_start,time_end,split"
     for clip in sorted(rows, key=lambda clip: (clip.youtube_id, clip.time_start)):
         label = "" if split == "test" else f"{clip.label},"
-        lines.append(f"{label}{clip.youtube_id},{clip.time_start},{clip.time_end},{split}")
-    return "\n".join(lines) + "\n"
+        yield f"{label}{clip.youtube_id},{clip.time_start},{clip.time_end},{split}"
 
 
 def _deepmind_json(rows: list[_Clip], split: str) -> dict[str, Any]:
     entries: dict[str, Any] = {}
-    # The format is keyed by video: of two clips of one video it can say only one.
+    # The format is keyed by video: of two clips of one video, one is lost.
     for clip in sorted(rows, key=lambda clip: (clip.youtube_id, clip.time_start)):
         label = {} if split == "test" else {"label": clip.label}
         entries[clip.youtube_id] = {

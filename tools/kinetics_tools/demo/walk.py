@@ -1,4 +1,4 @@
-"""A walk through the main job on the sample: Python that is shown, run, and can be copied."""
+"""Walk through the main tasks on the sample: Python that is printed, run, and can be copied."""
 
 import ast
 import os
@@ -16,27 +16,27 @@ __all__ = ["run_demo"]
 
 _WALK = (
     """\
-# Importing kinetics makes its name known to load_dataset.
+# Importing kinetics registers the name with load_dataset.
 import kinetics
 from datasets import load_dataset""",
     """\
-# Every release loads from what is on disk: archives, plain files, class folders.
+# Every release loads from the files on disk: archives, flat directories, class directories.
 for release in kinetics.RELEASES:
     data = load_dataset("kinetics", release, data_dir=f"{out}/{release}")
     print(release, data.num_rows)""",
     """\
-# The columns, and one clip's place among them.
+# The columns, and the values of one clip.
 {name: type(feature).__name__ for name, feature in data["train"].features.items()}
 data["train"].remove_columns("video")[0]""",
     """\
-# Rows without a clip and clips without a row are left out, and counted.
+# Missing and unannotated clips are skipped and counted.
 from pathlib import Path
 annotated = len(Path(f"{out}/700/annotations/train.csv").read_text().splitlines()) - 1
 on_disk = len(list(Path(f"{out}/700/train").glob("*/*.mp4")))
 loaded = load_dataset("kinetics", "700", data_dir=f"{out}/700", split="train").num_rows
 print(f"{annotated} annotated, {on_disk} on disk, {loaded} loaded")""",
     """\
-# Frames: a row for each class, eight times from left to right.
+# Frames: a row per class, eight frames from left to right.
 from kinetics_tools.media import contact_sheet, write_png
 from kinetics_tools.sampling import Frames, Scale, Segments
 clips = load_dataset("kinetics", "700", data_dir=f"{out}/700", split="validation", decode=False)
@@ -46,7 +46,7 @@ rows = [eight.decode(video) for video in by_class.values()]
 write_png(f"{out}/contact_sheet.png", contact_sheet(rows))
 [clips.features["label"].int2str(label) for label in by_class]""",
     """\
-# Loading does not decode. Reading finds the clip that the download cut short.
+# Loading does not decode. Reading finds the truncated clip.
 from kinetics_tools.media import ClipError
 for clip in load_dataset("kinetics", "700", data_dir=f"{out}/700", split="train", decode=False):
     try:
@@ -54,7 +54,7 @@ for clip in load_dataset("kinetics", "700", data_dir=f"{out}/700", split="train"
     except ClipError as error:
         print(error)""",
     """\
-# Streaming starts at once, here out of tar archives that stay packed.
+# Streaming starts at once, here from tar archives that stay packed.
 stream = load_dataset(
     "kinetics", "400", data_dir=f"{out}/400", split="train", streaming=True, decode=False
 )
@@ -63,17 +63,17 @@ for clip in stream.take(3):
     frames = sixteen.decode(clip["video"])
     print(clip["youtube_id"], stream.features["label"].int2str(clip["label"]), frames.shape)""",
     """\
-# For training: Parquet files, shuffled, and encoded so that sampling decodes little.
+# For training: Parquet shards, shuffled, and encoded for fast sampling.
 from kinetics_tools import prepare
 report = prepare("700", f"{out}/700", f"{out}/prepared", splits=["validation"])
 print(*report.lines(), sep="\\n")""",
     """\
-# Published: as a rule to the Hub, "user/kinetics", here into a folder, which gets the same files.
+# Publish: usually to the Hub, "user/kinetics"; here to a directory, which gets the same files.
 from kinetics_tools import push
-sent = push(f"{out}/prepared", f"file://{Path(out).resolve()}/published/kinetics")
-print(*sent.lines(), sep="\\n")""",
+published = push(f"{out}/prepared", f"file://{Path(out).resolve()}/published/kinetics")
+print(*published.lines(), sep="\\n")""",
     """\
-# There they load with plain datasets: here in a fresh Python that knows nothing of us.
+# Published clips load with plain datasets, here in a fresh Python that does not import kinetics.
 import subprocess, sys
 code = """
     + """'''
@@ -84,7 +84,7 @@ for clip in clips.cast_column("video", Video(decode=False)).take(3):
     print(clip["youtube_id"], clip["label"], f"{clip['duration']:g} s", len(clip["video"]["bytes"]), "bytes")
 print("kinetics" in sys.modules)
 del clips, clip
-gc.collect()  # or threads of Arrow may abort Python at its end: huggingface/datasets#7566
+gc.collect()  # or Arrow's threads may abort Python at exit: huggingface/datasets#7566
 '''
 done = subprocess.run([sys.executable, "-c", code], cwd=f"{out}/published", stdout=subprocess.PIPE, text=True)
 print(done.stdout)""",
@@ -92,25 +92,25 @@ print(done.stdout)""",
 
 
 def run_demo(out: str | os.PathLike[str] = "demo") -> None:
-    """Make the sample under `out` and walk through the main job on it, printing each line before it runs.
+    """Make the sample in `out` and walk through the main tasks on it, printing each line before it runs.
 
-    Writes OUT/contact_sheet.png besides the sample, and turns off the progress bars of `datasets`. Raises
-    what `make_sample` raises.
+    Also writes OUT/contact_sheet.png, and turns off the progress bars of `datasets`. Raises the errors of
+    `make_sample`.
     """
     console = Console(soft_wrap=True, markup=False, highlight=False)
     make_sample(out)
-    console.print(f"The sample is in {os.fspath(out)}. From here on, this is Python that you can copy.\n")
+    console.print(f"The sample is in {os.fspath(out)}. All lines below are Python that you can copy.\n")
     disable_progress_bars()
     names: dict[str, Any] = {}
     for snippet in (f"out = {os.fspath(out)!r}", *_WALK):
         statements = ast.parse(snippet).body
         _show(snippet, statements, console)
-        # A statement at a time and as at the prompt, so that the value of an expression is printed.
+        # One statement at a time, as at the prompt, which prints the value of an expression.
         for statement in statements:
             exec(compile(ast.Interactive([statement]), "<demo>", "single"), names)
         console.print()
     console.print(
-        f"Look at {Path(out) / 'contact_sheet.png'}, and at the four layouts beside it.\n"
+        f"See {Path(out) / 'contact_sheet.png'}, and the four layouts beside it.\n"
         'Next: load_dataset("kinetics", "700", data_dir="...") with clips of your own.'
     )
 

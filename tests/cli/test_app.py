@@ -1,0 +1,66 @@
+"""The `kinetics` command: help, version, errors and exit codes."""
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+import kinetics
+import kinetics_tools
+import kinetics_tools.demo
+from kinetics_tools.cli.app import app
+
+
+def test_a_refusal_is_one_line_and_exit_code_2(tmp_path):
+    (tmp_path / "mine.txt").touch()
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
+    assert result.exit_code == 2
+    assert re.fullmatch(r"error: .* has other content; .*\n", result.output)
+
+
+def test_a_file_in_the_place_of_the_sample_is_an_error_that_says_so(tmp_path):
+    (tmp_path / "file").write_text("")
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "file")])
+    assert (result.exit_code, result.output) == (
+        2, f"error: {tmp_path / 'file'} is a file; choose a new or empty directory\n"
+    )  # fmt: skip
+
+
+def test_infos_in_a_folder_that_is_not_there_are_an_error_that_says_so(tmp_path):
+    result = CliRunner().invoke(app, ["infos", str(tmp_path / "no" / "i.json")])
+    message = f"error: {tmp_path}/no/i.json cannot be written: its directory does not exist; create it first\n"
+    assert (result.exit_code, result.output) == (2, message)
+
+
+def test_an_interrupt_is_exit_code_130(monkeypatch, tmp_path):
+    def interrupt(out):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(kinetics_tools.demo, "run_demo", interrupt)
+    result = CliRunner().invoke(app, ["demo", "--out", str(tmp_path)])
+    assert (result.exit_code, result.output) == (130, "interrupted\n")
+
+
+EXAMPLES = {
+    (): "kinetics demo --out demo",
+    ("demo",): "kinetics demo --out /tmp/kinetics-demo",
+    ("download",): "kinetics download 400 --out k400 --split validation --classes zumba",
+    ("verify",): 'kinetics verify k400 400 --split validation --classes "abseiling,zumba"',
+    ("prepare",): "kinetics prepare 700 --data-dir k700 --out kinetics --split validation",
+    ("push",): "kinetics push kinetics s3://bucket/kinetics",
+    ("evaluate",): "kinetics evaluate submission.json 700 --annotations k700/annotations",
+    ("infos",): "kinetics infos infos.json --repo user/kinetics",
+}
+
+
+@pytest.mark.parametrize("command", EXAMPLES)
+def test_help_shows_examples_that_can_be_copied_and_no_types_of_flags(command):
+    result = CliRunner().invoke(app, [*command, "--help"], terminal_width=80, env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    assert EXAMPLES[command] in map(str.strip, result.stdout.splitlines())
+    assert not re.search(r"<bool>|BOOLEAN|list\[", result.stdout)
+
+
+def test_version():
+    result = CliRunner().invoke(app, ["--version"])
+    assert (result.exit_code, result.stdout) == (0, f"{kinetics.__version__}\n")

@@ -1,0 +1,26 @@
+"""`kinetics infos`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kinetics_tools.cli.options import examples, option
+
+EPILOG = examples("kinetics infos", "kinetics infos infos.json --repo user/kinetics")
+_PATH = "Output file. A file with other releases is not overwritten."
+
+
+def infos(
+    path: Annotated[Path, typer.Argument(help=_PATH)] = Path("dataset_infos.json"),
+    repo: Annotated[str | None, option("Describe this repository instead, USER/NAME, with its counts.")] = None,
+    token: Annotated[str | None, option("With --repo: Hub token, if the repository is private.")] = None,
+) -> None:
+    """Export features, classes and splits of every release, or what a repository holds."""
+    from kinetics_tools.publication import published_infos, write_infos
+
+    if repo is None:
+        write_infos(path)
+    else:
+        write_infos(path, published_infos(repo, token=token))
+    typer.echo(f"Wrote {path}")

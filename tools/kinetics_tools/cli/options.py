@@ -1,0 +1,157 @@
+"""Options of the verbs, and the parsing of their values."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from kinetics_tools.downloading import YouTubeOptions
+    from kinetics_tools.media import Encoding
+
+
+def examples(*commands: str, more: str = "") -> str:
+    """Return the end of a help page. Each command is a paragraph and fits 80 columns, so that it can be copied."""
+    return "\n\n".join(["Examples:", *(f"[bold]{command}[/bold]" for command in commands), more]).rstrip()
+
+
+def option(help: str, default: str | bool = True, *names: str, **more: Any) -> Any:
+    """Return an option of typer. `default` is shown in place of a default of None."""
+    return typer.Option(*names, help=help, show_default=default, **more)
+
+
+def flag(name: str, help: str) -> Any:
+    """Return an option of typer that takes no value."""
+    return typer.Option(name, help=help)
+
+
+def split_commas(values: list[str] | None) -> list[str] | None:
+    """Return the items of an option that may be repeated and may hold several items, separated by commas."""
+    return [item.strip() for value in values for item in value.split(",")] if values else None
+
+
+def parse_splits(values: list[str] | None) -> list[str] | None:
+    """Return the names of splits in any spelling, separated by commas."""
+    from kinetics_tools.releases import find_split
+
+    return [find_split(item) for item in split_commas(values) or []] or None
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Return the options that have a value; the library knows the defaults of the others."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def encoding_of(**options: Any) -> "Encoding | None":
+    """Return the encoding with the given options, None if there are none."""
+    from kinetics_tools.media import Encoding
+
+    return Encoding(**chosen) if (chosen := given(**options)) else None
+
+
+def youtube_of(**options: Any) -> "YouTubeOptions | None":
+    """Return the YouTube settings with the given options, None if there are none."""
+    from kinetics_tools.downloading import YouTubeOptions
+
+    return YouTubeOptions(**chosen) if (chosen := given(**options)) else None
+
+
+def refuse_without(switches: str, context: typer.Context, names: Sequence[str]) -> None:
+    """Raise ValueError if one of these options was given, which has no effect without the `switches`."""
+    options = {one.name: one.opts[0] for one in context.command.params}
+    sources = {name: context.get_parameter_source(name) for name in names}
+    if typed := [options[name] for name, source in sources.items() if source and source.name != "DEFAULT"]:
+        raise ValueError(f"{', '.join(typed)} without {switches}: prepared clips are pushed unchanged; omit it")
+
+
+# ---- Several verbs ------------------------------------------------------------------------------------------
+
+_SPLITS: Any = {"metavar": "SPLIT,...", "callback": parse_splits}
+_CLASSES: Any = {"metavar": "CLASS,...", "callback": split_commas}
+_PUBLISHED = "the published ones"
+_BESIDE = "those beside the clips, else the published ones"
+
+Release = Annotated[str, typer.Argument(help="Release: 400, 600, 700 or 700-2020.")]
+Splits = Annotated[list[str] | None, option("Splits: train, validation (val), test.", "all", "--split", **_SPLITS)]
+Classes = Annotated[list[str] | None, option("Class labels.", "all", **_CLASSES)]
+MaxPerClass = Annotated[int | None, option("Maximum number of clips per class.", "no limit", "--max-per-class")]
+SampleSeed = Annotated[int, option("Seed for the choice of clips with --max-per-class.")]
+Annotations = Annotated[str | None, option("Annotation directory, file or URL.", _PUBLISHED)]
+LocalAnnotations = Annotated[str | None, option("Annotation directory, file or URL.", _BESIDE)]
+Workers = Annotated[int | None, option("Number of parallel worker processes.", "one per core")]
+
+# ---- How clips are prepared: prepare, push ------------------------------------------------------------------
+
+Profile = Annotated[str, option("train: re-encode for fast sampling; source: keep the original bytes.")]
+ShortSide = Annotated[int | None, option("With profile train: maximum short side in pixels.", "256")]
+MaxFps = Annotated[float | None, option("With profile train: maximum frames per second.", "30")]
+Crf = Annotated[float | None, option("With profile train: x264 quality (CRF); lower is better.", "23")]
+Preset = Annotated[str | None, option("With profile train: x264 preset; slower ones are smaller.", "veryfast")]
+Audio = Annotated[str | None, option("With profile train: copy, aac or none.", "copy")]
+ClipsPerShard = Annotated[int, option("Maximum number of clips in a shard.")]
+OrderSeed = Annotated[int, option("Seed for the shuffle order of clips.")]
+
+# ---- download -----------------------------------------------------------------------------------------------
+
+_FORMATS = r"With youtube: formats to choose from, as in yt-dlp, e.g. 'bv*\[height<=360]+ba/b'."
+
+Source = Annotated[str, option("archives, or youtube for single videos, of each the annotated segment only.")]
+RateLimit = Annotated[str | None, option("Maximum bytes per second of all workers, e.g. 10MB.", "no limit")]
+Formats = Annotated[str | None, option(_FORMATS, "the best up to 720 pixels high")]
+Cookies = Annotated[Path | None, option("With youtube: cookie file in Netscape format.")]
+Proxy = Annotated[str | None, option("With youtube: proxy URL, e.g. socks5://127.0.0.1:1080.")]
+Sleep = Annotated[float | None, option("With youtube: seconds to wait before each page request.", "0", "--sleep")]
+UrlTemplate = Annotated[str | None, option("With youtube: page, e.g. https://example.org/{youtube_id}.", "YouTube's")]
+RetryErrors = Annotated[bool, flag("--retry-errors", "With youtube: also retry removed, private and similar videos.")]
+
+# ---- push ---------------------------------------------------------------------------------------------------
+
+_REPO_ID = "Repository USER/NAME, or NAME of your own; or URL of a bucket or directory."
+_RELEASES: Any = {"metavar": "RELEASE,...", "callback": split_commas}
+_STREAM = "Prepare while publishing: write shards to OUT, upload and delete them. One release."
+
+RepoId = Annotated[str, typer.Argument(help=_REPO_ID, metavar="REPO_ID")]
+Releases = Annotated[list[str] | None, option("Releases: 400, 600, 700, 700-2020.", "all", "--release", **_RELEASES)]
+Private = Annotated[bool | None, option("Visibility of the repository.", "unchanged", "--private/--public")]
+Gated = Annotated[str | None, option("Whether readers must request access: auto, manual or no.", "unchanged")]
+Revision = Annotated[str | None, option("Branch to push to.", "main")]
+CreatePr = Annotated[bool, flag("--create-pr", "Open a pull request instead of committing to the branch.")]
+CommitMessage = Annotated[str | None, option("Message of the last commit.", "a summary")]
+Token = Annotated[str | None, option("Hub token with write access.", "HF_TOKEN or `hf auth login`")]
+DeleteLocal = Annotated[bool, flag("--delete-local", "Delete the local shards when all are published.")]
+ReadBack = Annotated[bool, flag("--verify", "Read samples back and compare them.")]
+AllowPartial = Annotated[bool, flag("--allow-partial", "Push splits with missing shards, too.")]
+Force = Annotated[bool, flag("--force", "Push even if the repository has other content.")]
+AnnotationsOnly = Annotated[bool, flag("--annotations-only", "Publish keys, labels and availability, no videos.")]
+Stream = Annotated[bool, flag("--stream", _STREAM)]
+StreamDataDir = Annotated[str | None, option("With --stream: clip directory or URL.")]
+MaxDisk = Annotated[str, option("With --stream: maximum size of OUT.")]
+StreamAnnotations = Annotated[str | None, option("With --stream, --annotations-only: annotations.", _BESIDE)]
+
+_ENCODING = ("short_side", "max_fps", "crf", "preset", "audio")
+_STREAM_ONLY = ("data_dir", "max_disk", "classes", "profile", *_ENCODING, "clips_per_shard", "seed")
+
+
+def push_arguments(context: typer.Context) -> dict[str, Any]:
+    """Return the keyword arguments of `kinetics_tools.push` for the options that were typed."""
+    typed = dict(context.params)
+    if not typed["stream"]:
+        refuse_without("--stream", context, _STREAM_ONLY)
+        if not typed["annotations_only"]:
+            refuse_without("--stream or --annotations-only", context, ["annotations"])
+    passed = {name: value for name, value in typed.items() if name not in ("out", "target", "stream", *_STREAM_ONLY)}
+    if not typed["stream"]:
+        return passed
+
+    from kinetics_tools.preparation.options import PrepareOptions
+    from kinetics_tools.publication.streaming import stream_of
+
+    encoding = encoding_of(**{name: typed[name] for name in _ENCODING})
+    stream = stream_of(
+        passed.pop("releases"),
+        passed.pop("splits"),
+        **{name: typed[name] for name in ("classes", "annotations", "data_dir", "max_disk")},
+        options=PrepareOptions(typed["profile"], encoding, typed["clips_per_shard"], typed["seed"]),
+    )
+    return {**passed, "stream": stream}

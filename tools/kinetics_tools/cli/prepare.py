@@ -1,0 +1,60 @@
+"""`kinetics prepare`."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import kinetics_tools
+from kinetics_tools.cli import options
+from kinetics_tools.cli.options import flag, option
+
+EPILOG = options.examples("kinetics prepare 700 --data-dir k700 --out kinetics --split validation")
+_SHARDS = "Half-open range START:STOP of the shards of one split to write, e.g. 0:16."
+
+
+def prepare(
+    release: options.Release,
+    data_dir: Annotated[str, option("Clip directory, as `kinetics download` writes it, or URL.")],
+    out: Annotated[str, option("Output directory or URL. An unfinished run there is resumed.")],
+    splits: options.Splits = None,
+    classes: options.Classes = None,
+    annotations: options.LocalAnnotations = None,
+    profile: options.Profile = "train",
+    short_side: options.ShortSide = None,
+    max_fps: options.MaxFps = None,
+    crf: options.Crf = None,
+    preset: options.Preset = None,
+    audio: options.Audio = None,
+    clips_per_shard: options.ClipsPerShard = 512,
+    seed: options.OrderSeed = 0,
+    workers: options.Workers = None,
+    engine: Annotated[str, option("local, or ray for a cluster.")] = "local",
+    address: Annotated[str | None, option("With ray: address of the cluster.", "that of this machine")] = None,
+    shards: Annotated[str | None, option(_SHARDS, "all")] = None,
+    dry_run: Annotated[bool, flag("--dry-run", "Prepare a few clips to estimate size and time.")] = False,
+) -> None:
+    """Write Parquet shards that plain `datasets` loads and streams. Exits with 1 if shards are missing."""
+    from kinetics_tools.preparation.run import parse_shards
+
+    report = kinetics_tools.prepare(
+        release,
+        data_dir,
+        out,
+        splits=splits,
+        classes=classes,
+        annotations=annotations,
+        profile=profile,
+        encoding=options.encoding_of(short_side=short_side, max_fps=max_fps, crf=crf, preset=preset, audio=audio),
+        clips_per_shard=clips_per_shard,
+        seed=seed,
+        workers=workers,
+        engine=engine,
+        address=address,
+        shards=parse_shards(shards) if shards else None,
+        dry_run=dry_run,
+    )
+    if not dry_run:
+        Console(highlight=False).print(report.table())
+    typer.echo("\n".join(report.lines()))
+    raise typer.Exit(0 if dry_run or shards or report.is_complete else 1)

@@ -1,0 +1,57 @@
+"""`kinetics push`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import kinetics_tools
+from kinetics_tools.cli import options
+from kinetics_tools.cli.options import flag, option
+
+EPILOG = options.examples(
+    "kinetics push kinetics user/kinetics --private --dry-run",
+    "kinetics push kinetics hf://buckets/user/clips",
+    "kinetics push kinetics s3://bucket/kinetics",
+)
+
+
+def push(
+    context: typer.Context,
+    out: Annotated[Path, typer.Argument(help="Directory that `kinetics prepare` wrote.")],
+    target: options.RepoId,
+    splits: options.Splits = None,
+    releases: options.Releases = None,
+    private: options.Private = None,
+    gated: options.Gated = None,
+    revision: options.Revision = None,
+    create_pr: options.CreatePr = False,
+    commit_message: options.CommitMessage = None,
+    token: options.Token = None,
+    workers: Annotated[int, option("Number of shards to upload in parallel.")] = 5,
+    delete_local: options.DeleteLocal = False,
+    verify: options.ReadBack = False,
+    allow_partial: options.AllowPartial = False,
+    force: options.Force = False,
+    dry_run: Annotated[bool, flag("--dry-run", "Print what would be published; publish nothing.")] = False,
+    annotations_only: options.AnnotationsOnly = False,
+    stream: options.Stream = False,
+    data_dir: options.StreamDataDir = None,
+    max_disk: options.MaxDisk = "20GB",
+    classes: options.Classes = None,
+    annotations: options.StreamAnnotations = None,
+    profile: options.Profile = "train",
+    short_side: options.ShortSide = None,
+    max_fps: options.MaxFps = None,
+    crf: options.Crf = None,
+    preset: options.Preset = None,
+    audio: options.Audio = None,
+    clips_per_shard: options.ClipsPerShard = 512,
+    seed: options.OrderSeed = 0,
+) -> None:
+    """Publish prepared clips atomically: readers see the old version or the new one. Rerun the command to resume.
+
+    The options from --data-dir on are for --stream, and mean what they mean to `kinetics prepare`.
+    """
+    report = kinetics_tools.push(out, target, **options.push_arguments(context))
+    typer.echo("\n".join(report.lines()))

@@ -1,0 +1,53 @@
+"""`kinetics verify`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import kinetics_tools
+from kinetics_tools.cli import options
+from kinetics_tools.cli.options import flag, option
+
+EPILOG = options.examples(
+    "kinetics verify k400 400 --csv clips.csv --overlap 700:train",
+    'kinetics verify k400 400 --split validation --classes "abseiling,zumba"',
+)
+_OVERLAP = "Also list the videos shared with this split, annotated at PATH if given as RELEASE:SPLIT=PATH."
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(help="Clip directory: holds train, val or test.")],
+    release: options.Release,
+    splits: options.Splits = None,
+    classes: options.Classes = None,
+    max_clips_per_class: options.MaxPerClass = None,
+    seed: options.SampleSeed = 0,
+    annotations: options.LocalAnnotations = None,
+    deep: Annotated[bool, flag("--deep", "Decode every frame, and compare SHA-256 with the ledger.")] = False,
+    overlap: Annotated[list[str] | None, option(_OVERLAP, metavar="RELEASE:SPLIT")] = None,
+    workers: options.Workers = None,
+    report: Annotated[Path, option("JSON file for the report.")] = Path("report.json"),
+    csv: Annotated[Path | None, option("CSV file for a row per clip.")] = None,
+) -> None:
+    """Check a clip directory against the annotations. Exits with 1 if any clip is missing, misplaced or unreadable."""
+    found = kinetics_tools.verify(
+        directory,
+        release,
+        splits=splits,
+        classes=classes,
+        max_clips_per_class=max_clips_per_class,
+        seed=seed,
+        annotations=annotations,
+        deep=deep,
+        overlaps=overlap or (),
+        workers=workers,
+        report_path=report,
+        csv_path=csv,
+        console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
+    )
+    Console(highlight=False).print(found.table())
+    typer.echo(f"wrote {' and '.join(str(path) for path in (report, csv) if path)}")
+    typer.echo("\n".join(found.lines()))
+    raise typer.Exit(0 if found.is_complete else 1)
