@@ -4,7 +4,6 @@ import gzip
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from collections import Counter
@@ -30,6 +29,7 @@ from tests.support.releases import (
     mixed_faults,
     out,
     release,
+    run_command,
     tree_of,
 )
 
@@ -296,21 +296,12 @@ def test_a_full_disk_keeps_what_is_complete_and_says_so(tmp_path, out, clip_byte
     # A limit on the size of files is as good as a full disk: here for the archive's, there for a clip's.
     clips = made_clips(60 if clip_bytes < 10_000 else 3, size=clip_bytes)
     release = Release(tmp_path / "mirror", "700", {"train": {"part_0": clips}}).write()
-    limit = 100_000
-    code = f"""
-import resource, signal
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-from kinetics_tools.cli.app import main
-main()
-"""
     with FaultServer(release.root) as mirror:
-        environment = {**os.environ, "KINETICS_MIRROR": mirror.url}
-        command = [sys.executable, "-c", code, *COMMAND[3:], "--out", str(out)]
-        result = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert result.returncode == 2
-        assert "File too large; finished files are kept" in result.stderr
-        assert "rerun the command to resume" in result.stderr
+        arguments = ["download", "700", "--split", "train", "--out", str(out)]
+        exit_code, errors = run_command(arguments, mirror=mirror, max_file_bytes=100_000, errors=tmp_path / "errors")
+        assert exit_code == 2
+        assert "File too large; finished files are kept" in errors
+        assert "rerun the command to resume" in errors
         expected = release.tree()
         assert all(expected[path] == content for path, content in tree_of(out).items())
         assert download("700", out, splits=["train"], mirror=mirror.url).is_complete

@@ -4,8 +4,10 @@ import json
 import multiprocessing
 import os
 import random
+import resource
 import signal
 import socket
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -156,6 +158,36 @@ def _run(options: dict[str, Any], http: dict[str, float]) -> None:
     os._exit(0 if report.is_complete else 1)
 
 
+def _run_command(arguments: list[str], mirror: str, max_file_bytes: int, errors: Path) -> None:
+    """The command, in a process of its own."""
+    from kinetics_tools.cli.app import main
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    os.dup2(os.open(errors, os.O_WRONLY | os.O_CREAT), 2)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
+    os.environ["KINETICS_MIRROR"] = mirror
+    sys.argv = ["kinetics", *arguments]
+    main()
+
+
+def _forkserver() -> Any:
+    """A server of forks that has imported everything, so that a process begins in milliseconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["kinetics_tools.downloading.run", "kinetics_tools.cli.app"])
+    return context
+
+
+def run_command(
+    arguments: list[str], *, mirror: FaultServer, max_file_bytes: int, errors: Path
+) -> tuple[int | None, str]:
+    """Exit code and errors of the command, where no file can get longer than `max_file_bytes`."""
+    process = _forkserver().Process(target=_run_command, args=(arguments, mirror.url, max_file_bytes, errors))
+    process.start()
+    process.join()
+    return process.exitcode, errors.read_text()
+
+
 @dataclass
 class Killed:
     """What happened in a download that was killed again and again, and then not."""
@@ -185,9 +217,7 @@ def kill_download(
     """
     rng = random.Random(seed)
     clips = len(release.clips())
-    # The server of forks has imported everything, so that a run begins in milliseconds.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kinetics_tools.downloading.run"])
+    context = _forkserver()
     arguments = ({"release": release.release, "out": out, "mirror": mirror.url, **options}, dict(http or {}))
     killed, started = Killed(), time.monotonic()
     last_seen: dict[str, tuple[int, int]] = {}
