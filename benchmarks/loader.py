@@ -34,7 +34,7 @@ def write_shards(folder: Path, clips: list[bytes]) -> list[str]:
     import datasets
 
     from kinetics_tools.media import encode, probe
-    from kinetics_tools.preparation.clip import Taken
+    from kinetics_tools.preparation.clip import PreparedClip
     from kinetics_tools.preparation.parquet import ShardWriter, clip_row, prepared_features
 
     names = prepared_features(RELEASE)["label"].names
@@ -49,7 +49,7 @@ def write_shards(folder: Path, clips: list[bytes]) -> list[str]:
             for row, (content, info) in islice(rows, ROWS):
                 keys = dict(zip(("label", "youtube_id", "time_start", "time_end"), row, strict=True))
                 keys["label"] = names.index(row[0])
-                writer.add(clip_row(keys, Taken(content, clip_file(row), len(content), info), content))
+                writer.add(clip_row(keys, PreparedClip(content, clip_file(row), len(content), info)))
     return paths
 
 

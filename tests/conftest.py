@@ -20,6 +20,8 @@ from filelock import FileLock
 
 from tests.support.clients import PYTHONPATH
 
+pytest_plugins = ["tests.support.clip_tree"]  # clips and a prepared folder that tests of several folders share
+
 # `datasets` and `huggingface_hub` read these when they are imported, which no module does before this one.
 _HOME = tempfile.mkdtemp(prefix="kinetics-tests-")
 for _name in [name for name in os.environ if name.startswith("HF_")]:
@@ -56,7 +58,7 @@ def _lacking(what: str) -> None:
     pytest.skip(what)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with `annotations/` and `clips/`, real files that the project does not contain."""
     folder = os.environ.get("KINETICS_SHARED")

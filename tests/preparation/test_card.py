@@ -140,7 +140,7 @@ def test_the_text_says_what_a_researcher_asks(summaries) -> None:
         'load_dataset("ann/kinetics", "700", split="train", streaming=True)',
         "get_frames_at(",
         "| 700 | train | 1,000 | 1,200 | 193 | 7 | 2.8 | 700 MB | 64 |",
-        "*absent*: not at hand",
+        "*absent*: missing, usually because",
         "Releases share videos.",
         "400 validation, 700 validation:",
         "700 train:",
@@ -204,7 +204,7 @@ def test_a_choice_of_classes_is_told_and_counted() -> None:
     text = card_text_of(clips=3, rows=2, dropped={"absent": 1}, basis=one)
     assert "of a YouTube video that shows a human action, abseiling:" in text
     assert "> **A part:** 700 validation has only the class abseiling." in text
-    assert "| release | split | clips | annotated | absent | not asked for | hours |" in text
+    assert "| release | split | clips | annotated | absent | not selected | hours |" in text
     assert "| 700 | validation | 2 | 19 | 1 | 16 |" in text
     assert "names each clip that is *absent*." in text
     assert "The annotations are those of `val.csv` (700 validation)." in text
@@ -233,7 +233,7 @@ def test_every_clip_is_here_where_that_is_known() -> None:
 def test_a_split_that_is_incomplete_is_named_file_by_file(summaries) -> None:
     summaries["400"]["splits"]["validation"] = entry("400", "validation", done=2)
     card = card_of(summaries)
-    assert "**Incomplete:** 400 validation has 2 of its 8 files so far." in card
+    assert "**Incomplete:** 400 validation has 2 of its 8 shards so far." in card
     assert card_patterns(card)[:2] == [f"400/validation-{shard:05d}-of-00008-1f3a9c02.parquet" for shard in (0, 1)]
 
 

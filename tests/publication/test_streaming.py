@@ -13,13 +13,13 @@ from kinetics_tools.preparation.options import PrepareOptions
 from kinetics_tools.publication.parts import Publication
 from kinetics_tools.publication.streaming import Stream
 from kinetics_tools.text import parse_size
-from tests.preparation.test_run import FAST, clip_bytes, clips, prepared, tree
 from tests.publication.test_run import REPO, files, hub, ids, quiet, readers_see, run, shards, text, waits
+from tests.support.clip_tree import FAST
 from tests.support.fault_server import Fault
 from tests.support.hub import Hub
 from tests.support.prepared import write_prepared
 
-__all__ = ["clip_bytes", "clips", "hub", "prepared", "tree", "waits"]  # fixtures
+__all__ = ["hub", "waits"]  # fixtures
 
 
 OPTIONS = PrepareOptions(encoding=FAST, clips_per_shard=4)

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from kinetics_tools.io.folder import Folder
 from kinetics_tools.preparation.card import write_card
-from kinetics_tools.preparation.clip import Dropped
-from kinetics_tools.preparation.manifest import Report, SplitReport, write_summary
+from kinetics_tools.preparation.clip import DroppedClip
+from kinetics_tools.preparation.manifest import write_manifest
 from kinetics_tools.preparation.parquet import FORMAT, ShardReport, ShardWriter, prepared_features
 from kinetics_tools.preparation.plan import ShardPlan
+from kinetics_tools.preparation.report import Report, SplitReport
 
 
 def plan_of(release: str, split: str, clips: int, shards: int, crf: int = 23) -> ShardPlan:
@@ -44,7 +45,7 @@ def write_shard(
     ):
         for row in plan.rows(shard).to_pylist():
             if row["youtube_id"] in absent:
-                dropped.append(Dropped(row["name"], "absent"))
+                dropped.append(DroppedClip(row["name"], "absent"))
                 continue
             content = random.Random(f"{row['name']} {plan.fingerprint}").randbytes(clip_bytes)
             measured = {"duration": 10.0, "fps": 25.0, "num_frames": 250, "width": 340, "height": 256}
@@ -79,6 +80,6 @@ def write_prepared(
     }
     options: dict[str, Any] = {"profile": "train", "crf": crf, **FORMAT}
     report = Report(release=release, out=store.url, options=options, splits={}, to_make=0)
-    write_summary(store, replace(report, splits={split: SplitReport.of(plan, finished)}))
+    write_manifest(store, replace(report, splits={split: SplitReport.of(plan, finished)}))
     write_card(store)
     return plan

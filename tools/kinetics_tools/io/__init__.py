@@ -1,16 +1,21 @@
 """Files and servers: what is read and written, and how it stays whole."""
 
-from kinetics_tools.io.atomic import check_target, disk_errors, replacing
-from kinetics_tools.io.cache import DownloadCache
-from kinetics_tools.io.disk import DiskSpace, disk_spaces
-from kinetics_tools.io.folder import Folder
-from kinetics_tools.io.hosts import mirror_url, mirrored, without_credentials
-from kinetics_tools.io.http import HttpFile, is_url, open_binary, remote_size, url_exists
-from kinetics_tools.io.jsonl import JsonLog, read_json_lines
-from kinetics_tools.io.limits import RateLimit, Stopped
-from kinetics_tools.io.partial import PartialFile, discard_partial, partial_size
-from kinetics_tools.io.retry import RetryPolicy, retry
-from kinetics_tools.io.tar import read_archive
+from typing import TYPE_CHECKING
+
+from kinetics_tools._lazy import lazy_exports
+from kinetics_tools.io.retry import RetryPolicy, retry  # not lazily: the function has the name of its module
+
+if TYPE_CHECKING:
+    from kinetics_tools.io.atomic import check_target, disk_errors, replacing
+    from kinetics_tools.io.cache import DownloadCache
+    from kinetics_tools.io.disk import DiskSpace, disk_spaces
+    from kinetics_tools.io.folder import Folder
+    from kinetics_tools.io.hosts import mirror_url, mirrored, without_credentials
+    from kinetics_tools.io.http import HttpFile, is_url, open_binary, remote_size, url_exists
+    from kinetics_tools.io.jsonl import JsonLog, read_json_lines
+    from kinetics_tools.io.limits import RateLimit, Stopped
+    from kinetics_tools.io.partial import PartialFile, discard_partial, partial_size
+    from kinetics_tools.io.tar import read_archive
 
 __all__ = [
     "DiskSpace",
@@ -39,3 +44,20 @@ __all__ = [
     "url_exists",
     "without_credentials",
 ]
+
+# Lazily: a worker process that retries imports neither `datasets` nor a client of HTTP.
+__getattr__ = lazy_exports(
+    __name__,
+    {
+        "atomic": ["check_target", "disk_errors", "replacing"],
+        "cache": ["DownloadCache"],
+        "disk": ["DiskSpace", "disk_spaces"],
+        "folder": ["Folder"],
+        "hosts": ["mirror_url", "mirrored", "without_credentials"],
+        "http": ["HttpFile", "is_url", "open_binary", "remote_size", "url_exists"],
+        "jsonl": ["JsonLog", "read_json_lines"],
+        "limits": ["RateLimit", "Stopped"],
+        "partial": ["PartialFile", "discard_partial", "partial_size"],
+        "tar": ["read_archive"],
+    },
+)

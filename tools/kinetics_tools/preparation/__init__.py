@@ -1,19 +1,75 @@
-"""Clips into Parquet shards that plain `datasets` loads and streams."""
+"""Preparation: clips into Parquet shards that plain `datasets` loads and streams."""
 
 from typing import TYPE_CHECKING
 
 from kinetics_tools._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from kinetics_tools.preparation.run import prepare
+    from kinetics_tools.preparation.manifest import (
+        LOCK_NAME,
+        MANIFEST_NAME,
+        made_with,
+        manifest_bytes,
+        parse_manifest,
+        put_split,
+        read_manifest,
+    )
+    from kinetics_tools.preparation.options import PrepareOptions
+    from kinetics_tools.preparation.parquet import (
+        FOOTER_BYTES,
+        FOOTER_KEY,
+        ShardReport,
+        prepared_features,
+        read_footer,
+        read_report,
+    )
+    from kinetics_tools.preparation.plan import ShardPlan, parse_name, plan_shards
+    from kinetics_tools.preparation.report import SplitReport
+    from kinetics_tools.preparation.run import parse_shards, prepare
+    from kinetics_tools.preparation.shard import Job, prepare_shard
 
 __all__ = [
+    "FOOTER_BYTES",
+    "FOOTER_KEY",
+    "LOCK_NAME",
+    "MANIFEST_NAME",
+    "Job",
+    "PrepareOptions",
+    "ShardPlan",
+    "ShardReport",
+    "SplitReport",
+    "made_with",
+    "manifest_bytes",
+    "parse_manifest",
+    "parse_name",
+    "parse_shards",
+    "plan_shards",
     "prepare",
+    "prepare_shard",
+    "prepared_features",
+    "put_split",
+    "read_footer",
+    "read_manifest",
+    "read_report",
 ]
 
 __getattr__ = lazy_exports(
     __name__,
     {
-        "run": ["prepare"],
+        "manifest": [
+            "LOCK_NAME",
+            "MANIFEST_NAME",
+            "made_with",
+            "manifest_bytes",
+            "parse_manifest",
+            "put_split",
+            "read_manifest",
+        ],
+        "options": ["PrepareOptions"],
+        "parquet": ["FOOTER_BYTES", "FOOTER_KEY", "ShardReport", "prepared_features", "read_footer", "read_report"],
+        "plan": ["ShardPlan", "parse_name", "plan_shards"],
+        "report": ["SplitReport"],
+        "run": ["parse_shards", "prepare"],
+        "shard": ["Job", "prepare_shard"],
     },
 )

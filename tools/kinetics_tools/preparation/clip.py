@@ -1,34 +1,46 @@
-"""One clip on its way into a shard: encoded or as it is, and measured.
+"""One clip on its way into a shard: encoded or kept as it is, and measured.
 
-It runs in processes of its own, of which there are many: so it imports little.
+Worker processes import this module and little else.
 """
 
 import errno
+import functools
 import os
 import re
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import fsspec
 
+from kinetics_tools.errors import TransientError
+from kinetics_tools.io.retry import RetryPolicy, retry
 from kinetics_tools.media import ClipError, ClipInfo, Encoding, encode, probe
 
-__all__ = ["Dropped", "Taken", "Unopened", "can_be_read", "read_clip", "readable_bytes", "take", "unreadable"]
+__all__ = [
+    "DroppedClip",
+    "PreparedClip",
+    "UnreachableClip",
+    "can_be_read",
+    "prepare_clip",
+    "read_clip",
+    "readable_bytes",
+    "unreadable_clip",
+]
 
-_WAITS_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 15.0)  # before a clip in a store is asked for again
-_STATUS_THAT_MAY_PASS = (408, 425, 429)
-# Of a wrong address or a client that is not installed, say: no fault of a store or a clip.
-_OUR_FAULTS = (ValueError, TypeError, ImportError, NotImplementedError)
+_RETRIES = RetryPolicy(6, first_wait_seconds=1.0, longest_wait_seconds=15.0)  # 45 s in all, on average
+_TRANSIENT_STATUSES = (408, 425, 429)
+# Configuration errors: raise them instead of dropping the clip.
+_CONFIGURATION_ERRORS = (ValueError, TypeError, ImportError, NotImplementedError)
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedClip:
     """An annotated clip that is in no row.
 
     Attributes:
         reason: "absent", "empty", "unreadable" or "crashed".
-        size: bytes of its file, by which a mended one is known; 0 where none could be read, None where nobody said.
+        size: size of its file in bytes, by which a repaired file is recognized; 0 if it could not be read, None if
+            unknown.
     """
 
     name: str
@@ -38,15 +50,15 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class Unopened:
-    """A clip that an OSError keeps from being read: its own fault only where other clips can be read."""
+class UnreachableClip:
+    """A clip whose file raised OSError. It is dropped if other clips can be read, or else the run ends."""
 
-    dropped: Dropped
+    dropped: DroppedClip
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """A clip as a row will hold it; `content` is None for the bytes of a local file as they are."""
+class PreparedClip:
+    """A clip as a row holds it. `content` is None for the unchanged bytes of a local file."""
 
     content: bytes | None
     file_name: str
@@ -54,86 +66,91 @@ class Taken:
     info: ClipInfo
 
 
-def take(clip: tuple[str, str], *, encoding: Encoding | None) -> Taken | Dropped | Unopened:
-    """The clip (name, path), encoded if so asked; or why it is none. `path` is anything that `fsspec` opens."""
+def prepare_clip(clip: tuple[str, str], *, encoding: Encoding | None) -> PreparedClip | DroppedClip | UnreachableClip:
+    """Encode and measure the clip (name, path), or only measure it without an `encoding`.
+
+    `path` is anything that `fsspec` opens.
+    """
     name, path = clip
     file_name = path.rpartition("/")[2]
     try:
         content = read_clip(path) if "://" in path else None
         size = os.path.getsize(path) if content is None else len(content)
         if not size:
-            return Dropped(name, "empty", size=0)
+            return DroppedClip(name, "empty", size=0)
         video = path if content is None else {"bytes": content, "path": path}
         if encoding is None:
-            return Taken(content, file_name, size, probe(video))
+            return PreparedClip(content, file_name, size, probe(video))
         encoded = encode(video, encoding)
-        return Taken(encoded, file_name.rpartition(".")[0] + ".mp4", size, probe(encoded))
+        return PreparedClip(encoded, file_name.rpartition(".")[0] + ".mp4", size, probe(encoded))
     except ClipError as error:
-        return unreadable(name, path, error, size)
+        return unreadable_clip(name, path, error, size)
     except OSError as error:
-        return Unopened(unreadable(name, path, error, 0))
+        return UnreachableClip(unreadable_clip(name, path, error, 0))
 
 
-def unreadable(name: str, path: str, error: Exception, size: int) -> Dropped:
-    """The clip (name, path) that `error` keeps from being read, in words that are the same on any machine."""
-    if isinstance(error, FileNotFoundError):
-        reason = os.strerror(errno.ENOENT)
-    else:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
-    # Without the folder or the store, of which a URL may even give access.
+def unreadable_clip(name: str, path: str, error: Exception, size: int) -> DroppedClip:
+    """Return the clip (name, path) as dropped because of `error`, in words that are the same on any machine."""
+    reason = os.strerror(errno.ENOENT) if isinstance(error, FileNotFoundError) else _reason(error)
+    # Without the directory or the store, whose URL may even contain credentials.
     file_name = path.rpartition("/")[2]
     detail = re.sub(r"\w+://[^\s'\"]+", file_name, reason.replace(path, file_name))
-    return Dropped(name, "unreadable", detail, size)
+    return DroppedClip(name, "unreadable", detail, size)
 
 
 def read_clip(path: str) -> bytes:
-    """The bytes of a file, local or not. One in a store is asked for again where that may help, for 45 s.
+    """Return the bytes of a file, local or remote. A remote read is retried for 45 s where that may help.
 
-    Raises OSError, and what says that the address or this machine is at fault as it is.
+    Raises:
+        OSError: the file cannot be read.
+        ValueError, TypeError, ImportError, NotImplementedError: the URL or this machine is misconfigured.
     """
-    if "://" not in path:
-        return Path(path).read_bytes()
-    fs, name = fsspec.url_to_fs(path)
-    for wait in (*_WAITS_SECONDS, None):
-        try:
-            content: bytes = fs.cat_file(name)  # in one request: `open` of a web server calls any error "not found"
-            return content
-        except _OUR_FAULTS:
-            raise
-        except Exception as error:  # of the store's own client, which need be no OSError
-            if wait is None or not _may_pass(error):
-                raise error if isinstance(error, OSError) else OSError(str(error) or type(error).__name__) from error
-            time.sleep(wait)
-    raise AssertionError
+    return retry(functools.partial(_fetch, path), _RETRIES) if "://" in path else Path(path).read_bytes()
 
 
-def _may_pass(error: Exception) -> bool:
-    """Whether another try may help."""
+def _fetch(url: str) -> bytes:
+    fs, name = fsspec.url_to_fs(url)
+    try:
+        content: bytes = fs.cat_file(name)  # in one request: `open` of a web server calls any error "not found"
+    except _CONFIGURATION_ERRORS:
+        raise
+    except Exception as error:  # of the client of the store, not necessarily an OSError
+        if _is_transient(error):
+            raise TransientError(_reason(error)) from error
+        raise error if isinstance(error, OSError) else OSError(_reason(error)) from error
+    return content
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def _is_transient(error: Exception) -> bool:
     if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError | NotADirectoryError):
         return False
     status = getattr(error, "status", None)
-    return not (isinstance(status, int) and 400 <= status < 500) or status in _STATUS_THAT_MAY_PASS
+    return not (isinstance(status, int) and 400 <= status < 500) or status in _TRANSIENT_STATUSES
 
 
 def readable_bytes(path: str) -> int:
-    """How many bytes a file has; 0 where it cannot be opened."""
+    """Return the size of a file, local or remote; 0 if it cannot be opened."""
     try:
         if "://" not in path:
             with open(path, "rb") as file:
                 return os.fstat(file.fileno()).st_size
         fs, name = fsspec.url_to_fs(path)
         return int(fs.size(name) or 0)
-    except Exception:  # as in `read_clip`
+    except Exception:  # as in `_fetch`
         return 0
 
 
 def can_be_read(path: str) -> bool:
-    """Whether a file gives a byte, asked for now: a store may still know the sizes of what it gives no more."""
+    """Return True if a byte of a file can be read now: a store may know the size of a file that it cannot serve."""
     try:
         if "://" not in path:
             with open(path, "rb") as file:
                 return bool(file.read(1))
         fs, name = fsspec.url_to_fs(path)
         return bool(fs.cat_file(name, start=0, end=1))
-    except Exception:  # as in `read_clip`
+    except Exception:  # as in `_fetch`
         return False

@@ -1,7 +1,7 @@
-"""One Parquet file of clips: written row by row, with a report in its footer of what became of each clip.
+"""Parquet shards, written row by row. The footer reports each clip that was dropped.
 
-The settings are those of `datasets` for columns of files: bytes plain and uncompressed, since video is compressed
-already; a page index; and chunks cut by content, so that a store that keeps equal chunks once sends only new ones.
+The settings are those of `datasets` for columns of files: bytes plain and uncompressed, because video is compressed
+already; a page index; and content-defined chunks, so that stores that deduplicate chunks transfer only new ones.
 """
 
 import io
@@ -17,7 +17,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kinetics_tools.preparation.clip import Dropped, Taken
+from kinetics_tools.preparation.clip import DroppedClip, PreparedClip
 from kinetics_tools.releases import clip_features
 
 __all__ = [
@@ -32,20 +32,20 @@ __all__ = [
     "read_report",
 ]
 
-# A reader of streams holds a row group for each worker, so they are smaller than the 100 MB of `datasets`. Arrow asks
-# for as many of them as 32 MiB hold, and fsspec for 5 MiB more than it is asked for. Of 24 MiB that is one group, and
-# under the 32 MiB from which on glibc takes new memory from the system each time, which costs a tenth of the speed.
+# A streaming reader holds one row group per worker, so they are smaller than the 100 MB of `datasets`. Arrow prefetches
+# as many as fit into 32 MiB, and fsspec reads 5 MiB ahead. With 24 MiB that is one group, and below the 32 MiB from
+# which glibc maps new memory for each allocation, which costs a tenth of the speed.
 _ROW_GROUP_BYTES = 24 << 20
 _CHUNKS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
 FOOTER_KEY = "kinetics"
-FOOTER_BYTES = 1 << 16  # of most footers more than all
+FOOTER_BYTES = 1 << 16  # most footers are smaller
 
-# What decides the bytes of a file but for its clips and options.
+# What decides the bytes of a shard besides its clips and options.
 FORMAT = {"format": 1, "row_group_bytes": _ROW_GROUP_BYTES, "chunks": _CHUNKS}
 
 
 def prepared_features(release: str) -> datasets.Features:
-    """The columns of a prepared clip. `duration` is in seconds; sizes are in pixels, as the file stores its frames."""
+    """Return the columns of a prepared clip. `duration` is in seconds, sizes are in pixels, as frames are stored."""
     measured = {
         "duration": datasets.Value("float32"),
         "fps": datasets.Value("float32"),
@@ -57,11 +57,11 @@ def prepared_features(release: str) -> datasets.Features:
     return datasets.Features({**clip_features(release), **measured})
 
 
-def clip_row(keys: Mapping[str, Any], taken: Taken, content: bytes) -> dict[str, Any]:
-    """A row of `prepared_features`: a clip's label, id and segment, `content`, and what was measured of it."""
-    info = taken.info
+def clip_row(keys: Mapping[str, Any], clip: PreparedClip) -> dict[str, Any]:
+    """Return a row of `prepared_features`, given the label, id and segment of a clip and the clip with its bytes."""
+    info = clip.info
     return {
-        "video": {"bytes": content, "path": taken.file_name},
+        "video": {"bytes": clip.content, "path": clip.file_name},
         **{name: keys[name] for name in ("label", "youtube_id", "time_start", "time_end")},
         "duration": info.duration_seconds,
         "fps": info.fps,
@@ -74,10 +74,12 @@ def clip_row(keys: Mapping[str, Any], taken: Taken, content: bytes) -> dict[str,
 
 @dataclass(frozen=True, slots=True)
 class ShardReport:
-    """What became of the annotated clips of a shard: so many `clips`, `rows` of them written, the others dropped.
+    """Counts of one shard, stored in its footer.
 
-    `bytes_in` and `bytes_out` are the lengths of the written clips' files before and after, `seconds` is how long they
-    are shown.
+    Attributes:
+        clips: number of annotated clips: `rows` of them are written, the others dropped.
+        bytes_in, bytes_out: size of the written clips before and after preparation.
+        seconds: duration of the written clips.
     """
 
     fingerprint: str
@@ -86,11 +88,11 @@ class ShardReport:
     bytes_in: int
     bytes_out: int
     seconds: float
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[DroppedClip, ...]
 
 
 class ShardWriter:
-    """Writes rows to `file`, which needs `write` only. The memory that it takes is that of a row group, 24 MiB."""
+    """Writer of rows to `file`, which needs only `write`. It holds one row group in memory, 24 MiB."""
 
     def __init__(self, file: BinaryIO, features: datasets.Features):
         self._schema = features.arrow_schema
@@ -120,17 +122,18 @@ class ShardWriter:
             self._flush()
         self._writer.close()
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Adds a row: the features' names, and of `video` "bytes" and "path"."""
+    def add(self, row: Mapping[str, Any]) -> int:
+        """Add a row, whose "video" has "bytes" and "path". Return the size of the video in bytes."""
         size = len(row["video"]["bytes"])
         if self._rows and self._pending + size > _ROW_GROUP_BYTES:
             self._flush()
         self._rows.append(row)
         self._pending += size
+        return size
 
     def report(self, report: ShardReport) -> None:
-        """Puts the report into the footer; call it last."""
-        # `datasets` looks for the second.
+        """Put the report into the footer. Call this last."""
+        # `datasets` looks for the second key.
         metadata = {FOOTER_KEY: json.dumps(asdict(report)), "content_defined_chunking": json.dumps(_CHUNKS)}
         self._writer.add_key_value_metadata(metadata)
 
@@ -148,7 +151,7 @@ class ShardWriter:
 
 
 def _files(videos: list[Mapping[str, Any]]) -> pa.StructArray:
-    """A column of files, with one copy of their bytes: builders of Arrow make several."""
+    """Return a column of files with one copy of their bytes, where Arrow's builders make several."""
     ends = itertools.accumulate((len(video["bytes"]) for video in videos), initial=0)
     offsets = pa.array(ends, pa.int32()).buffers()[1]
     content = pa.py_buffer(b"".join(video["bytes"] for video in videos))
@@ -157,20 +160,23 @@ def _files(videos: list[Mapping[str, Any]]) -> pa.StructArray:
 
 
 def read_report(file: BinaryIO) -> ShardReport | None:
-    """The report of a finished file; None of one that is cut off or damaged, or that we did not write."""
-    # Read before it is parsed: Arrow tells of a damaged footer by OSError, as a disk or a store does of its own faults.
+    """Return the report of a finished shard; None for a truncated or corrupt file, or one from elsewhere."""
+    # Read before it is parsed: Arrow raises OSError for a corrupt footer, like a disk or store for a failed read.
     footer = read_footer(file, file.seek(0, os.SEEK_END))
     try:
         metadata = pq.read_metadata(io.BytesIO(footer)).metadata or {}
         values = json.loads(metadata[FOOTER_KEY.encode()])
-        return ShardReport(**{**values, "dropped": tuple(Dropped(**one) for one in values["dropped"])})
+        return ShardReport(**{**values, "dropped": tuple(DroppedClip(**one) for one in values["dropped"])})
     except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
         return None
 
 
 def read_footer(file: BinaryIO, size: int) -> bytes:
-    """The end of a Parquet file of so many bytes, which knows of each row group; of any other file some of its end."""
-    file.seek(max(0, size - FOOTER_BYTES))  # one request brings most footers
+    """Return the footer of a Parquet file of `size` bytes, which describes each row group.
+
+    Of any other file it is some part of the end.
+    """
+    file.seek(max(0, size - FOOTER_BYTES))  # most footers take one request
     tail = file.read()
     length = int.from_bytes(tail[-8:-4], "little") + 8
     if len(tail) < length <= size:

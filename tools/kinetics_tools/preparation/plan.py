@@ -1,9 +1,9 @@
-"""Which clips of a split go into which Parquet file, and what the files are called.
+"""Plan of the shards of a split: which clips go into which, and their file names.
 
     train-00000-of-01088-1f3a9c02.parquet    the last part is the fingerprint of the plan and the options
 
-The plan follows from the annotations and the options alone, not from which clips are there: so any machine computes
-any shard, and all of them together are the same bytes.
+The plan follows from the annotations and the options alone, not from which clips have a file. So any machine computes
+any shard, and the output is the same byte for byte.
 """
 
 import functools
@@ -20,18 +20,20 @@ import pyarrow as pa
 from kinetics_tools.annotations import Selection, clip_names, seeded_order
 from kinetics_tools.preparation.options import CLIPS_PER_SHARD, PrepareOptions
 from kinetics_tools.preparation.parquet import FORMAT
-from kinetics_tools.sources.clips import clip_tables
+from kinetics_tools.sources import clip_tables
 
 __all__ = ["ShardPlan", "parse_name", "plan_shards", "shard_count"]
 
 _WITNESSES = 8
-_NAME = re.compile(r"(?P<split>train|validation|test)-(?P<shard>\d{5})-of-(?P<count>\d{5})-(?P<print>[0-9a-f]{8})")
+_NAME = re.compile(
+    r"(?P<split>train|validation|test)-(?P<shard>\d{5})-of-(?P<count>\d{5})-(?P<print>[0-9a-f]{8})\.parquet"
+)
 
 
 def shard_count(clips: int, clips_per_shard: int = CLIPS_PER_SHARD) -> int:
-    """How many shards so many clips make: a multiple of 64, 16 or 8 that leaves at most `clips_per_shard` in each.
+    """Return the number of shards for a number of clips: a multiple of 64, 16 or 8.
 
-    Nodes and their loaders then get equally many of them. 8 at least, or as many as there are clips.
+    Nodes and their data loaders then get equal numbers of shards. It is at least 8, or the number of clips.
 
     >>> [shard_count(clips) for clips in (5, 4_000, 20_000, 240_000)]
     [5, 8, 48, 512]
@@ -46,13 +48,13 @@ class ShardPlan:
     """The shards of a split.
 
     Attributes:
-        clips: the annotated clips in the order of the shards, as `Kinetics.local_clips` gives them, with `name`.
+        clips: the annotated clips in shard order, as `clip_tables` yields them, with a column "name".
         count: number of shards.
         fingerprint: 8 hexadecimal digits of what decides the bytes: the clips, their order and the options.
-        basis: what the plan follows from, of JSON's types, for prepare.json: "classes" where not all were asked for,
-            "seed", "clips_per_shard", "annotations" (their file or URL; None where names of files had to do),
-            "annotated" clips of the whole split, and those that are "wanted".
-        options: what decides the bytes of a shard but for its clips, of JSON's types.
+        basis: what the plan follows from, in JSON types, for the manifest: "classes" unless all are selected, "seed",
+            "clips_per_shard", "annotations" (their file or URL; None if file names had to do), "annotated" clips of
+            the whole split, and the clips "wanted" of them.
+        options: what decides the bytes of a shard besides its clips, in JSON types.
     """
 
     release: str
@@ -75,10 +77,9 @@ class ShardPlan:
         options: Mapping[str, Any],
         classes: Sequence[str] | None = None,
     ) -> "ShardPlan":
-        """Shuffles the clips of a whole split by a hash of `seed` and name, so that each stretch has its class mix.
+        """Shuffle the clips of a split by a hash of `seed` and name, so that each stretch has the mix of classes.
 
-        A reader then needs no shuffle buffer. `options` is what else decides the bytes, of JSON's types;
-        `classes` are those by which the clips were chosen.
+        Readers then need no shuffle buffer. `classes` are those by which the clips were selected.
         """
         names = clip_names(clips).to_pylist()
         clips = clips.append_column("name", pa.array(names, pa.string())).take(seeded_order(names, seed))
@@ -99,31 +100,33 @@ class ShardPlan:
         return cls(release, split, clips, count, digest.hexdigest()[:8], basis, options)
 
     def rows(self, shard: int) -> pa.Table:
-        """The clips of a shard, in order."""
-        begin, end = (len(self.clips) * edge // self.count for edge in (shard, shard + 1))
-        return self.clips.slice(begin, end - begin)
+        """Return the clips of a shard, in order."""
+        start, stop = (len(self.clips) * edge // self.count for edge in (shard, shard + 1))
+        return self.clips.slice(start, stop - start)
 
     @functools.cached_property
     def witnesses(self) -> list[str]:
-        """Paths of a few clips over the whole split, to tell by whether what they all lie in can be read."""
+        """Paths of a few clips over the whole split. If none can be read, their disk or store is unreachable."""
         paths = self.clips["path"].drop_null()
         step = max(1, len(paths) // _WITNESSES)
         return list(paths.take(pa.array(range(0, len(paths), step), pa.int64())).to_pylist()[:_WITNESSES])
 
     def name(self, shard: int) -> str:
-        """Of the file, below the folder of the whole: "700/train-00000-of-01088-1f3a9c02.parquet"."""
-        return f"{self.release}/{self.split}-{shard:05d}-of-{self.count:05d}-{self.fingerprint}.parquet"
+        """Return the name of a shard in the output directory: "700/train-00000-of-01088-1f3a9c02.parquet"."""
+        return self.pattern.replace("*", f"{shard:05d}")
 
     @property
     def pattern(self) -> str:
-        """What names all of these files and no others, for the data files of a card."""
+        """Pattern that matches the names of these shards and of no others, for the card."""
         return f"{self.release}/{self.split}-*-of-{self.count:05d}-{self.fingerprint}.parquet"
 
 
 def plan_shards(selection: Selection, data_dir: str | os.PathLike[str], options: PrepareOptions) -> list[ShardPlan]:
-    """Return the plan of each split that is asked for, or else of each that is in `data_dir`.
+    """Return the plan of each selected split, or else of each split in `data_dir`.
 
-    Raises what `prepare` raises.
+    Raises:
+        FileNotFoundError: `data_dir` has no clips.
+        ValueError: no clip of a split is selected.
     """
     return [
         ShardPlan.of(
@@ -140,6 +143,6 @@ def plan_shards(selection: Selection, data_dir: str | os.PathLike[str], options:
 
 
 def parse_name(name: str) -> tuple[str, int, int, str] | None:
-    """(split, shard, count, fingerprint) of a file's name, None of one that is no shard's."""
-    found = re.fullmatch(_NAME.pattern + r"\.parquet", name.rpartition("/")[2])
+    """Return (split, shard, count, fingerprint) of the name of a shard, None for any other file."""
+    found = _NAME.fullmatch(name.rpartition("/")[2])
     return (found["split"], int(found["shard"]), int(found["count"]), found["print"]) if found else None

@@ -14,8 +14,9 @@ from kinetics_tools.annotations import annotation_file
 from kinetics_tools.annotations.read import clip_names, drop_repeats, read_split
 from kinetics_tools.io.folder import Folder
 from kinetics_tools.preparation.card import annotation_features
-from kinetics_tools.preparation.manifest import SUMMARY_NAME, SplitReport, parse_summary, put_split, summary_bytes
+from kinetics_tools.preparation.manifest import MANIFEST_NAME, manifest_bytes, parse_manifest, put_split
 from kinetics_tools.preparation.parquet import FOOTER_KEY, ShardReport, read_report
+from kinetics_tools.preparation.report import SplitReport
 from kinetics_tools.publication.parts import Part
 
 __all__ = ["write_availability"]
@@ -49,10 +50,10 @@ def write_availability(store: Folder, parts: Iterable[Part], target: Folder, *, 
         metadata = {**table.schema.metadata, FOOTER_KEY.encode(): json.dumps(asdict(report)).encode()}
         pq.write_table(table.replace_schema_metadata(metadata), file)
         target.write(mine.pattern.replace("*", "00000"), file.getvalue())
-        summary = summaries.setdefault(part.release, parse_summary(part.release, ""))
+        summary = summaries.setdefault(part.release, parse_manifest(part.release, ""))
         put_split(summary, part.split, {**asdict(SplitReport.of(mine, {0: report})), **mine.about})
     for release, summary in summaries.items():
-        target.write(f"{release}/{SUMMARY_NAME}", summary_bytes(summary))
+        target.write(f"{release}/{MANIFEST_NAME}", manifest_bytes(summary))
 
 
 def _table(store: Folder, part: Part, annotations: str | None) -> tuple[pa.Table, ShardReport]:

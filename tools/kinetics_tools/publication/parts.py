@@ -23,16 +23,16 @@ from kinetics_tools.preparation.card import (
 )
 from kinetics_tools.preparation.manifest import (
     LOCK_NAME,
-    SUMMARY_NAME,
-    SplitReport,
+    MANIFEST_NAME,
     made_with,
-    parse_summary,
+    manifest_bytes,
+    parse_manifest,
     put_split,
-    read_summary,
-    summary_bytes,
+    read_manifest,
 )
 from kinetics_tools.preparation.parquet import ShardReport, prepared_features, read_report
 from kinetics_tools.preparation.plan import ShardPlan, parse_name
+from kinetics_tools.preparation.report import SplitReport
 from kinetics_tools.publication.digests import Digests
 from kinetics_tools.publication.remote import Destination, State
 from kinetics_tools.releases import RELEASES
@@ -99,7 +99,7 @@ def find_parts(store: Folder, releases: Sequence[str] | None, splits: Sequence[s
     found = {
         (release, split): entry
         for release in RELEASES
-        for split, entry in read_summary(store, release)["splits"].items()
+        for split, entry in read_manifest(store, release)["splits"].items()
     }
     there = [f"{release} {split}" for release, split in found]
     parts = [
@@ -274,15 +274,15 @@ class Publication:
         sizes = {name: file.size for name, file in state.files.items() if name not in delete}
         sizes |= {name: self.digests.size(name) for name in lacking}
         found = {
-            f"{release}/{SUMMARY_NAME}": summary_bytes(summaries[release])
+            f"{release}/{MANIFEST_NAME}": manifest_bytes(summaries[release])
             for release in dict.fromkeys(part.release for part in self.parts)
         }
         text = make_card(summaries, sizes, repo_id=self._destination.repo_id, previous=card)
         return {**found, CARD_NAME: text.encode()}
 
     def _summary(self, state: State, release: str) -> dict[str, Any]:
-        name = f"{release}/{SUMMARY_NAME}"
-        return parse_summary(release, self._read(state, name), where=f"{self._destination.url}: {name}")
+        name = f"{release}/{MANIFEST_NAME}"
+        return parse_manifest(release, self._read(state, name), where=f"{self._destination.url}: {name}")
 
     def _read(self, state: State, name: str) -> str:
         if name not in state.files:
@@ -305,4 +305,4 @@ class Publication:
 
 def _is_ours(name: str) -> bool:
     release, _, rest = name.partition("/")
-    return release in RELEASES and (rest == SUMMARY_NAME or parse_name(rest) == parse_name(name) is not None)
+    return release in RELEASES and (rest == MANIFEST_NAME or parse_name(rest) == parse_name(name) is not None)

@@ -15,7 +15,7 @@ from rich.console import Console
 from kinetics_tools.annotations import Selection
 from kinetics_tools.preparation.options import PrepareOptions
 from kinetics_tools.preparation.plan import ShardPlan, plan_shards
-from kinetics_tools.preparation.run import Job, prepare_shard
+from kinetics_tools.preparation.shard import Job, prepare_shard
 from kinetics_tools.publication.parts import Part, Publication
 from kinetics_tools.publication.remote import State
 from kinetics_tools.run import spread

@@ -1,0 +1,86 @@
+"""Clips that are dropped."""
+
+import functools
+import io
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from kinetics_tools.preparation import read_report, shard
+from kinetics_tools.preparation.clip import DroppedClip, prepare_clip
+from tests.support.clip_tree import FAST, SOURCE, rows_of, run, shards_of
+from tests.support.takes import crashing
+from tests.support.trees import write_tree
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_clip_that_cannot_be_opened_is_named_and_costs_no_other(clips, tmp_path):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:11]})
+    paths = [tree / "val" / clip.label / clip.file_name for clip in clips[7:9]]
+    for path in paths:
+        path.unlink()
+    paths[0].symlink_to("nothing")
+    paths[1].mkdir()
+    for profile, encoding in (("source", None), ("train", FAST)):
+        out = tmp_path / profile
+        for _ in range(2):
+            report = run(tree, out, profile=profile, encoding=encoding)
+            split = report.splits["validation"]
+            assert (split.rows, split.dropped, report.late) == (2, {"absent": 1, "unreadable": 1}, ())
+            assert split.absent == (clips[7].stem,)
+            assert f"validation: {clips[8].stem}: unreadable: Is a directory" in report.lines()
+        assert {Path(name).stem for name in rows_of(out)} == {clip.stem for clip in clips[9:11]}
+
+
+def leaving_take(clip, *, encoding):
+    """The folder of all goes when one clip has been read."""
+    taken = prepare_clip(clip, encoding=encoding)
+    root = Path(clip[1]).parents[2]
+    if root.exists():
+        root.rename(root.with_name("gone"))
+    return taken
+
+
+@pytest.mark.usefixtures("in_process")
+@pytest.mark.parametrize("profile", ["source", "train"])
+def test_a_folder_that_goes_ends_the_run_which_goes_on_later(clips, tmp_path, monkeypatch, profile):
+    tree, out = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]}), tmp_path / "out"
+    given = {"profile": profile, "encoding": FAST if profile == "train" else None, "workers": 1}
+    monkeypatch.setattr(shard, "prepare_clip", leaving_take)
+    with pytest.raises(OSError, match=r"No such file or directory; other clips cannot be read either"):
+        run(tree, out, **given)
+    made = len(shards_of(out))
+    assert made < 8
+    (tmp_path / "gone").rename(tree)
+    monkeypatch.setattr(shard, "prepare_clip", prepare_clip)
+    report = run(tree, out, **given)
+    assert (report.made, report.splits["validation"].rows, report.late) == (8 - made, 8, ())
+
+
+def test_a_clip_that_crashes_or_hangs_is_named_and_costs_no_other(tree, prepared, tmp_path, monkeypatch):
+    stems = [[Path(path).stem for path in paths_of(prepared / name)] for name in shards_of(prepared)]
+    number, names = next((number, names) for number, names in enumerate(stems) if len(names) == 4)
+    monkeypatch.setattr(shard, "prepare_clip", functools.partial(crashing, crash=names[1], hang=names[2]))
+    monkeypatch.setattr(shard, "_LIMIT_SECONDS", 2.0)
+    report = run(tree, tmp_path, **SOURCE, shards=(number, number + 1))
+    assert report.splits["validation"].dropped == {"crashed": 2}
+    (content,) = shards_of(tmp_path).values()
+    details = {one.name: one.detail for one in read_report(io.BytesIO(content)).dropped}
+    assert details == {
+        names[1]: "crashed the worker process (SIGSEGV)",
+        names[2]: "did not finish in 2 s",
+    }
+    assert [Path(name).stem for name in rows_of(tmp_path)] == [names[0], names[3]]
+
+
+def paths_of(path):
+    return [row["video"]["path"] for row in pq.read_table(path).to_pylist()]
+
+
+def test_dropped_says_why(tree, clips):
+    path = tree / "val" / clips[5].label / clips[5].file_name
+    found = prepare_clip((clips[5].stem, str(path)), encoding=None)
+    assert isinstance(found, DroppedClip)
+    assert (found.name, found.reason) == (clips[5].stem, "unreadable")
+    assert clips[5].file_name in found.detail

@@ -1,0 +1,85 @@
+"""The command `kinetics prepare`, and what it prints."""
+
+import datasets
+import fsspec
+import pytest
+from typer.testing import CliRunner
+
+from kinetics_tools.cli.app import app
+from kinetics_tools.preparation import ShardReport, SplitReport
+from kinetics_tools.preparation.report import Report
+from tests.support.clip_tree import SOURCE, files_of, run, served
+from tests.support.prepared import write_prepared
+from tests.support.trees import write_tree
+
+pytestmark = pytest.mark.usefixtures("in_process")
+
+
+def printed_call(lines):
+    """What the last line says to load the split with, done."""
+    call = lines[-1].removesuffix(" loads it")
+    assert call.startswith("load_dataset("), call
+    ds = eval(call.removesuffix(")") + ", streaming=True)", {"load_dataset": datasets.load_dataset})
+    return ds.cast_column("video", datasets.Video(decode=False))
+
+
+@pytest.mark.parametrize("form", ["relative", "absolute", "file URL"])
+def test_the_last_line_loads_it_from_anywhere(clips, tmp_path, monkeypatch, form):
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:10]})
+    monkeypatch.chdir(tmp_path)
+    out = {"relative": "a", "absolute": str(tmp_path / "a"), "file URL": f"file://{tmp_path}/a"}[form]
+    lines = run(tree, out, **SOURCE).lines()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(list(printed_call(lines))) == 3
+
+
+def test_the_last_line_loads_it_from_an_object_store():
+    fs = fsspec.filesystem("memory")
+    try:
+        plan = write_prepared("memory://bucket/kinetics", "700", "validation")
+        split = SplitReport.of(plan, dict.fromkeys(range(8), ShardReport(plan.fingerprint, 3, 3, 0, 0, 0.0, ())))
+        report = Report("700", "memory://bucket/kinetics", {}, {"validation": split}, to_make=0)
+        assert len(list(printed_call(report.lines()))) == 24
+    finally:
+        fs.store.clear()
+
+
+def test_the_command(tree, prepared, clips, tmp_path):
+    out = tmp_path / "kinetics"
+    given = ["prepare", "700", "--data-dir", str(tree), "--out", str(out), "--clips-per-shard", "4"]
+    result = CliRunner().invoke(app, [*given, "--preset", "ultrafast", "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "to make: 8 shards with 30 annotated clips, 1 of them missing" in result.output
+    assert not out.exists()
+    result = CliRunner().invoke(app, [*given, "--preset", "ultrafast"])
+    assert result.exit_code == 0, result.output
+    assert "validation: dropped: 1 absent, 1 empty, 2 unreadable" in result.output
+    assert f'load_dataset("{out}", "700", split="validation") loads it' in result.output
+    assert f"validation: {clips[4].stem}: empty\n" in result.output
+    assert f"validation: {clips[5].stem}: unreadable: is not a readable clip" in result.output
+    assert files_of(out) == files_of(prepared)
+    result = CliRunner().invoke(app, [*given, "--preset", "ultrafast", "--split", "val"])
+    assert "nothing to make" in result.output
+    for bad, message in (
+        (["--shards", "1-2"], "error: --shards 1-2: must be a half-open range START:STOP"),
+        (["--crf", "99"], "error: --crf 99.0: must be from 0"),
+        (["--preset", "fastish"], "error: --preset fastish: must be one of"),
+        (["--clips-per-shard", "0"], "error: --clips-per-shard must be at least 1, got 0"),
+        (
+            ["--preset", "ultrafast", "--address", "auto"],
+            "error: --address auto is valid only with --engine ray; pass both or omit",
+        ),
+        (["--data-dir", "/data_dir/crf=1"], "error: --data-dir /data_dir/crf=1 does not exist"),
+        (["--split", "vall"], "val"),
+    ):
+        result = CliRunner().invoke(app, [*given, *bad])
+        assert (result.exit_code, message in result.output) == (2, True), result.output
+
+
+def test_the_command_takes_clips_from_a_url(tree, tmp_path):
+    with served(tree) as url:
+        given = ["prepare", "700", "--data-dir", url, "--out", str(tmp_path)]
+        result = CliRunner().invoke(app, [*given, "--profile", "source", "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "to make: 8 shards with 30 annotated clips, 1 of them missing" in result.output

@@ -1,0 +1,29 @@
+"""Parquet files of shards: row groups and footers."""
+
+import io
+
+import pyarrow.parquet as pq
+import pytest
+
+from kinetics_tools.preparation import parquet, read_report
+
+
+def test_row_groups_are_cut_by_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 1000)
+    rest = {"label": 0, "youtube_id": "abcdefghijk", "time_start": 0.0, "time_end": 10.0, "duration": 10.0, "fps": 25.0}
+    rest |= {"num_frames": 250, "width": 340, "height": 256, "has_audio": True}
+    features = parquet.prepared_features("700")
+    with open(tmp_path / "x.parquet", "wb") as file, parquet.ShardWriter(file, features) as writer:
+        for size in (400, 600, 1, 5000, 300):
+            writer.add({"video": {"bytes": bytes(size), "path": "x.mp4"}, **rest})
+    metadata = pq.ParquetFile(tmp_path / "x.parquet").metadata
+    assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [2, 1, 1, 1]
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_a_damaged_one(tmp_path):
+    class Broken(io.BytesIO):
+        def read(self, size=-1):
+            raise OSError("the store is busy")
+
+    with pytest.raises(OSError, match="the store is busy"):
+        read_report(Broken(bytes(1000)))

@@ -1,0 +1,223 @@
+"""Reports of `prepare`, as data and as text."""
+
+import re
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Protocol
+
+from rich.box import SIMPLE
+from rich.table import Table
+
+from kinetics_tools.io import Folder
+from kinetics_tools.preparation.clip import DroppedClip
+from kinetics_tools.preparation.parquet import ShardReport
+from kinetics_tools.text import format_count, format_size
+
+__all__ = ["MANIFEST_NAME", "Estimate", "LateClip", "Report", "SplitReport"]
+
+MANIFEST_NAME = "prepare.json"
+_SHOWN_CLIPS = 10
+
+
+class _Shards(Protocol):
+    """The shards of a split: a `ShardPlan`, or the part of one that is published."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def pattern(self) -> str: ...
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def basis(self) -> Mapping[str, Any]: ...
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What exists of a split. The manifest stores these fields.
+
+    Attributes:
+        files: pattern of the names of its shards, relative to the output directory.
+        shards, shards_done: number of shards planned, and of those that exist.
+        clips: number of annotated clips in existing shards: `rows` of them are prepared, the others dropped.
+        dropped: reason -> number of clips.
+        absent: names of the clips that are dropped because they are missing.
+        unusable: the other dropped clips, with what is wrong with each.
+        bytes_in, bytes_out: size of the prepared clips before and after.
+        seconds: duration of the prepared clips.
+        basis: as in `ShardPlan`; empty for old manifests.
+    """
+
+    fingerprint: str
+    files: str
+    shards: int
+    shards_done: int
+    clips: int
+    rows: int
+    dropped: dict[str, int]
+    absent: tuple[str, ...]
+    unusable: tuple[DroppedClip, ...]
+    bytes_in: int
+    bytes_out: int
+    seconds: float
+    basis: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, plan: _Shards, finished: Mapping[int, ShardReport]) -> "SplitReport":
+        """Sum up the reports of finished shards, by shard number."""
+        reports = [finished[shard] for shard in sorted(finished)]
+        dropped = [one for report in reports for one in report.dropped]
+        return cls(
+            fingerprint=plan.fingerprint,
+            files=plan.pattern,
+            shards=plan.count,
+            shards_done=len(reports),
+            clips=sum(report.clips for report in reports),
+            rows=sum(report.rows for report in reports),
+            dropped=dict(sorted(Counter(one.reason for one in dropped).items())),
+            absent=tuple(sorted(one.name for one in dropped if one.reason == "absent")),
+            unusable=tuple(one for one in dropped if one.reason != "absent"),
+            bytes_in=sum(report.bytes_in for report in reports),
+            bytes_out=sum(report.bytes_out for report in reports),
+            seconds=round(sum(report.seconds for report in reports), 3),
+            basis=plan.basis,
+        )
+
+    @property
+    def is_complete(self) -> bool:
+        """True if all of its shards exist."""
+        return self.shards == self.shards_done
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Result of a dry run: size and time of the shards to make, by a sample of `sampled` clips.
+
+    `present` of the `clips` have a file. `wall_seconds` is for `workers` processes.
+    """
+
+    clips: int
+    present: int
+    sampled: int
+    bytes: int
+    wall_seconds: float
+    workers: int
+
+
+@dataclass(frozen=True)
+class LateClip:
+    """A clip whose file appeared or was repaired after its shard was written. `shard` is the name of that file."""
+
+    name: str
+    split: str
+    shard: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """Result of a run of `prepare`.
+
+    Attributes:
+        options: what decides the bytes of a shard besides its clips.
+        splits: split -> what exists of it now.
+        to_make: number of shards that were missing before the run; `made` of them exist now, with `rows_made` clips.
+        late: clips that would need finished shards to be made again.
+    """
+
+    release: str
+    out: str
+    options: Mapping[str, Any]
+    splits: dict[str, SplitReport]
+    to_make: int
+    late: tuple[LateClip, ...] = ()
+    made: int = 0
+    rows_made: int = 0
+    wall_seconds: float = 0.0
+    estimate: Estimate | None = field(default=None)
+
+    @property
+    def is_complete(self) -> bool:
+        """True if all shards of all splits exist."""
+        return all(split.is_complete for split in self.splits.values())
+
+    def table(self) -> Table:
+        """Return a table of the splits."""
+        table = Table(box=SIMPLE, pad_edge=False)
+        for name in ("split", "shards", "clips", "prepared", "before", "after"):
+            table.add_column(name, justify="left" if name == "split" else "right", no_wrap=True)
+        for name, split in self.splits.items():
+            shards = f"{split.shards_done:,} of {split.shards:,}"
+            counts = shards, f"{split.clips:,}", f"{split.rows:,}"
+            table.add_row(name, *counts, format_size(split.bytes_in), format_size(split.bytes_out))
+        return table
+
+    def lines(self) -> list[str]:
+        """Return what the table does not say."""
+        if self.estimate is not None:
+            return [*self._estimate_lines(self.estimate), *self._late_lines()]
+        lines = ["nothing to make: all shards exist"]
+        if self.made:
+            took = timedelta(seconds=round(self.wall_seconds))
+            rate = self.rows_made / self.wall_seconds if self.wall_seconds else 0.0
+            amount = f"{format_count(self.made, 'shard')} with {format_count(self.rows_made, 'clip')}"
+            lines = [f"made {amount} in {took}, {rate:.2f} clips/s"]
+        for name, split in self.splits.items():
+            lines += self._dropped_lines(name, split)
+        lines += self._late_lines()
+        for name, split in self.splits.items():
+            missing = format_count(split.shards - split.shards_done, "shard")
+            incomplete = f"{name}: {missing} still to make; the card does not list the split until then"
+            lines.append(f"{self._call(name, split)} loads it" if split.is_complete else incomplete)
+        return lines
+
+    def _estimate_lines(self, found: Estimate) -> list[str]:
+        took = timedelta(seconds=round(found.wall_seconds))
+        amount = f"{format_count(self.to_make, 'shard')} with {found.clips:,} annotated clips"
+        return [
+            f"to make: {amount}, {found.clips - found.present:,} of them missing",
+            f"about {format_size(found.bytes)} in {took} with {format_count(found.workers, 'worker')}, "
+            f"estimated from {format_count(found.sampled, 'clip')}",
+        ]
+
+    def _dropped_lines(self, name: str, split: SplitReport) -> list[str]:
+        lines = [f"{name}: {_description(one)}" for one in split.unusable[:_SHOWN_CLIPS]]
+        if split.dropped:
+            counts = ", ".join(f"{count:,} {reason}" for reason, count in split.dropped.items())
+            lines.insert(0, f"{name}: dropped: {counts}")
+        if len(split.unusable) > _SHOWN_CLIPS:
+            where = f"{self.out}/{self.release}/{MANIFEST_NAME}"
+            lines.append(f"{name}: {len(split.unusable) - _SHOWN_CLIPS:,} more are listed in {where}")
+        return lines
+
+    def _late_lines(self) -> list[str]:
+        if not self.late:
+            return []
+        folder = Folder(self.out)
+        names = ", ".join(f"{one.split} {one.name}" for one in self.late[:_SHOWN_CLIPS])
+        more = f" and {len(self.late) - _SHOWN_CLIPS:,} more" if len(self.late) > _SHOWN_CLIPS else ""
+        root = folder.root if folder.is_local else self.out
+        shards = shlex.join(f"{root}/{shard}" for shard in sorted({one.shard for one in self.late}))
+        return [
+            f"{format_count(len(self.late), 'clip')} became available after their shards were written: {names}{more}",
+            "to include them, remove these shards and rerun the same command:",
+            f"{'rm ' if folder.is_local else ''}{shards}",
+        ]
+
+    def _call(self, name: str, split: SplitReport) -> str:
+        """Return a call that loads a split from any directory. `datasets` takes URLs only of files."""
+        folder = Folder(self.out)
+        if folder.is_local:
+            return f'load_dataset("{folder.root}", "{self.release}", split="{name}")'
+        files = f'{{"{name}": "{self.out}/{split.files}"}}'
+        return f'load_dataset("parquet", data_files={files}, split="{name}")'
+
+
+def _description(one: DroppedClip) -> str:
+    detail = re.sub(rf"^{re.escape(one.name)}\.\w+: ", "", one.detail)  # the name is not repeated
+    return f"{one.name}: {one.reason}" + (f": {detail}" if detail else "")
