@@ -1,7 +1,8 @@
-"""What all tests share: caches of their own, no network, the real files, and skips that can be made failures."""
+"""Fixtures of all tests: caches, no network, real files, optional libraries, and skips that can be failures."""
 
 import functools
 import importlib.util
+import itertools
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from tests.support.clients import PYTHONPATH
 
 pytest_plugins = ["tests.support.clip_tree"]  # clips and a prepared folder that tests of several folders share
 
-# `datasets` and `huggingface_hub` read these when they are imported, which no module does before this one.
+# `datasets` and `huggingface_hub` read these when they are imported, which happens after this module runs.
 _HOME = tempfile.mkdtemp(prefix="kinetics-tests-")
 for _name in [name for name in os.environ if name.startswith("HF_")]:
     del os.environ[_name]
@@ -30,20 +31,21 @@ os.environ.update(HF_HOME=_HOME, HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1
 os.environ.pop("KINETICS_MIRROR", None)
 os.environ["PYTHONPATH"] = PYTHONPATH
 
-# Started in the background of a shell, a process ignores Ctrl-C, and so do those that it starts. Only a main thread can
-# change that; a worker of pytest-xdist, which may have this one on another thread, inherits it from who started it.
+# A process that a shell starts in the background ignores Ctrl-C, and so do its children. Only the main thread can
+# change that; a pytest-xdist worker may run this on another thread, and inherits the setting from its parent.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# No test may depend on how fast the machine is.
+# No test may depend on the speed of the machine.
 hypothesis.settings.register_profile("kinetics", deadline=None)
 hypothesis.settings.load_profile("kinetics")
 
+_cache_numbers = itertools.count()
 _LOOPBACK = ("127.0.0.1", "::1", "localhost", None, "")
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
-    """Names long bytes by their length: gzip's hold the time, and all workers must collect the same names."""
+    """Name long bytes by their length: gzip stores the time, but all workers must collect the same names."""
     return f"{len(val)} bytes" if isinstance(val, bytes) and len(val) > 16 else None
 
 
@@ -51,19 +53,19 @@ def pytest_unconfigure() -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
 
 
-def _lacking(what: str) -> None:
-    """Skips a test that lacks `what`; under KINETICS_TESTS_MUST_RUN=1, which CI sets, it fails instead."""
+def _skip(reason: str) -> None:
+    """Skip a test, or fail it under KINETICS_TESTS_MUST_RUN=1, which CI sets."""
     if os.environ.get("KINETICS_TESTS_MUST_RUN") == "1":
-        pytest.fail(f"{what} (KINETICS_TESTS_MUST_RUN=1 allows no skip)", pytrace=False)
-    pytest.skip(what)
+        pytest.fail(f"{reason} (KINETICS_TESTS_MUST_RUN=1 allows no skip)", pytrace=False)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with `annotations/` and `clips/`, real files that the project does not contain."""
+    """The directory with `annotations/` and `clips/`: real files that are not part of the project."""
     folder = os.environ.get("KINETICS_SHARED")
     if not folder or not Path(folder, "annotations").is_dir():
-        _lacking("set KINETICS_SHARED to the folder with the real annotation files and clips")
+        _skip("set KINETICS_SHARED to the folder with the real annotation files and clips")
     return Path(str(folder))
 
 
@@ -84,7 +86,7 @@ def torch() -> ModuleType:
     if problem and datasets.__version__.startswith("3."):
         pytest.skip("the oldest releases are tested without torch")
     if problem:
-        _lacking(problem)
+        _skip(problem)
     import torch
 
     return torch
@@ -92,10 +94,10 @@ def torch() -> ModuleType:
 
 @pytest.fixture
 def torchdata(torch: ModuleType) -> ModuleType:
-    """torchdata with its loader whose state can be kept."""
+    """torchdata with its stateful loader."""
     problem = _import_problem("torchdata.stateful_dataloader")
     if problem:
-        _lacking(problem)
+        _skip(problem)
     import torchdata
 
     return torchdata
@@ -103,14 +105,14 @@ def torchdata(torch: ModuleType) -> ModuleType:
 
 @pytest.fixture
 def torchcodec(torch: ModuleType) -> ModuleType:
-    """torchcodec with FFmpeg's shared libraries, under a `datasets` that decodes with it."""
+    """torchcodec with FFmpeg's shared libraries, if `datasets` decodes with it."""
     import datasets
 
     if not datasets.Video.dtype.startswith("torchcodec."):
         pytest.skip(f"datasets {datasets.__version__} decodes video with {datasets.Video.dtype}, not torchcodec")
     problem = _import_problem("torchcodec.decoders")
     if problem:
-        _lacking(problem)
+        _skip(problem)
     import torchcodec
 
     return torchcodec
@@ -118,14 +120,14 @@ def torchcodec(torch: ModuleType) -> ModuleType:
 
 @pytest.fixture
 def ray() -> dict[str, str]:
-    """The environment for a process that uses Ray, on this machine alone.
+    """The environment of a child process that uses Ray on this machine only.
 
-    Not this process: `ray.init` leaves a handler of SIGTERM behind, with which pools of later tests never end.
+    Ray cannot run in the tests' own process: `ray.init` leaves a SIGTERM handler with which later pools never end.
     """
     if sys.version_info < (3, 14) and importlib.util.find_spec("ray") is None:
-        _lacking("Ray is not installed")
+        _skip("Ray is not installed")
     elif importlib.util.find_spec("ray") is None:
-        pytest.skip("Ray is not there for this Python")
+        pytest.skip("Ray does not support this Python")
     return {
         **os.environ,
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -147,7 +149,7 @@ def demo_sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def _only_loopback() -> Iterator[None]:
-    """A request that would leave this machine fails its test, even where code retries after OSError."""
+    """Fail a test whose request would leave this machine, even where code retries after OSError."""
     connect, resolve = socket.socket.connect, socket.getaddrinfo
 
     def guarded_connect(self: socket.socket, address: Any) -> None:
@@ -167,15 +169,15 @@ def _only_loopback() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def hf_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder of this test's own caches: `datasets` and, in it, `downloads`."""
+def hf_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The directory of the test's own caches, which `datasets` creates; downloads are in `downloads` below it."""
     import datasets
 
-    folder = tmp_path_factory.mktemp("hf")
-    cache = folder / "datasets"
+    cache = Path(_HOME, f"cache-{next(_cache_numbers)}")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
     monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", cache / "downloads")
     monkeypatch.setattr(datasets.config, "EXTRACTED_DATASETS_PATH", cache / "downloads" / "extracted")
     datasets.disable_progress_bars()
     yield cache
-    shutil.rmtree(folder, ignore_errors=True)
+    if cache.exists():
+        shutil.rmtree(cache, ignore_errors=True)
