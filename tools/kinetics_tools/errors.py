@@ -1,18 +1,5 @@
 """Exceptions of the project. Each also derives from the built-in type that describes it best."""
 
-__all__ = [
-    "ArchiveError",
-    "ChangedError",
-    "ClipError",
-    "DiskError",
-    "EmptySegmentError",
-    "EmptySplitError",
-    "KineticsError",
-    "PushError",
-    "RemoteError",
-    "TransientError",
-]
-
 
 class KineticsError(Exception):
     """Base class of all exceptions that this project defines."""

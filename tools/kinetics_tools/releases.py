@@ -8,26 +8,6 @@ import datasets
 
 from kinetics_tools.text import check_choice, unknown_choice
 
-__all__ = [
-    "ANNOTATED_CLIPS",
-    "CITATIONS",
-    "DEFAULT_ANNOTATIONS",
-    "HOMEPAGE",
-    "LABELS",
-    "LICENSE",
-    "PAPERS",
-    "PUBLIC_HOSTS",
-    "RELEASES",
-    "REPLACEMENTS_URL",
-    "SPLITS",
-    "SPLIT_SPELLINGS",
-    "archive_list_url",
-    "clip_features",
-    "dataset_info",
-    "find_split",
-    "split_spellings",
-]
-
 RELEASES = ("400", "600", "700", "700-2020")
 SPLITS = ("train", "validation", "test")
 # Every spelling of a split that a published annotation file or a directory name uses.

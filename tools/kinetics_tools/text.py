@@ -7,24 +7,6 @@ from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = [
-    "ARCHIVE_SUFFIXES",
-    "check_choice",
-    "check_count",
-    "check_positive",
-    "few",
-    "format_count",
-    "format_size",
-    "is_archive_name",
-    "is_count",
-    "is_utf8",
-    "is_video_name",
-    "parse_size",
-    "printable",
-    "stem_of",
-    "unknown_choice",
-]
-
 VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov", ".m4v")
 ARCHIVE_SUFFIXES = (".tar.gz", ".tgz", ".tar")
 

@@ -15,8 +15,6 @@ from kinetics_tools.io import DownloadCache, is_url, mirrored, replacing
 from kinetics_tools.releases import DEFAULT_ANNOTATIONS, RELEASES, SPLIT_SPELLINGS, split_spellings
 from kinetics_tools.text import ARCHIVE_SUFFIXES, check_choice, few
 
-__all__ = ["annotation_file", "annotations_of_tree", "find_annotations"]
-
 _logger = get_logger("datasets.kinetics")
 
 _SUFFIXES = (".csv", ".json")

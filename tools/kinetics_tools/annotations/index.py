@@ -11,8 +11,6 @@ import pyarrow.compute as pc
 from kinetics_tools.annotations.read import clip_names
 from kinetics_tools.text import stem_of
 
-__all__ = ["ClipIndex"]
-
 _ID_LENGTH = 11
 
 

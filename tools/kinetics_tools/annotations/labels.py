@@ -10,17 +10,6 @@ import pyarrow.compute as pc
 from kinetics_tools.releases import LABELS, RELEASES
 from kinetics_tools.text import check_choice, unknown_choice
 
-__all__ = [
-    "find_label",
-    "from_torchvision",
-    "label_index",
-    "label_indices",
-    "map_index",
-    "map_label",
-    "normalize_label",
-    "to_torchvision",
-]
-
 
 def normalize_label(label: str) -> str:
     """Return what all public spellings of a class name have in common: its letters and digits, in lower case.

@@ -19,16 +19,6 @@ from kinetics_tools.annotations.labels import label_index, label_indices, normal
 from kinetics_tools.releases import LABELS, SPLIT_SPELLINGS
 from kinetics_tools.text import few, unknown_choice
 
-__all__ = [
-    "ANNOTATION_SCHEMA",
-    "YOUTUBE_ID",
-    "clip_name",
-    "clip_names",
-    "drop_repeats",
-    "read_annotations",
-    "read_split",
-]
-
 _logger = get_logger("datasets.kinetics")
 
 ANNOTATION_SCHEMA = pa.schema(

@@ -16,8 +16,6 @@ from kinetics_tools.io.http import is_url
 from kinetics_tools.releases import LABELS, RELEASES, SPLITS
 from kinetics_tools.text import check_choice, check_count, few
 
-__all__ = ["Selection", "as_list", "seeded_order"]
-
 
 def as_list(names: Any) -> Any:
     """Return the names of any iterable, or a single name, as a list; anything else as it is."""

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from kinetics_tools.errors import DiskError
 
-__all__ = ["check_target", "disk_errors", "replacing"]
-
 
 def check_target(path: str | os.PathLike[str]) -> None:
     """Raise ValueError if no file can be written at `path`, before any work is done."""

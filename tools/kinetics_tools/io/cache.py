@@ -11,8 +11,6 @@ from filelock import FileLock
 from kinetics_tools.errors import ChangedError
 from kinetics_tools.io.partial import PartialFile, discard_partial
 
-__all__ = ["DownloadCache"]
-
 _BLOCK_BYTES = 1 << 20
 
 

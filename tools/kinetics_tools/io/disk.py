@@ -5,8 +5,6 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["DiskSpace", "disk_spaces"]
-
 
 @dataclass
 class DiskSpace:

@@ -12,8 +12,6 @@ from filelock import FileLock
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
-__all__ = ["Folder"]
-
 _LOCK_SECONDS = 60.0
 
 

@@ -6,8 +6,6 @@ import urllib.parse
 from kinetics_tools.io.http import is_url
 from kinetics_tools.releases import PUBLIC_HOSTS
 
-__all__ = ["mirror_url", "mirrored", "quoted", "without_credentials"]
-
 
 def mirror_url(mirror: str | None) -> str | None:
     """Return the URL that replaces the public hosts: `mirror`, else the environment variable KINETICS_MIRROR.

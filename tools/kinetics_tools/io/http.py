@@ -17,8 +17,6 @@ from kinetics_tools import __version__
 from kinetics_tools.errors import ChangedError
 from kinetics_tools.io.retry import RetryPolicy, parse_retry_after
 
-__all__ = ["HttpFile", "is_url", "open_binary", "remote_size", "url_exists"]
-
 _logger = get_logger("datasets.kinetics")
 
 _TRANSIENT_STATUS = (408, 425, 429)

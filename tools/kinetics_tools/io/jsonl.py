@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["JsonLog", "read_json_lines"]
-
 T = TypeVar("T")
 
 _BLOCK_BYTES = 1 << 16

@@ -5,8 +5,6 @@ import time
 
 from kinetics_tools.text import parse_size
 
-__all__ = ["RateLimit", "Stopped"]
-
 
 class Stopped(Exception):
     """Raised in the threads of a run that is to end. What they finished stands."""

@@ -17,8 +17,6 @@ from kinetics_tools.io.atomic import disk_errors
 from kinetics_tools.io.http import HttpFile
 from kinetics_tools.io.limits import RateLimit, Stopped
 
-__all__ = ["PartialFile", "discard_partial", "partial_size"]
-
 _BLOCK_BYTES = 1 << 18
 
 

@@ -11,8 +11,6 @@ from typing import Any, TypeVar
 
 from kinetics_tools.errors import TransientError
 
-__all__ = ["RetryPolicy", "parse_retry_after", "retry"]
-
 T = TypeVar("T")
 
 # A conflict means that another writer got on, so it says little about the server.

@@ -12,8 +12,6 @@ from kinetics_tools.errors import ArchiveError
 from kinetics_tools.io.http import is_url
 from kinetics_tools.text import is_video_name
 
-__all__ = ["MAX_CLIP_BYTES", "read_archive"]
-
 _logger = get_logger("datasets.kinetics")
 
 # Whole clips are some MB; what claims more than this is no clip, and Arrow's binary type ends at 2 GiB.

@@ -22,8 +22,6 @@ from kinetics_tools.io.tar import read_archive
 from kinetics_tools.sources.replacements import replaced_clip
 from kinetics_tools.text import few, stem_of
 
-__all__ = ["KEY_COLUMNS", "ArchiveSource", "ArchiveStream", "example_table"]
-
 _logger = get_logger("datasets.kinetics")
 
 KEY_COLUMNS = ("label", "youtube_id", "time_start", "time_end")

@@ -41,8 +41,6 @@ from kinetics_tools.sources.tree import (
 )
 from kinetics_tools.text import few, is_utf8, is_video_name, stem_of
 
-__all__ = ["ClipFinder", "FileSource", "check_data_dir", "clip_tables", "local_clips"]
-
 _logger = get_logger("datasets.kinetics")
 
 # Directory trees are cut into this many shards, which 1 to 6, 8, 10, 12, 16, 32 and 64 nodes or workers share evenly.

@@ -5,8 +5,6 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-__all__ = ["embed_bytes"]
-
 
 def embed_bytes(ds: Any, *, batch_size: int = 32, num_proc: int | None = None) -> Any:
     """Return `ds` with the bytes of its clips in `video` instead of local paths, for `to_parquet`.

@@ -9,8 +9,6 @@ from kinetics_tools.io.http import HttpFile
 from kinetics_tools.releases import LABELS, REPLACEMENTS_URL, archive_list_url
 from kinetics_tools.sources.replacements import has_replacements
 
-__all__ = ["archive_urls"]
-
 
 def archive_urls(
     release: str, split: str, *, classes: Sequence[str] | None = None, mirror: str | None = None

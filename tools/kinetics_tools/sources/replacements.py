@@ -6,15 +6,6 @@ from kinetics_tools.annotations.index import ClipIndex
 from kinetics_tools.releases import REPLACEMENTS_URL
 from kinetics_tools.sources.tree import scan_directory
 
-__all__ = [
-    "REPLACEMENTS_NAME",
-    "has_replacements",
-    "replaced_clip",
-    "replacement_archives",
-    "replacement_clips",
-    "replacement_directories",
-]
-
 REPLACEMENTS_NAME = REPLACEMENTS_URL.rpartition("/")[2]
 # Where the public scripts put them.
 _DIRECTORIES = ("replacement", "replacement/replacement_for_corrupted_k400", "replacement_for_corrupted_k400")

@@ -18,19 +18,6 @@ from kinetics_tools.annotations.read import YOUTUBE_ID
 from kinetics_tools.releases import SPLIT_SPELLINGS, split_spellings
 from kinetics_tools.text import is_archive_name, is_video_name, stem_of
 
-__all__ = [
-    "SplitFiles",
-    "clips_below",
-    "file_order",
-    "has_bytes",
-    "one_file_per_name",
-    "scan_directory",
-    "scan_split",
-    "split_directories",
-    "table_of_names",
-    "tree_state",
-]
-
 
 def split_directories(data_dir: str, split: str) -> list[str]:
     """Return the directories in `data_dir` that hold a split, such as `val` and `validate`, whichever exist."""
