@@ -94,14 +94,7 @@ class Archive:
 
 @dataclass
 class ArchiveRun:
-    """Download of archives by several threads.
-
-    Attributes:
-        failed: key of an archive -> reason.
-        refused: "key: member: reason" of unsafe members.
-        unannotated: archive -> number of its members that are not annotated, and names of the first ones.
-        no_replacement: key of the archive of replacements, if the mirror does not have it.
-    """
+    """Download of archives by several threads. The fields with defaults are its results, see `Report`."""
 
     states: Mapping[str, "SplitState"]
     ledger: Ledger

@@ -26,14 +26,7 @@ _SEGMENT_BYTES_PER_SECOND = 400_000
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes to download and to write.
-
-    Attributes:
-        bytes_to_fetch: sum of the known lengths, less what is on disk already.
-        unknown_sizes: number of archives, or segments, of unknown length.
-        disk_bytes: estimate of the additional space that is needed.
-        free_bytes: free space.
-    """
+    """Bytes to download, an estimate of those to write, and free space; of `unknown_sizes` files nothing is known."""
 
     bytes_to_fetch: int
     unknown_sizes: int

@@ -20,22 +20,17 @@ class Report:
     """What a download found and did, or with `dry_run` would do.
 
     Attributes:
-        counts: split -> status -> number of clips that were asked for. The statuses are those of `ledger.Entry` and
-            "pending".
+        counts: split -> status -> number of clips. The statuses are those of `ledger.Entry` and "pending".
         archives: split -> number of archives that hold its clips; empty for single videos.
         to_fetch: split -> number of archives, or else clips, to download before the run.
         needs: bytes to download and to write; for single videos only an estimate of the latter.
         failed: key of an archive -> reason.
         refused: "archive: member: reason" of unsafe members.
-        unannotated: split -> number of members, of the archives that were read, without an annotation.
-        unannotated_examples: split -> names of the first of these.
+        unannotated, unannotated_examples: split -> number and first names of unannotated members of archives.
         missing: split -> names of the clips that no archive has.
         no_replacement: key of the archive of replacements of 400, if the mirror does not have it.
-        errors: class of error -> number of clips that could not be cut from their videos.
-        examples: class of error -> "clip: reason" of the first of these.
+        errors, examples: class of error -> number of clips that failed for it, and "clip: reason" of the first.
         given_up: number of clips that another run retries only with `retry_errors`.
-        bytes_fetched: number of bytes downloaded.
-        seconds: duration of the run.
     """
 
     release: str

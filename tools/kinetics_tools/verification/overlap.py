@@ -64,11 +64,7 @@ class OtherSplit:
 class Overlap:
     """Videos that a split shares with another split, of any release.
 
-    Attributes:
-        split: the split that was compared.
-        videos: its number of videos.
-        other: the split that it was compared with.
-        shared: ids of the videos that are in both, sorted.
+    `videos` is the number of videos in `split`; `shared` are the ids of those that are in `other`, too, sorted.
     """
 
     split: str

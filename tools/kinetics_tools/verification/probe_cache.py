@@ -17,9 +17,7 @@ class ProbeCache:
     """Probes by path, in an append-only log. The last line of a path counts; invalid lines are ignored.
 
     A lookup returns the probe of a file of the same state, as deep or deeper. An archive is one entry, with a probe for
-    each member. A line is in the file when `put` returns, so that a kill costs only the clips in flight.
-
-    Raises OSError if the log can be neither opened for appending nor created.
+    each member. Raises OSError if the log can be neither opened for appending nor created.
     """
 
     def __init__(self, path: str | os.PathLike[str]):

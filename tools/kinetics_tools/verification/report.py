@@ -51,10 +51,8 @@ class SplitReport:
         annotations: path of the annotation file.
         annotated: number of annotated clips that were asked for: the sum of `counts` without "unexpected".
         counts: number of clips by status, with all of STATUSES as keys.
-        replaced: number of files of 400 that were not checked, because the archive of replacements replaces them.
-        archives_left_out: number of archives beside extracted clips; they were not checked.
+        replaced, archives_left_out, left_out: as in `Inventory`; none of these were checked.
         broken_archives: archive -> why it could not be read to its end.
-        left_out: number of files of annotated clips that were not asked for; extracted ones were not checked.
         is_extracted: True if the clips are files, False if they are in archives.
     """
 

@@ -38,12 +38,7 @@ def clips_to_fetch(state: SplitState, *, retry_errors: bool) -> list[str]:
 
 @dataclass
 class SegmentRun:
-    """Download of segments of videos by several threads.
-
-    Attributes:
-        errors: class of error -> number of clips.
-        examples: class of error -> "clip: reason" of the first of these.
-    """
+    """Download of segments of videos by several threads. The fields with defaults are its results, see `Report`."""
 
     states: Mapping[str, SplitState]
     ledger: Ledger

@@ -81,14 +81,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class FetchedClip:
-    """Clip that was written.
-
-    Attributes:
-        bytes: length of its file.
-        sha256: of its file, 64 hexadecimal digits.
-        duration: in seconds.
-        fetched_bytes: number of bytes of media downloaded for it.
-    """
+    """Clip that was written: length, SHA-256 and duration in seconds; `fetched_bytes` of media were downloaded."""
 
     bytes: int
     sha256: str
@@ -106,12 +99,8 @@ def fetch_clip(
 ) -> FetchedClip:
     """Write the segment [time_start, time_end) s of a video to `path`, cut to the frame, without retries.
 
-    The clip gets its final name only when it is complete and on disk.
-
-    Raises:
-        SegmentError: the video or the segment cannot be downloaded.
-        DiskError: `path` cannot be written.
-        ModuleNotFoundError: yt-dlp is not installed.
+    The clip gets its final name only when it is complete and on disk. Raises SegmentError if the video or the segment
+    cannot be downloaded, DiskError if `path` cannot be written, and ModuleNotFoundError without yt-dlp.
     """
     return Session(options or YouTubeOptions()).fetch(Segment(youtube_id, time_start, time_end, Path(path)))
 
