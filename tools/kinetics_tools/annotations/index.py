@@ -95,7 +95,7 @@ class ClipIndex:
         return self.find(stem_of(path))
 
     def name_of(self, stem: str) -> str:
-        """Return what `find` returns for a file that is called by its YouTube id alone, and any other `stem` as it is."""
+        """Return the clip name of a file that is named by its YouTube id alone, and any other `stem` unchanged."""
         return self._name_of_id.get(stem, stem) if len(stem) == _ID_LENGTH else stem
 
     def row(self, stem: str) -> int | None:

@@ -42,7 +42,7 @@ _ID_CHARACTERS = (string.ascii_letters + string.digits + "_-").encode()
 
 
 def clip_name(youtube_id: str, time_start: float, time_end: float) -> str:
-    """Return the name of a clip's file without its suffix: the id, then start and end in whole seconds, in six digits."""
+    """Return the stem of a clip's file name: the id, then start and end in whole seconds, in six digits."""
     return f"{youtube_id}_{int(time_start):06d}_{int(time_end):06d}"
 
 
