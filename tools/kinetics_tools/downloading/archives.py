@@ -17,10 +17,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
-from urllib.parse import unquote, urlsplit
+from typing import BinaryIO
 
+from kinetics_tools.downloading.archive import Archive
 from kinetics_tools.downloading.ledger import Entry, Ledger
+from kinetics_tools.downloading.state import SplitState
 from kinetics_tools.errors import ArchiveError, ChangedError, DiskError
 from kinetics_tools.io import (
     PartialFile,
@@ -28,19 +29,10 @@ from kinetics_tools.io import (
     Stopped,
     discard_partial,
     disk_errors,
-    partial_size,
     read_archive,
 )
 from kinetics_tools.run import Progress, Workers
-from kinetics_tools.sources import REPLACEMENTS_NAME
 
-if TYPE_CHECKING:
-    from kinetics_tools.downloading.state import SplitState
-
-__all__ = ["PARTIAL_FOLDER", "Archive", "ArchiveRun"]
-
-PARTIAL_FOLDER = ".partial"
-_KEPT_FOLDER = "archives"
 _READ_BYTES = 1 << 18
 _NAMED_REFUSALS = 100  # of one archive; the rest are counted
 _NAMED_UNANNOTATED = 4  # of one archive, one more than reports show
@@ -54,42 +46,6 @@ _ERROR_CLASSES = {
     ArchiveError: "corrupt",
     ChangedError: "changed",
 }
-
-
-@dataclass(frozen=True)
-class Archive:
-    """Archive of a split. Of two that hold the same clip, the one with the lower `index` wins."""
-
-    out: Path
-    url: str
-    split: str
-    index: int
-
-    @property
-    def key(self) -> str:
-        """Path from "kinetics/" on, which is the same on every mirror."""
-        path = unquote(urlsplit(self.url).path)
-        return "kinetics/" + path.rpartition("/kinetics/")[2] if "/kinetics/" in path else path.lstrip("/")
-
-    @property
-    def partial(self) -> Path:
-        """File that holds the archive until it is complete."""
-        return self.out / PARTIAL_FOLDER / self.key.replace("/", "--")
-
-    @property
-    def kept(self) -> Path:
-        """File that holds the archive with `keep_archives`, in a directory that loads by itself."""
-        return self.out / _KEPT_FOLDER / self.split / (self.key.rpartition("/")[2].lstrip(".") or "archive")
-
-    @property
-    def is_replacement(self) -> bool:
-        """True for the archive of replacements, without which no clip is missing."""
-        return self.key.endswith(f"/{REPLACEMENTS_NAME}")
-
-    @property
-    def partial_bytes(self) -> int:
-        """Number of bytes that an earlier run downloaded."""
-        return partial_size(self.partial)
 
 
 @dataclass

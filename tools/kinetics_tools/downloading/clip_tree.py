@@ -17,8 +17,6 @@ from kinetics_tools.io import disk_errors
 from kinetics_tools.releases import LABELS, split_spellings
 from kinetics_tools.sources import scan_split, split_directories
 
-__all__ = ["ClipTree", "class_of", "copy_annotations"]
-
 _ANNOTATIONS = {
     "train": ("train.csv",),
     "validation": ("validate.csv", "val.csv", "validation.csv"),

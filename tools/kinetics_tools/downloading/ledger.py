@@ -19,8 +19,6 @@ from datasets.utils.logging import get_logger
 
 from kinetics_tools.io import JsonLog, disk_errors, read_json_lines
 
-__all__ = ["LEDGER_NAME", "Entry", "Ledger", "read_ledger"]
-
 LEDGER_NAME = "ledger.jsonl"
 _logger = get_logger("datasets.kinetics")
 

@@ -10,15 +10,13 @@ import pyarrow as pa
 from rich.console import Console
 
 from kinetics_tools.annotations import ClipIndex, Selection, annotation_file, drop_repeats, read_split
-from kinetics_tools.downloading.archives import Archive
+from kinetics_tools.downloading.archive import Archive
 from kinetics_tools.downloading.clip_tree import ClipTree, copy_annotations
 from kinetics_tools.downloading.ledger import Entry
 from kinetics_tools.downloading.state import SplitState
 from kinetics_tools.io import remote_size
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.sources import archive_urls
-
-__all__ = ["Needs", "Plan"]
 
 # Of clips of 720 rows, as `media.cut` encodes them; of 256 rows it is a quarter of that.
 _SEGMENT_BYTES_PER_SECOND = 400_000

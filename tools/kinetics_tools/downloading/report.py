@@ -9,8 +9,6 @@ from kinetics_tools.downloading.plan import Needs
 from kinetics_tools.downloading.state import HERE
 from kinetics_tools.text import few, format_count, format_size
 
-__all__ = ["Report"]
-
 # Statuses that another run of the same command would not change.
 _SETTLED = (*HERE, "missing", "empty", "unavailable")
 

@@ -26,7 +26,8 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from kinetics_tools.annotations import Selection
-from kinetics_tools.downloading.archives import PARTIAL_FOLDER, Archive, ArchiveRun
+from kinetics_tools.downloading.archive import PARTIAL_FOLDER, Archive
+from kinetics_tools.downloading.archives import ArchiveRun
 from kinetics_tools.downloading.ledger import Ledger, read_ledger
 from kinetics_tools.downloading.plan import Needs, Plan
 from kinetics_tools.downloading.report import Report
@@ -37,8 +38,6 @@ from kinetics_tools.downloading.youtube.session import YouTubeOptions
 from kinetics_tools.io import RateLimit, discard_partial, disk_errors
 from kinetics_tools.run import Progress
 from kinetics_tools.text import check_choice, check_count, format_size
-
-__all__ = ["download"]
 
 _SOURCES = ("archives", "youtube")
 

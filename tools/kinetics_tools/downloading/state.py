@@ -4,12 +4,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from kinetics_tools.downloading.archives import Archive
+from kinetics_tools.downloading.archive import Archive
 from kinetics_tools.downloading.clip_tree import ClipTree
 from kinetics_tools.downloading.ledger import Entry, Ledger
 from kinetics_tools.run import Progress
-
-__all__ = ["HERE", "SplitState"]
 
 # Statuses of clips that are on disk.
 HERE = ("complete", "found")

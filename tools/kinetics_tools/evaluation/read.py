@@ -16,8 +16,6 @@ import pyarrow.parquet as pq
 from kinetics_tools.annotations import clip_name, find_label
 from kinetics_tools.releases import LABELS
 
-__all__ = ["TOP", "read_predictions"]
-
 TOP = 5  # best classes that are kept
 _ROWS = 1024  # at once: 700 scores take 20 kB as Python's numbers
 _KEY_COLUMNS = ("youtube_id", "time_start", "time_end", "label", "score", "scores")

@@ -23,8 +23,6 @@ from kinetics_tools.annotations import Selection, annotation_file, clip_names, r
 from kinetics_tools.evaluation.read import TOP, read_predictions
 from kinetics_tools.releases import LABELS, find_split
 
-__all__ = ["Evaluation", "evaluate", "write_confusion"]
-
 _ID_LENGTH = 11
 _SHOWN = 10
 

@@ -11,8 +11,6 @@ from kinetics_tools.sources import file_order
 from kinetics_tools.text import printable
 from kinetics_tools.verification.inventory import Clip, Inventory
 
-__all__ = ["SHORT_SECONDS", "Classifier", "recorded_sha256"]
-
 SHORT_SECONDS = 0.5  # a clip that is shorter than its segment by more than this is "short"
 
 

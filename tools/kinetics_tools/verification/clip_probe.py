@@ -9,8 +9,6 @@ from typing import BinaryIO
 
 from kinetics_tools.media import ClipError, ClipInfo, check_frames, probe
 
-__all__ = ["ClipProbe", "FileState", "digest", "file_state", "probe_clip"]
-
 # The head of a clip holds its first picture and the tail of an mp4 the lengths of its frames: two clips whose size
 # and whose ends agree are nearly always the same.
 _END_BYTES = 4096

@@ -13,8 +13,6 @@ from kinetics_tools.verification.clip_probe import ClipProbe, FileState, digest,
 from kinetics_tools.verification.inventory import Clip, Inventory
 from kinetics_tools.verification.probe_cache import ProbeCache
 
-__all__ = ["Examiner"]
-
 Key = TypeVar("Key")
 
 

@@ -15,8 +15,6 @@ from kinetics_tools.sources import (
 from kinetics_tools.text import stem_of
 from kinetics_tools.verification.clip_probe import ClipProbe
 
-__all__ = ["Clip", "Inventory"]
-
 
 @dataclass(slots=True, eq=False)
 class Clip:

@@ -15,8 +15,6 @@ from kinetics_tools.annotations import Selection, annotation_file, read_split
 from kinetics_tools.releases import find_split
 from kinetics_tools.text import few
 
-__all__ = ["OtherSplit", "Overlap", "shared_videos"]
-
 
 @dataclass(frozen=True)
 class OtherSplit:

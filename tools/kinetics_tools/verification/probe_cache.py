@@ -8,8 +8,6 @@ from kinetics_tools.io import JsonLog, read_json_lines
 from kinetics_tools.media import ClipInfo
 from kinetics_tools.verification.clip_probe import ClipProbe, FileState
 
-__all__ = ["ProbeCache"]
-
 _HEADER = {"kinetics verify": 1}  # bump it with every change of what a line means
 
 

@@ -18,8 +18,6 @@ from kinetics_tools.io import check_target, replacing
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.verification.overlap import Overlap
 
-__all__ = ["COLUMNS", "STATUSES", "Report", "SplitReport", "check_csv_target", "check_json_target"]
-
 # An annotated clip has one status, the first of the middle ones that holds; "unexpected" are all other files.
 STATUSES = ("present", "missing", "empty", "unreadable", "duplicate", "misplaced", "short", "unexpected")
 _EXAMPLES = 3

@@ -43,8 +43,6 @@ from kinetics_tools.verification.report import (
     check_json_target,
 )
 
-__all__ = ["verify"]
-
 _CACHE_NAME = ".kinetics-verify.jsonl"
 _STATUS = COLUMNS.get_field_index("status")
 

@@ -3,8 +3,6 @@
 import re
 from typing import Literal
 
-__all__ = ["RETRIED_KINDS", "Kind", "SegmentError", "classify", "plain_text"]
-
 Kind = Literal[
     "removed",
     "private",

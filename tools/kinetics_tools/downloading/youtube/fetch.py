@@ -16,8 +16,6 @@ from kinetics_tools.io import RetryPolicy
 from kinetics_tools.run import Workers
 from kinetics_tools.text import check_count
 
-__all__ = ["Outcome", "fetch_clips"]
-
 _logger = get_logger("datasets.kinetics")
 
 # Retries of a segment in one run.

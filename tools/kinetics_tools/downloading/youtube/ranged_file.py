@@ -10,8 +10,6 @@ from fsspec.spec import AbstractBufferedFile
 from kinetics_tools.errors import RemoteError, TransientError
 from kinetics_tools.io import RetryPolicy, retry
 
-__all__ = ["RangedFile"]
-
 # Status, headers and body for the bytes [first, last] of the file. Raises ConnectionError without an answer.
 Request = Callable[[int, int], tuple[int, Mapping[str, str], bytes]]
 

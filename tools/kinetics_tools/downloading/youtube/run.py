@@ -14,8 +14,6 @@ from kinetics_tools.downloading.youtube.session import Segment, YouTubeOptions
 from kinetics_tools.io import RateLimit
 from kinetics_tools.run import Progress
 
-__all__ = ["SegmentRun", "clips_to_fetch"]
-
 # Errors that rerunning would not change. Segments that do not exist are retried even so, because videos get replaced.
 _UNAVAILABLE = ("removed", "private", "age-limited", "region-locked", "no such segment")
 

@@ -29,8 +29,6 @@ from kinetics_tools.errors import ClipError, EmptySegmentError, RemoteError
 from kinetics_tools.io import disk_errors
 from kinetics_tools.media import cut
 
-__all__ = ["FORMATS", "FetchedClip", "Segment", "Session", "YouTubeOptions", "fetch_clip"]
-
 _logger = get_logger("datasets.kinetics")
 
 # Pictures and sound in separate files, no larger than training needs: Kinetics is read at 256 to 340 pixels. URLs that
