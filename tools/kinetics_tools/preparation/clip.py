@@ -20,7 +20,6 @@ __all__ = [
     "DroppedClip",
     "PreparedClip",
     "UnreachableClip",
-    "can_be_read",
     "prepare_clip",
     "read_clip",
     "readable_bytes",
@@ -133,24 +132,15 @@ def _is_transient(error: Exception) -> bool:
 
 
 def readable_bytes(path: str) -> int:
-    """Return the size of a file, local or remote; 0 if it cannot be opened."""
+    """Return the size of a file of which a byte can be read now, else 0.
+
+    A store may know the size of a file that it cannot serve.
+    """
     try:
         if "://" not in path:
             with open(path, "rb") as file:
-                return os.fstat(file.fileno()).st_size
+                return os.fstat(file.fileno()).st_size if file.read(1) else 0
         fs, name = fsspec.url_to_fs(path)
-        return int(fs.size(name) or 0)
+        return int(fs.size(name) or 0) if fs.cat_file(name, start=0, end=1) else 0
     except Exception:  # as in `_fetch`
         return 0
-
-
-def can_be_read(path: str) -> bool:
-    """Return True if a byte of a file can be read now: a store may know the size of a file that it cannot serve."""
-    try:
-        if "://" not in path:
-            with open(path, "rb") as file:
-                return bool(file.read(1))
-        fs, name = fsspec.url_to_fs(path)
-        return bool(fs.cat_file(name, start=0, end=1))
-    except Exception:  # as in `_fetch`
-        return False

@@ -12,7 +12,6 @@ from kinetics_tools.preparation.clip import (
     DroppedClip,
     PreparedClip,
     UnreachableClip,
-    can_be_read,
     prepare_clip,
     read_clip,
     readable_bytes,
@@ -147,7 +146,7 @@ def _with_content(
 def _check_witnesses(job: Job, path: str, dropped: DroppedClip) -> None:
     """Raise OSError if no other clip can be read either: the rest of the run would be written without its clips."""
     others = [other for other in job.witnesses if other != path]
-    if others and not any(map(can_be_read, others)):
+    if others and not any(map(readable_bytes, others)):
         raise OSError(
             f"{dropped.name}: {dropped.detail}; other clips cannot be read either. Make them readable and rerun the "
             "same command to resume"

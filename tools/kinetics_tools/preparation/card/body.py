@@ -3,7 +3,6 @@
 import functools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
@@ -33,75 +32,6 @@ def is_partial(entry: Mapping[str, Any]) -> bool:
     return bool(entry["shards_done"] != entry["shards"])
 
 
-@dataclass(frozen=True)
-class _Split:
-    """A split in the card, with its `entry` in the manifest."""
-
-    release: str
-    name: str
-    entry: Mapping[str, Any]
-
-    @property
-    def title(self) -> str:
-        return f"{self.release} {self.name}"
-
-    @property
-    def is_partial(self) -> bool:
-        return is_partial(self.entry)
-
-    @property
-    def has_video(self) -> bool:
-        return self.entry.get("content") != "annotations"
-
-    @property
-    def basis(self) -> Mapping[str, Any]:
-        """What the plan follows from; empty in old manifests."""
-        basis: Mapping[str, Any] = self.entry.get("basis", {})
-        return basis
-
-    @property
-    def classes(self) -> list[str]:
-        """Selected classes; empty for all."""
-        return list(self.basis.get("classes", []))
-
-    @property
-    def class_count(self) -> int:
-        return len(LABELS[self.release])
-
-    @property
-    def clips(self) -> int:
-        return int(self.entry["clips"] - sum(self.entry["dropped"].values()))
-
-    @property
-    def is_annotated(self) -> bool:
-        """False if the clips were found by their file names alone."""
-        return self.basis.get("annotations", "") is not None
-
-    @property
-    def annotated(self) -> int:
-        return self.clips + sum(self.missing.values())
-
-    @property
-    def missing(self) -> dict[str, int]:
-        """Reason -> number of clips that are not here."""
-        counts = dict(self.entry["dropped"])
-        if self.basis:
-            counts[_NOT_SELECTED] = self.basis["annotated"] - self.basis["wanted"]
-            counts[_NOT_MADE] = self.basis["wanted"] - self.entry["clips"]
-        return {reason: count for reason, count in counts.items() if count}
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Options that the split was made with; empty if the manifest does not say."""
-        order = {name: self.basis[name] for name in _ORDER_OPTIONS if name in self.basis}
-        return {**self.entry["options"], **order} if "options" in self.entry else {}
-
-    @property
-    def is_measured(self) -> bool:
-        """True if the split was made like the clips whose reading speed was measured."""
-        return self.has_video and _MEASURED_OPTIONS.items() <= self.entry.get("options", {}).items()
-
-
 def card_body(releases: Releases, *, repo_id: str | None) -> str:
     """Return the card from its title on. `repo_id` is that of the Hub repository, None for a directory."""
     text = _template().render(_values(releases, repo_id))
@@ -111,13 +41,16 @@ def card_body(releases: Releases, *, repo_id: str | None) -> str:
 def _values(releases: Releases, repo_id: str | None) -> dict[str, Any]:
     """Return the values of the template; `releases` are in the order of RELEASES."""
     names = list(releases)
-    splits = [_Split(release, name, entry) for release, found in releases.items() for name, entry in found.items()]
-    reasons = [reason for reason in _REASONS if any(reason in split.missing for split in splits)]
-    sources = [f"`{one.basis['annotations']}` ({one.title})" for one in splits if one.basis and one.is_annotated]
+    splits = [
+        _split_values(release, name, entry) for release, found in releases.items() for name, entry in found.items()
+    ]
+    reasons = [reason for reason in _REASONS if any(reason in split["missing"] for split in splits)]
+    sources = [f"`{one['source']}` ({one['title']})" for one in splits if one["source"]]
+    has_dropped = any(split["entry"]["dropped"] for split in splits)
     # The smallest split of the last release is what users try first.
-    smallest = min((one for one in splits if one.release == names[-1]), key=lambda one: (one.entry["rows"], one.name))
-    source = repo_id or "path/to/this/folder"
-    labels = max((_selected_labels(name, splits) for name in names), key=len)
+    last = [split for split in splits if split["release"] == names[-1]]
+    first_try = min(last, key=lambda one: (one["entry"]["rows"], one["name"]))
+    where = f'"{repo_id or "path/to/this/folder"}", "{first_try["release"]}", split="{first_try["name"]}"'
     return {
         "releases": names,
         "all_releases": RELEASES,
@@ -125,33 +58,54 @@ def _values(releases: Releases, repo_id: str | None) -> dict[str, Any]:
         "papers": PAPERS,
         "repo_id": repo_id,
         "splits": splits,
-        "has_video": any(split.has_video for split in splits),
-        "clips": sum(split.entry["rows"] for split in splits),
-        "labels": labels,
-        "smallest": smallest,
-        "load_call": f'load_dataset("{source}", "{smallest.release}", split="{smallest.name}"',
+        "has_video": any(split["has_video"] for split in splits),
+        "clips": sum(split["entry"]["rows"] for split in splits),
+        "labels": max((_selected_labels(name, splits) for name in names), key=len),
+        "first_try": first_try,
+        "load_call": f"load_dataset({where}",
         "reasons": reasons,
+        "named_reasons": [f"*{one}*" for one in reasons if has_dropped and one not in (_NOT_SELECTED, _NOT_MADE)],
         "sources": sources,
-        "unannotated": [split.title for split in splits if not split.is_annotated],
-        "named_reasons": _named_reasons(splits, reasons),
+        "unannotated": [split["title"] for split in splits if split["annotated"] is None],
         "is_whole": not reasons and len(sources) == len(splits),
         "shared_actions": " and ".join(_shared_actions(*pair) for pair in (("400", "600"), ("600", "700"))),
         "processing": _processing(splits),
-        "measured": [split.title for split in splits if split.is_measured],
-        "label_groups": _label_groups(names),
+        "measured": [split["title"] for split in splits if split["is_measured"]],
         # Each release builds on the earlier ones, so all are cited, those of this card first.
         "citations": [CITATIONS[name] for name in dict.fromkeys([*names, *RELEASES])],
     }
 
 
-def _selected_labels(release: str, splits: list[_Split]) -> list[str]:
-    return sorted({label for one in splits if one.release == release for label in one.classes or LABELS[release]})
+def _split_values(release: str, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
+    basis = entry.get("basis", {})  # old manifests have none
+    clips = entry["clips"] - sum(entry["dropped"].values())
+    missing = dict(entry["dropped"])
+    if basis:
+        missing[_NOT_SELECTED] = basis["annotated"] - basis["wanted"]
+        missing[_NOT_MADE] = basis["wanted"] - entry["clips"]
+    is_annotated = basis.get("annotations", "") is not None  # or else clips were found by their file names alone
+    options = entry.get("options", {})
+    has_video = entry.get("content") != "annotations"
+    return {
+        "release": release,
+        "name": name,
+        "title": f"{release} {name}",
+        "entry": entry,
+        "is_partial": is_partial(entry),
+        "has_video": has_video,
+        "classes": basis.get("classes", []),
+        "clips": clips,
+        "missing": {reason: count for reason, count in missing.items() if count},
+        "annotated": clips + sum(missing.values()) if is_annotated else None,
+        "source": basis.get("annotations"),
+        "options": options and {**options, **{one: basis[one] for one in _ORDER_OPTIONS if one in basis}},
+        "is_measured": has_video and options.items() >= _MEASURED_OPTIONS.items(),
+    }
 
 
-def _named_reasons(splits: list[_Split], reasons: list[str]) -> list[str]:
-    if not any(split.entry["dropped"] for split in splits):
-        return []
-    return [f"*{reason}*" for reason in reasons if reason not in (_NOT_SELECTED, _NOT_MADE)]
+def _selected_labels(release: str, splits: list[dict[str, Any]]) -> list[str]:
+    selected = (one["classes"] or LABELS[release] for one in splits if one["release"] == release)
+    return sorted(set().union(*selected))
 
 
 @functools.cache
@@ -160,22 +114,14 @@ def _shared_actions(release: str, other: str) -> str:
     return f"{count} actions of {release} are in {other}"
 
 
-def _processing(splits: list[_Split]) -> list[dict[str, Any]]:
+def _processing(splits: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Group the splits that were made alike."""
     groups: dict[str, dict[str, Any]] = {}
     for split in splits:
-        if split.options:
-            group = {"options": split.options, "versions": split.entry.get("made_with", {})}
-            groups.setdefault(repr(group), {**group, "titles": []})["titles"].append(split.title)
+        if split["options"]:
+            group = {"options": split["options"], "versions": split["entry"].get("made_with", {})}
+            groups.setdefault(repr(group), {**group, "titles": []})["titles"].append(split["title"])
     return list(groups.values())
-
-
-def _label_groups(names: list[str]) -> list[tuple[tuple[str, ...], list[str]]]:
-    """Group the releases that have the same labels."""
-    groups: dict[tuple[str, ...], list[str]] = {}
-    for name in names:
-        groups.setdefault(LABELS[name], []).append(name)
-    return list(groups.items())
 
 
 @functools.cache
