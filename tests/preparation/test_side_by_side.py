@@ -65,7 +65,7 @@ def described_side_by_side(prepare_both, clips, folder, *, rounds):
 
 
 def test_splits_prepared_side_by_side_are_all_described(prepare_both, clips, tmp_path):
-    described_side_by_side(prepare_both, clips, tmp_path, rounds=4)
+    described_side_by_side(prepare_both, clips, tmp_path, rounds=3)
 
 
 @pytest.mark.usefixtures("in_process")
@@ -106,4 +106,4 @@ def prepared_twice_at_once(prepare_both, clips, folder, *, rounds):
 
 
 def test_the_same_command_twice_at_once_ends_well(prepare_both, clips, tmp_path):
-    prepared_twice_at_once(prepare_both, clips, tmp_path, rounds=3)
+    prepared_twice_at_once(prepare_both, clips, tmp_path, rounds=2)
