@@ -9,6 +9,7 @@ import pytest
 
 from kinetics_tools.preparation import read_report, shard
 from kinetics_tools.preparation.clip import DroppedClip, prepare_clip
+from tests.support.clients import run_program
 from tests.support.clip_tree import FAST, SOURCE, rows_of, run, shards_of
 from tests.support.takes import crashing
 from tests.support.trees import write_tree
@@ -84,3 +85,11 @@ def test_dropped_says_why(tree, clips):
     assert isinstance(found, DroppedClip)
     assert (found.name, found.reason) == (clips[5].stem, "unreadable")
     assert clips[5].file_name in found.detail
+
+
+def test_worker_processes_import_little():
+    heavy = ("datasets", "pyarrow", "huggingface_hub", "pandas", "torch", "rich")
+    printed = run_program(
+        f"import sys, kinetics_tools.preparation.clip; print([n for n in {heavy} if n in sys.modules])"
+    )
+    assert printed == "[]\n"
