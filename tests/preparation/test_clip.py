@@ -69,8 +69,8 @@ def test_a_clip_that_crashes_or_hangs_is_named_and_costs_no_other(tree, prepared
     (content,) = shards_of(tmp_path).values()
     details = {one.name: one.detail for one in read_report(io.BytesIO(content)).dropped}
     assert details == {
-        names[1]: "crashed the worker process (SIGSEGV)",
-        names[2]: "did not finish in 2 s",
+        names[1]: "reading it ended the process (SIGSEGV)",
+        names[2]: "reading it did not end in 2 s",
     }
     assert [Path(name).stem for name in rows_of(tmp_path)] == [names[0], names[3]]
 

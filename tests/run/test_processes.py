@@ -59,9 +59,9 @@ def test_crashes_and_hangs_cost_only_those_who_cause_them():
     items[20:20] = [("b", "hang"), ("c", "exit"), ("d", "print")]
     found = dict(engine.run(behave, items, workers=2, batch_size=8, limit_seconds=0.5))
     assert {key for key, result in found.items() if isinstance(result, engine.Crash)} == {"a", "b", "c"}
-    assert found["a"].reason == "crashed the worker process (SIGSEGV)"
-    assert found["b"].reason == "did not finish in 0.5 s"
-    assert found["c"].reason == "crashed the worker process (status 3)"
+    assert found["a"].reason == "reading it ended the process (SIGSEGV)"
+    assert found["b"].reason == "reading it did not end in 0.5 s"
+    assert found["c"].reason == "reading it ended the process (status 3)"
     assert {key: result[0] for key, result in found.items() if not isinstance(result, engine.Crash)} == {
         **{number: number for number in range(40)},
         "d": "print",
@@ -146,7 +146,7 @@ def killed_at_first(item, *, folder):
 def test_a_crash_is_tried_once_more(tmp_path):
     found = dict(engine.run(functools.partial(crashes_at_first, folder=tmp_path), [(1, 1), (2, 2)], workers=1))
     assert found[1] == 1
-    assert found[2] == engine.Crash("crashed the worker process (SIGSEGV)", signal.SIGSEGV)
+    assert found[2] == engine.Crash("reading it ended the process (SIGSEGV)", signal.SIGSEGV)
     # 1 took the batch of both down, then came each alone: 2 twice.
     assert {path.name for path in tmp_path.iterdir()} == {"1-0", "2-0", "2-1"}
 

@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 from kinetics_tools._lazy import lazy_exports
-from kinetics_tools.io.retry import RetryPolicy, retry  # not lazily: the function has the name of its module
 
 if TYPE_CHECKING:
     from kinetics_tools.io.atomic import check_target, disk_errors, replacing
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     from kinetics_tools.io.jsonl import JsonLog, read_json_lines
     from kinetics_tools.io.limits import RateLimit, Stopped
     from kinetics_tools.io.partial import PartialFile, discard_partial, partial_size
+    from kinetics_tools.io.retry import RetryPolicy
     from kinetics_tools.io.tar import read_archive
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "read_json_lines",
     "remote_size",
     "replacing",
-    "retry",
     "url_exists",
     "without_credentials",
 ]
@@ -58,6 +57,7 @@ __getattr__ = lazy_exports(
         "jsonl": ["JsonLog", "read_json_lines"],
         "limits": ["RateLimit", "Stopped"],
         "partial": ["PartialFile", "discard_partial", "partial_size"],
+        "retry": ["RetryPolicy"],
         "tar": ["read_archive"],
     },
 )

@@ -141,10 +141,10 @@ class _Pool:
         process.wait()
         status = self._end(process)
         if status >= 0:
-            return Crash(f"crashed the worker process (status {status})")
+            return Crash(f"reading it ended the process (status {status})")
         if -status == _SIGALRM:
-            return Crash(f"did not finish in {self.limit_seconds:g} s", -status)
-        return Crash(f"crashed the worker process ({signal.Signals(-status).name})", -status)
+            return Crash(f"reading it did not end in {self.limit_seconds:g} s", -status)
+        return Crash(f"reading it ended the process ({signal.Signals(-status).name})", -status)
 
     def _end(self, process: "_Process") -> int:
         self.processes.discard(process)

@@ -8,7 +8,7 @@ from typing import Any
 from fsspec.spec import AbstractBufferedFile
 
 from kinetics_tools.errors import RemoteError, TransientError
-from kinetics_tools.io import RetryPolicy, retry
+from kinetics_tools.io.retry import RetryPolicy, retry
 
 # Status, headers and body for the bytes [first, last] of the file. Raises ConnectionError without an answer.
 Request = Callable[[int, int], tuple[int, Mapping[str, str], bytes]]
