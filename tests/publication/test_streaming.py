@@ -10,17 +10,14 @@ import pytest
 from kinetics_tools.annotations import Selection
 from kinetics_tools.errors import PushError
 from kinetics_tools.preparation.options import PrepareOptions
-from kinetics_tools.publication.parts import Publication
+from kinetics_tools.publication.changes import Publication
 from kinetics_tools.publication.streaming import Stream
-from kinetics_tools.text import parse_size
-from tests.publication.test_run import REPO, files, hub, ids, quiet, readers_see, run, shards, text, waits
 from tests.support.clip_tree import FAST
 from tests.support.fault_server import Fault
 from tests.support.hub import Hub
+from tests.support.hub_clients import Clients
+from tests.support.hub_pushes import REPO, files, ids, quiet, readers_see, run, shards, text
 from tests.support.prepared import write_prepared
-
-__all__ = ["hub", "waits"]  # fixtures
-
 
 OPTIONS = PrepareOptions(encoding=FAST, clips_per_shard=4)
 
@@ -29,7 +26,9 @@ def stream_of(tree: Path, *, options: PrepareOptions = OPTIONS, **given: Any) ->
     return Stream(Selection("700"), tree, options, **{"workers": 2, **given})
 
 
-def test_a_stream_leaves_what_prepare_and_push_leave(hub: Hub, tree: Path, prepared: Path, tmp_path: Path) -> None:
+def test_a_stream_leaves_what_prepare_and_push_leave(
+    hub: Hub, tree: Path, prepared: Path, tmp_path: Path, reader: Clients
+) -> None:
     quiet(prepared, "ann/whole")
     report = quiet(tmp_path / "out", REPO, stream=stream_of(tree))
     assert (report.files_sent, report.files_removed) == (8, 8)
@@ -38,7 +37,7 @@ def test_a_stream_leaves_what_prepare_and_push_leave(hub: Hub, tree: Path, prepa
     assert text(hub, "README.md") == text(hub, "README.md", "ann/whole").replace("ann/whole", REPO)
     assert shards(tmp_path / "out") == []
     assert quiet(tmp_path / "out", REPO, stream=stream_of(tree)).commits == 0
-    assert readers_see(hub, tmp_path / "reader", ["main"])["main"]["700"] == {"validation": ids(prepared)}
+    assert readers_see(reader)["700"] == {"validation": ids(prepared)}
 
 
 def test_no_more_is_on_disk_than_asked(hub: Hub, tree: Path, prepared: Path, tmp_path: Path) -> None:
@@ -71,11 +70,11 @@ def test_no_more_is_on_disk_than_asked(hub: Hub, tree: Path, prepared: Path, tmp
 
 
 def test_a_stream_goes_on_from_what_the_repository_and_the_folder_have(
-    hub: Hub, tree: Path, prepared: Path, tmp_path: Path
+    hub: Hub, tree: Path, prepared: Path, tmp_path: Path, reader: Clients
 ) -> None:
     out = tmp_path / "out"
-    hub.add(Fault("status", "*/commit/*", code=403, skip=1))
-    with pytest.raises(PushError, match=r"the commit: .*403"):
+    hub.add(Fault("status", "*/commit/*", code=403, skip=2))
+    with pytest.raises(PushError, match=r"cannot upload to ann/kinetics: .*403"):
         quiet(out, REPO, stream=stream_of(tree, max_disk_bytes=200_000, workers=1))
     there = [name for name in files(hub) if name.endswith("parquet")]
     assert 0 < len(there) < 8
@@ -83,49 +82,38 @@ def test_a_stream_goes_on_from_what_the_repository_and_the_folder_have(
     hub.clear()
     report = quiet(out, REPO, stream=stream_of(tree))
     assert report.files_sent == 8 - len(there)
-    assert readers_see(hub, tmp_path / "reader", ["main"])["main"]["700"] == {"validation": ids(prepared)}
+    assert readers_see(reader)["700"] == {"validation": ids(prepared)}
 
 
-def test_another_split_joins(hub: Hub, tree: Path, tmp_path: Path) -> None:
+def test_another_split_joins(hub: Hub, tree: Path, tmp_path: Path, reader: Clients) -> None:
     write_prepared(tmp_path / "other", "700", "train")
     quiet(tmp_path / "other", REPO)
     quiet(tmp_path / "out", REPO, stream=stream_of(tree, options=PrepareOptions("source", clips_per_shard=4)))
-    found = readers_see(hub, tmp_path / "reader", ["main"])["main"]["700"]
+    found = readers_see(reader)["700"]
     assert {split: len(rows) for split, rows in found.items()} == {"train": 24, "validation": 26}
 
 
 def test_too_small_a_disk_is_said_before_anything_is_sent(hub: Hub, tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"max_disk 1 kB does not hold one file, of about .*clips_per_shard smaller"):
+    with pytest.raises(ValueError, match=r"max_disk 1 kB does not hold one shard of about .*decrease clips_per_shard"):
         quiet(tmp_path / "out", REPO, stream=stream_of(tree, max_disk_bytes=1000))
     assert shards(tmp_path / "out") == []
     assert not hub.repositories
 
 
 def test_a_dry_run_is_refused_before_anything_is_planned(hub: Hub, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="`kinetics prepare --dry-run` says how much it is"):
+    with pytest.raises(ValueError, match="`kinetics prepare --dry-run` estimates what it would prepare"):
         quiet(tmp_path / "out", REPO, stream=stream_of(tmp_path / "no tree"), dry_run=True)
     assert not hub.requests
 
 
-def test_the_command_streams(hub: Hub, tree: Path, prepared: Path, tmp_path: Path) -> None:
+def test_the_command_streams(hub: Hub, tree: Path, prepared: Path, tmp_path: Path, pusher: Clients) -> None:
     asked = ["--stream", "--release", "700", "--data-dir", tree, "--clips-per-shard", 4, "--preset", "ultrafast"]
-    done = run(hub, tmp_path / "home", tmp_path / "out", REPO, *asked, "--max-disk", "1MB", "--verify")
+    done = run(pusher, tmp_path / "out", REPO, *asked, "--max-disk", "1MB", "--verify")
     assert done.returncode == 0, done.stderr
-    assert "read" in done.stdout
+    assert "verified 26 clips" in done.stdout
     assert sorted(name for name in files(hub) if name.endswith("parquet")) == shards(prepared)
-    done = run(hub, tmp_path / "home", tmp_path / "out", REPO, "--stream", "--data-dir", tree)
+    done = run(pusher, tmp_path / "out", REPO, "--stream", "--data-dir", tree)
     assert (done.returncode, "a stream needs one release" in done.stderr) == (2, True)
-
-
-@pytest.mark.parametrize(("text", "count"), [("20GB", 20 * 10**9), ("1.5 MB", 1_500_000), ("1000", 1000), ("2k", 2000)])
-def test_sizes(text: str, count: int) -> None:
-    assert parse_size(text) == count
-
-
-@pytest.mark.parametrize("text", ["", "GB", "1.2.3GB", "20 gigabytes", "-5"])
-def test_sizes_that_are_none(text: str) -> None:
-    with pytest.raises(ValueError, match="is no number of bytes"):
-        parse_size(text)
 
 
 def test_a_file_that_is_finished_while_others_are_removed_stays(
@@ -136,11 +124,11 @@ def test_a_file_that_is_finished_while_others_are_removed_stays(
     target = out / late.relative_to(prepared)
     shutil.copytree(prepared, out)
     target.unlink()
-    lacking, calls, last = Publication.lacking, 0, 0
+    missing, calls, last = Publication.missing, 0, 0
 
-    def finished_meanwhile(self: Publication, state: Any) -> Any:
+    def finished_meanwhile(self: Publication, listing: Any) -> Any:
         nonlocal calls
-        names = lacking(self, state)
+        names = missing(self, listing)
         calls += 1
         if last and calls == last:  # the one that says what may be removed
             shutil.copy(late, target)
@@ -148,7 +136,7 @@ def test_a_file_that_is_finished_while_others_are_removed_stays(
 
     quiet(out, REPO, allow_partial=True)
     with monkeypatch.context() as patch:
-        patch.setattr(Publication, "lacking", finished_meanwhile)
+        patch.setattr(Publication, "missing", finished_meanwhile)
         quiet(out, REPO, allow_partial=True)
         calls, last = 0, calls + 1
         quiet(out, REPO, allow_partial=True, delete_local=True)

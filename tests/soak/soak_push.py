@@ -9,15 +9,14 @@ from typing import Any
 
 import pytest
 
-from tests.publication.test_run import REPO, files, ids, killed_pushes, waits
 from tests.support.clients import program
 from tests.support.fault_server import Fault
 from tests.support.hub import Hub
+from tests.support.hub_clients import PUSHER, clients_of
 from tests.support.hub_process import environment
+from tests.support.hub_pushes import REPO, files, ids, killed_pushes
 from tests.support.hub_token import ANN
 from tests.support.prepared import write_prepared
-
-__all__ = ["waits"]  # a fixture
 
 KILLS = 100
 
@@ -72,13 +71,15 @@ def test_100_kills(tmp_path: Path, xet: bool) -> None:
         HfApi(endpoint=hub.url, token=ANN).create_repo(REPO, repo_type="dataset")
         env = environment(hub.url, home, token=ANN, xet=xet)
         poll = subprocess.Popen(program(POLL, home / "answer", REPO, stop), env=env, cwd=home)
-        killed = killed_pushes(hub, old, tmp_path / "home", kills=KILLS // 2, seed=rng.randrange(99), xet=xet)
-        killed += killed_pushes(hub, new, tmp_path / "home", kills=KILLS // 2, seed=rng.randrange(99), xet=xet)
+        with clients_of(hub.url, tmp_path / "home", PUSHER) as pusher:
+            killed = killed_pushes(hub, pusher, old, kills=KILLS // 2, seed=rng.randrange(99), xet=xet)
+            killed += killed_pushes(hub, pusher, new, kills=KILLS // 2, seed=rng.randrange(99), xet=xet)
         hub.clear()
         stop.touch()
         assert poll.wait(300) == 0
-        for out in (old, new):
-            killed_pushes(calm, out, tmp_path / "calm-home", kills=0, seed=0, xet=xet)
+        with clients_of(calm.url, tmp_path / "calm-home", PUSHER) as pusher:
+            for out in (old, new):
+                killed_pushes(calm, pusher, out, kills=0, seed=0, xet=xet)
         assert files(hub) == files(calm)
         seen: dict[str, Any] = json.loads((home / "answer").read_text())
         struck = Counter(kind for request in hub.requests for kind in request.faults)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 import kinetics_tools
 from kinetics_tools.cli import options
@@ -53,5 +54,6 @@ def push(
 
     The options from --data-dir on are for --stream, and mean what they mean to `kinetics prepare`.
     """
-    report = kinetics_tools.push(out, target, **options.push_arguments(context))
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    report = kinetics_tools.push(out, target, console=console, **options.push_arguments(context))
     typer.echo("\n".join(report.lines()))

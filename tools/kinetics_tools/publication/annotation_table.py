@@ -1,10 +1,10 @@
-"""Which annotated clips a preparation has, as a table without video, for those who may not pass clips on."""
+"""Table without video of which annotated clips a preparation has, for publishers who may not pass clips on."""
 
 import hashlib
 import io
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pyarrow as pa
@@ -13,74 +13,83 @@ import pyarrow.parquet as pq
 from kinetics_tools.annotations import annotation_file
 from kinetics_tools.annotations.read import clip_names, drop_repeats, read_split
 from kinetics_tools.io.folder import Folder
+from kinetics_tools.preparation import (
+    FOOTER_KEY,
+    MANIFEST_NAME,
+    ShardReport,
+    SplitReport,
+    manifest_bytes,
+    parse_manifest,
+    put_split,
+    read_report,
+)
 from kinetics_tools.preparation.card import annotation_features
-from kinetics_tools.preparation.manifest import MANIFEST_NAME, manifest_bytes, parse_manifest, put_split
-from kinetics_tools.preparation.parquet import FOOTER_KEY, ShardReport, read_report
-from kinetics_tools.preparation.report import SplitReport
 from kinetics_tools.publication.parts import Part
 
-__all__ = ["write_availability"]
+__all__ = ["write_annotation_table"]
 
 _KEYS = ["label", "youtube_id", "time_start", "time_end"]
 
 
-def write_availability(store: Folder, parts: Iterable[Part], target: Folder, *, annotations: str | None = None) -> None:
-    """Writes for each part one file of keys, labels and segments into `target`, with a prepare.json that `push` takes.
+def write_annotation_table(
+    store: Folder, parts: Iterable[Part], target: Folder, *, annotations: str | None = None
+) -> None:
+    """Write one file of keys, labels and segments per part into `target`, with a prepare.json that `push` reads.
 
-    The labels of clips that were dropped are in no shard: they come out of `annotations`, the published ones if None.
-    Its name has a hash of what is in it. Raises FileNotFoundError where a shard is not here, and ValueError where a
-    dropped clip is not annotated.
+    Its fingerprint is a hash of its rows. No shard has the labels of dropped clips: they come from `annotations`, by
+    default the published ones.
+
+    Raises:
+        FileNotFoundError: a shard is missing.
+        ValueError: a shard is corrupt, or a dropped clip is not in the annotations.
     """
-    summaries: dict[str, dict[str, Any]] = {}
+    manifests: dict[str, dict[str, Any]] = {}
     for part in parts:
-        table, report = _table(store, part, annotations)
+        table, reports = _read_shards(store, part)
+        dropped = {one.name: one.reason for report in reports for one in report.dropped}
+        if dropped:
+            table = pa.concat_tables([table, _dropped_rows(part, dropped, annotations).cast(table.schema)])
+        table = table.sort_by([("youtube_id", "ascending"), ("time_start", "ascending")]).combine_chunks()
         digest = hashlib.sha256(f"{part.fingerprint} {table.num_rows}".encode())
         for row in table.to_pylist():
             digest.update(json.dumps(row).encode())
-        mine = Part(
-            part.release,
-            part.split,
-            1,
-            digest.hexdigest()[:8],
-            f"{part.release}/{part.split}-*-of-00001-{digest.hexdigest()[:8]}.parquet",
-            {"content": "annotations", **part.about},
-        )
-        report = replace(report, fingerprint=mine.fingerprint)
+        fingerprint = digest.hexdigest()[:8]
+        pattern = f"{part.release}/{part.split}-*-of-00001-{fingerprint}.parquet"
+        listed = Part(part.release, part.split, 1, fingerprint, pattern, {"content": "annotations", **part.about})
+        report = _sum(reports, fingerprint)
         file = io.BytesIO()
         metadata = {**table.schema.metadata, FOOTER_KEY.encode(): json.dumps(asdict(report)).encode()}
         pq.write_table(table.replace_schema_metadata(metadata), file)
-        target.write(mine.pattern.replace("*", "00000"), file.getvalue())
-        summary = summaries.setdefault(part.release, parse_manifest(part.release, ""))
-        put_split(summary, part.split, {**asdict(SplitReport.of(mine, {0: report})), **mine.about})
-    for release, summary in summaries.items():
-        target.write(f"{release}/{MANIFEST_NAME}", manifest_bytes(summary))
+        target.write(pattern.replace("*", "00000"), file.getvalue())
+        manifest = manifests.setdefault(part.release, parse_manifest(part.release, ""))
+        put_split(manifest, part.split, {**asdict(SplitReport.of(listed, {0: report})), **listed.about})
+    for release, manifest in manifests.items():
+        target.write(f"{release}/{MANIFEST_NAME}", manifest_bytes(manifest))
 
 
-def _table(store: Folder, part: Part, annotations: str | None) -> tuple[pa.Table, ShardReport]:
+def _read_shards(store: Folder, part: Part) -> tuple[pa.Table, list[ShardReport]]:
+    """Return a row of each prepared clip, and the report of each shard."""
     schema = annotation_features(part.release).arrow_schema
     tables, reports = [], []
     names = sorted(name for name in store.sizes(part.release) if part.shard(f"{part.release}/{name}") is not None)
     if len(names) != part.count:
-        raise FileNotFoundError(f"{store.url} has {len(names):,} of {part.count:,} files of {part.title}; prepare them")
+        raise FileNotFoundError(
+            f"{store.url} has {len(names):,} of {part.count:,} shards of {part.title}; run `kinetics prepare` first"
+        )
     for name in names:
         with store.open(f"{part.release}/{name}") as file:
             report = read_report(file)
             if report is None:
-                raise ValueError(f"{store.path(part.release)}/{name} is damaged; remove it and prepare it again")
+                raise ValueError(f"{store.path(part.release)}/{name} is corrupt; remove it and prepare it again")
             table = pq.read_table(file, columns=_KEYS)
         reports.append(report)
-        there = pa.array([True] * len(table)), pa.nulls(len(table), pa.string())
-        columns = [table[key] for key in _KEYS]
-        tables.append(pa.Table.from_arrays([*columns, *there], names=schema.names).cast(schema))
-    dropped = [one for report in reports for one in report.dropped]
-    if dropped:
-        tables.append(_dropped(part, {one.name: one.reason for one in dropped}, annotations).cast(schema))
-    whole = pa.concat_tables(tables).sort_by([("youtube_id", "ascending"), ("time_start", "ascending")])
-    whole = whole.combine_chunks()
-    return whole, _sum(reports)
+        available = pa.array([True] * len(table)), pa.nulls(len(table), pa.string())
+        columns = [*(table[key] for key in _KEYS), *available]
+        tables.append(pa.Table.from_arrays(columns, names=schema.names).cast(schema))
+    return pa.concat_tables(tables), reports
 
 
-def _dropped(part: Part, reasons: dict[str, str], annotations: str | None) -> pa.Table:
+def _dropped_rows(part: Part, reasons: Mapping[str, str], annotations: str | None) -> pa.Table:
     path = annotation_file(part.release, part.split, annotations=annotations)
     table = drop_repeats(read_split(path, part.release, part.split), path)
     names = clip_names(table).to_pylist()
@@ -88,18 +97,20 @@ def _dropped(part: Part, reasons: dict[str, str], annotations: str | None) -> pa
     if len(rows) != len(reasons):
         unknown = next(iter(reasons.keys() - set(names)))
         raise ValueError(f"{unknown} of {part.title} is not in {path}; pass the annotations that it was prepared with")
-    table = table.take(rows)
-    keys = [table[key] for key in _KEYS]
+    keys = table.take(rows)
     missing = pa.array([False] * len(rows)), pa.array([reasons[names[row]] for row in rows])
-    return pa.Table.from_arrays([*keys, *missing], names=[*_KEYS, "available", "reason"])
+    columns = [*(keys[key] for key in _KEYS), *missing]
+    return pa.Table.from_arrays(columns, names=[*_KEYS, "available", "reason"])
 
 
-def _sum(reports: list[ShardReport]) -> ShardReport:
-    """Of a table that has a row of each clip; without a fingerprint, which is of the table."""
+def _sum(reports: Iterable[ShardReport], fingerprint: str) -> ShardReport:
+    """Return the report of a table that has a row of each clip, dropped or not."""
+    reports = list(reports)
+    clips = sum(one.clips for one in reports)
     return ShardReport(
-        fingerprint="",
-        clips=sum(one.clips for one in reports),
-        rows=sum(one.clips for one in reports),
+        fingerprint=fingerprint,
+        clips=clips,
+        rows=clips,
         bytes_in=0,
         bytes_out=0,
         seconds=round(sum(one.seconds for one in reports), 3),

@@ -1,113 +1,79 @@
-"""A bucket on the Hub, or a folder in one, as a place for prepared clips: files without history.
+"""A bucket on the Hub, or a folder in one, as a remote: files without history. `datasets` reads its card from 4.8 on.
 
-They come through Xet, each of them whole or not there, in batches, the card in the last; `datasets` heeds it from 4.8
-on. Nothing is written under another name first, as it is in a `Folder`: to rename, buckets copy and delete.
+Files come through Xet, each whole or not at all, and under their own names: buckets rename by copy and delete.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, BinaryIO
+from collections.abc import Mapping
+from typing import Any
 
-from huggingface_hub import HfApi, HfFileSystem
+import datasets
+import huggingface_hub
+from huggingface_hub import errors
 
-from kinetics_tools.errors import PushError
+from kinetics_tools.io.folder import Folder
 from kinetics_tools.preparation.card import CARD_NAME
-from kinetics_tools.publication.digests import Digests
-from kinetics_tools.publication.hub import OnTheHub
-from kinetics_tools.publication.remote import FOOTER_BYTES, RemoteFile, State, has_footer_of
+from kinetics_tools.publication.hub import HubRemote
+from kinetics_tools.publication.remote import Access, Change, Listing
 
 __all__ = ["BUCKETS", "Bucket"]
 
 BUCKETS = "hf://buckets/"
 
 
-class Bucket(OnTheHub):
-    """At "hf://buckets/NAMESPACE/NAME" or a folder below it. Where two write at once, the last card stands."""
+class Bucket(HubRemote):
+    """The bucket at "hf://buckets/NAMESPACE/NAME", or a folder in it. Of two concurrent pushes, the last card wins."""
 
-    repo_id: str | None = None  # the card is that of a folder
+    repo_id: str | None = None
 
     def __init__(self, url: str, *, token: str | None = None):
         namespace, _, rest = url.removeprefix(BUCKETS).strip("/").partition("/")
         name, _, folder = rest.partition("/")
         if not namespace or not name or "@" in namespace + name:
-            raise ValueError(f"{url} is no bucket, which is {BUCKETS}NAMESPACE/NAME, nor a folder in one")
-        if not hasattr(HfApi, "update_bucket_settings"):
-            raise PushError("huggingface_hub is too old for buckets: pip install 'huggingface_hub>=1.29'")
+            raise ValueError(f"invalid bucket {url}: expected {BUCKETS}NAMESPACE/NAME, or a folder in it")
         super().__init__(f"{namespace}/{name}", token)
         self._folder = f"{folder}/" if folder else ""
-        self._fs = HfFileSystem(endpoint=self.endpoint, token=self.token, skip_instance_cache=True)
-        self._held: dict[tuple[str, RemoteFile], bool] = {}
         self.url = f"{BUCKETS}{self._name}/{folder}".rstrip("/")
 
-    def check_settings(self, *, private: bool | None, gated: str | None) -> None:
-        if gated is not None:
-            raise ValueError(f"{self.url} is in a bucket, which cannot be gated, only private; leave out gated")
+    def check_access(self, access: Access) -> None:
+        if access.gated is not None:
+            raise ValueError(f"{self.url} cannot be gated, because it is in a bucket; leave out gated, or pass private")
 
-    def prepare(self, *, private: bool | None, gated: str | None) -> None:
-        with self._asking(f"making {self.url}"):
-            self._api.create_bucket(self._name, private=private, exist_ok=True)
-            if private:
-                self._set_private(True)
+    def _create(self, private: bool | None) -> None:
+        self._api.create_bucket(self._name, private=private, exist_ok=True)
 
-    def finish(self, *, private: bool | None, gated: str | None) -> None:
-        with self._asking(f"the settings of {self.url}"):
-            if private is False:
-                self._set_private(False)
+    def _set(self, **settings: Any) -> None:
+        if self._api.bucket_info(self._name).private != settings["private"]:
+            self._api.update_bucket_settings(self._name, **settings)
 
-    def _set_private(self, private: bool) -> None:
-        if self._api.bucket_info(self._name).private != private:
-            self._api.update_bucket_settings(self._name, private=private)
-
-    def look(self) -> State:
-        from huggingface_hub.errors import BucketNotFoundError
-
-        self._fs.invalidate_cache()  # it would go on to see what it once saw
-        with self._asking(f"what {self.url} holds"):
+    def list_files(self) -> Listing:
+        self._fs.invalidate_cache()  # it keeps listings
+        with self._errors(f"list the files of {self.url}"):
             try:
                 self._api.bucket_info(self._name)
                 entries = list(self._api.list_bucket_tree(self._name, self._folder.rstrip("/") or None, recursive=True))
-            except BucketNotFoundError:
-                return State({}, exists=False)
-        files: dict[str, RemoteFile] = {}
-        for entry in entries:  # of "clips" those of "clips2", too
-            if entry.type == "file" and entry.path.startswith(self._folder):
-                files[entry.path.removeprefix(self._folder)] = RemoteFile(entry.size, xet_hash=entry.xet_hash)
-        return State(files)
+            except errors.BucketNotFoundError:
+                return Listing({}, exists=False)
+        # The listing of "clips" has the files of "clips2", too.
+        files = [entry for entry in entries if entry.type == "file" and entry.path.startswith(self._folder)]
+        return Listing({entry.path.removeprefix(self._folder): entry.size for entry in files})
 
-    def read(self, name: str, state: State) -> bytes:
-        with self._asking(f"{name} in {self.url}"):
-            data: bytes = self._fs.cat_file(self._path(name))
-            return data
+    def _path(self, name: str, listing: Listing) -> str:
+        return f"buckets/{self._name}/{self._folder}{name}"
 
-    def open(self, name: str, state: State) -> BinaryIO:
-        with self._asking(f"{name} in {self.url}"):
-            file: BinaryIO = self._fs.open(self._path(name), block_size=FOOTER_BYTES)
-            return file
-
-    def holds(self, state: State, name: str, digests: Digests) -> bool:
-        """By size and footer, which is read once for each content that is there."""
-        remote = state.files.get(name)
-        if remote is None or remote.size != digests.size(name):
-            return False
-        if (name, remote) not in self._held:
-            with self.open(name, state) as file, self._asking(f"{name} in {self.url}"):
-                self._held[name, remote] = has_footer_of(digests.path(name), file, remote.size)
-        return self._held[name, remote]
-
-    def commit(
-        self, state: State, message: str, add: Mapping[str, bytes | None], delete: Sequence[str], digests: Digests
-    ) -> str:
-        described = {name: content for name, content in add.items() if content is not None}
-        card = {CARD_NAME: described.pop(CARD_NAME)} if CARD_NAME in described else {}
-        files = {name: str(digests.path(name)) for name, content in add.items() if content is None}
-        batches: tuple[Mapping[str, Any], ...] = (files, described, card)
-        with self._asking(f"the upload to {self.url}"):
-            for batch in batches:  # the files of one need not arrive in order, nor all of them
-                self._api.batch_bucket_files(self._name, add=[(what, self._key(name)) for name, what in batch.items()])
-            self._api.batch_bucket_files(self._name, delete=[self._key(name) for name in delete])
+    def commit(self, change: Change, listing: Listing, message: str, local: Folder) -> str:
+        texts = dict(change.texts)
+        card = {CARD_NAME: texts.pop(CARD_NAME)} if CARD_NAME in texts else {}
+        batches: tuple[Mapping[str, Any], ...] = ({name: local.path(name) for name in change.shards}, texts, card)
+        with self._errors(f"upload to {self.url}"):
+            for batch in batches:  # the files of a batch may arrive in any order, and not all of them
+                add = [(content, self._folder + name) for name, content in batch.items()]
+                self._api.batch_bucket_files(self._name, add=add)
+            self._api.batch_bucket_files(self._name, delete=[self._folder + name for name in change.delete])
         return self.url
 
-    def _key(self, name: str) -> str:
-        return self._folder + name
-
-    def _path(self, name: str) -> str:
-        return f"buckets/{self._name}/{self._key(name)}"
+    def load_arguments(self, listing: Listing) -> dict[str, Any] | None:
+        # Up to 5.2 at least, `datasets` lists the files of buckets with the stored token, whatever it is given.
+        is_stored = self._token == huggingface_hub.get_token()
+        if not is_stored or not hasattr(datasets.load, "HubBucketDatasetModuleFactory"):
+            return None
+        return {"path": self.url, "token": self._token}

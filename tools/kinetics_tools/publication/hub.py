@@ -1,99 +1,131 @@
-"""A dataset repository on the Hub, as a place for prepared clips, and what it shares with buckets there."""
+"""A dataset repository on the Hub as a remote, and what it shares with buckets."""
 
 import contextlib
-import hashlib
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import functools
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 import huggingface_hub
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem
-
-# Not all of them are in huggingface_hub.errors before 0.25.
-from huggingface_hub.utils import (  # type: ignore[attr-defined]
-    LocalTokenNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-    validate_repo_id,
-)
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem, errors, utils
+from packaging.version import Version
 
 from kinetics_tools.errors import PushError, TransientError
+from kinetics_tools.io.folder import Folder
 from kinetics_tools.io.retry import parse_retry_after
-from kinetics_tools.publication.digests import Digests
-from kinetics_tools.publication.remote import FOOTER_BYTES, RemoteFile, State
+from kinetics_tools.preparation import FOOTER_BYTES, read_footer
+from kinetics_tools.publication.remote import Access, Change, Listing, Remote
 
-__all__ = ["OnTheHub", "Repository"]
+__all__ = ["HubRemote", "Repository"]
 
+_CLIENT = "1.29"  # the first with resumable folder uploads and bucket settings
 _TOKENS = "https://huggingface.co/settings/tokens"
 _FATAL = (400, 401, 403, 404, 413)
-_MOVED = (409, 412)
+_CONFLICTS = (409, 412)
 
 
-class OnTheHub:
-    """What all places there share: a token, whether it may write, and errors that do not hold it."""
+class HubRemote(Remote):
+    """Common part of repositories and buckets: a token, its rights, ranged reads, and errors without the token."""
 
-    _to_propose = False  # which takes no right to write
+    _needs_write = True
 
     def __init__(self, name: str, token: str | None):
-        # Given in each request, even where the environment forbids to send the one that is stored unasked.
+        if Version(huggingface_hub.__version__) < Version(_CLIENT):
+            raise ImportError(
+                f"publishing needs huggingface_hub {_CLIENT} or newer, this is {huggingface_hub.__version__}: "
+                f"pip install 'huggingface_hub>={_CLIENT}'"
+            )
+        # Sent with each request, even if the environment forbids to send the stored token implicitly.
         self._token = token or huggingface_hub.get_token()
         self._api = HfApi(token=self._token)
         self._name = name
 
-    @property
-    def token(self) -> str | None:
-        return self._token
-
-    @property
-    def endpoint(self) -> str:
-        return self._api.endpoint
+    @functools.cached_property
+    def _fs(self) -> HfFileSystem:
+        return HfFileSystem(endpoint=self._api.endpoint, token=self._token, skip_instance_cache=True)
 
     def check_rights(self) -> None:
-        """Raises PushError where there is no token, or one that may not write there."""
-        if self.token is None:
+        if self._token is None:
             raise PushError(
-                f"no token to push to {self._name} with: make one that may write at {_TOKENS}, then "
-                "`hf auth login`, or set HF_TOKEN"
+                f"no token to push to {self._name}: create one with write access at {_TOKENS}, then run "
+                "`hf auth login` or set HF_TOKEN"
             )
         try:
-            with self._asking("who owns the token"):
+            with self._errors("identify the owner of the token"):
                 me = self._api.whoami()
         except PushError as error:
-            raise PushError(
-                f"the Hub does not take the token: make one that may write at {_TOKENS} ({error})"
-            ) from None
+            raise PushError(f"{error}; create a token with write access at {_TOKENS}") from None
         if "/" not in self._name:
             self._name = f"{me['name']}/{self._name}"
-        problem = _problem_of_rights(me, self._name, self._to_propose)
+        problem = _rights_problem(me, self._name, needs_write=self._needs_write)
         if problem:
-            raise PushError(f"{problem}; make a token that may write to {self._name} at {_TOKENS}")
+            raise PushError(f"{problem}; create a token with write access to {self._name} at {_TOKENS}")
+
+    def create(self, access: Access) -> None:
+        with self._errors(f"create {self.url}"):
+            self._create(access.private)
+            if access.private:
+                self._set(private=True)
+            if access.gated in ("auto", "manual"):
+                self._set(gated=access.gated)
+
+    def open_to_readers(self, access: Access) -> None:
+        with self._errors(f"change the settings of {self.url}"):
+            if access.gated == "no":
+                self._set(gated=False)
+            if access.private is False:
+                self._set(private=False)
+
+    def read(self, name: str, listing: Listing) -> bytes:
+        with self._errors(f"read {name} of {self._name}"):
+            data: bytes = self._fs.cat_file(self._path(name, listing))
+            return data
+
+    def open(self, name: str, listing: Listing) -> BinaryIO:
+        with self._errors(f"open {name} of {self._name}"):
+            path = self._path(name, listing)
+            # The size saves a request.
+            file: BinaryIO = self._fs.open(path, block_size=FOOTER_BYTES, size=listing.files[name])
+            return file
+
+    def footer(self, name: str, listing: Listing) -> bytes:
+        with self._errors(f"read the footer of {name} of {self._name}"), self.open(name, listing) as file:
+            return read_footer(file, listing.files[name])
+
+    @abstractmethod
+    def _path(self, name: str, listing: Listing) -> str: ...
+
+    @abstractmethod
+    def _create(self, private: bool | None) -> None: ...
+
+    @abstractmethod
+    def _set(self, **settings: Any) -> None: ...
 
     @contextlib.contextmanager
-    def _asking(self, what: str, fatal: Sequence[int] = _FATAL) -> Iterator[None]:
-        """Turns what the client raises into PushError or TransientError, without the request, which has the token."""
+    def _errors(self, action: str) -> Iterator[None]:
+        """Turn errors of the client into PushError or TransientError, without the request, which has the token."""
         try:
             yield
         except (PushError, TransientError):
             raise
-        except (OfflineModeIsEnabled, LocalTokenNotFoundError) as error:
-            raise PushError(self._clean(f"{what}: {error}")) from None
         except Exception as error:
-            status, retry_after = _answer_of(error)
-            message = self._clean(f"{what}: {_first_line(error)}")
-            if status in fatal or "Invalid metadata" in message:
+            message = self._without_token(f"cannot {action}: {_first_lines(error)}")
+            response = _response_of(error)
+            status = response.status_code if response is not None else None
+            # Storage elsewhere answers 403 if an upload URL has expired.
+            has_expired = status == 403 and not str(response.url).startswith(self._api.endpoint)
+            is_fatal = isinstance(error, errors.OfflineModeIsEnabled | errors.LocalTokenNotFoundError)
+            if is_fatal or (status in _FATAL and not has_expired) or "Invalid metadata" in message:
                 raise PushError(message) from None
-            raise TransientError(message, is_conflict=status in _MOVED, retry_after_seconds=retry_after) from None
+            asked = parse_retry_after(response.headers.get("Retry-After", "")) if response is not None else None
+            raise TransientError(message, is_conflict=status in _CONFLICTS, retry_after_seconds=asked or 0.0) from None
 
-    def _clean(self, text: str) -> str:
-        token = self.token
-        return text.replace(token, "***") if token else text
+    def _without_token(self, text: str) -> str:
+        return text.replace(self._token, "***") if self._token else text
 
 
-class Repository(OnTheHub):
-    """A dataset repository, at a branch. With `create_pr` its one commit opens a pull request."""
+class Repository(HubRemote):
+    """A branch of a dataset repository. With `create_pr`, its one commit opens a pull request instead."""
 
     def __init__(
         self,
@@ -105,193 +137,131 @@ class Repository(OnTheHub):
         workers: int = 5,
     ):
         try:
-            validate_repo_id(repo_id)
+            utils.validate_repo_id(repo_id)  # type: ignore[attr-defined]
         except ValueError as error:
             raise ValueError(
-                f"{repo_id!r} is no name of a repository, which is USER/NAME; a folder is given by its URL, such as "
+                f"invalid repository {repo_id!r}: expected USER/NAME, or the URL of a folder, such as "
                 f"file:///data/kinetics ({error})"
             ) from None
         super().__init__(repo_id, token)
         self._revision = revision or "main"
-        self._create_pr = self._to_propose = create_pr
+        self._create_pr = create_pr
+        self._needs_write = not create_pr
         self._workers = workers
-        self._uploaded: dict[str, CommitOperationAdd] = {}
 
     @property
-    def repo_id(self) -> str:
+    def repo_id(self) -> str:  # type: ignore[override]
         return self._name
 
     @property
-    def url(self) -> str:
-        return f"{self._api.endpoint}/datasets/{self.repo_id}"
+    def url(self) -> str:  # type: ignore[override]
+        return f"{self._api.endpoint}/datasets/{self._name}"
 
-    def check_settings(self, *, private: bool | None, gated: str | None) -> None:
-        if self._create_pr and (private is not None or gated is not None):
-            raise ValueError("create_pr opens a pull request, which changes no settings; leave out private and gated")
+    def check_access(self, access: Access) -> None:
+        if self._create_pr and access != Access():
+            raise ValueError("create_pr changes no settings of the repository; leave out private and gated")
 
-    def prepare(self, *, private: bool | None, gated: str | None) -> None:
+    def _create(self, private: bool | None) -> None:
         if self._create_pr:
             return
-        with self._asking(f"making {self.repo_id}"):
-            self._api.create_repo(self.repo_id, repo_type="dataset", private=private, exist_ok=True)
-            if private:
-                self._set_private(True)
-            if gated in ("auto", "manual"):
-                self._set_gated(gated)
-            if self._revision != "main":
-                self._api.create_branch(self.repo_id, branch=self._revision, repo_type="dataset", exist_ok=True)
+        self._api.create_repo(self._name, repo_type="dataset", private=private, exist_ok=True)
+        if self._revision != "main":
+            self._api.create_branch(self._name, branch=self._revision, repo_type="dataset", exist_ok=True)
 
-    def finish(self, *, private: bool | None, gated: str | None) -> None:
-        with self._asking(f"the settings of {self.repo_id}"):
-            if gated == "no":
-                self._set_gated(False)
-            if private is False:
-                self._set_private(False)
+    def _set(self, **settings: Any) -> None:
+        info = self._api.repo_info(self._name, repo_type="dataset")
+        if any(getattr(info, name) != value for name, value in settings.items()):
+            self._api.update_repo_settings(self._name, repo_type="dataset", **settings)
 
-    def _set_private(self, private: bool) -> None:
-        if self._api.repo_info(self.repo_id, repo_type="dataset").private == private:
-            return
-        if hasattr(self._api, "update_repo_visibility"):  # before huggingface_hub 1.0
-            self._api.update_repo_visibility(self.repo_id, private=private, repo_type="dataset")
-        else:
-            self._api.update_repo_settings(self.repo_id, private=private, repo_type="dataset")
-
-    def _set_gated(self, gated: Any) -> None:
-        if not hasattr(self._api, "update_repo_settings"):
-            raise PushError("huggingface_hub is too old to gate a repository: pip install 'huggingface_hub>=0.25'")
-        self._api.update_repo_settings(self.repo_id, gated=gated, repo_type="dataset")
-
-    def look(self) -> State:
+    def list_files(self) -> Listing:
         exists = True
-        with self._asking(f"what {self.repo_id} holds"):
+        with self._errors(f"list the files of {self._name}"):
             try:
-                info = self._api.repo_info(self.repo_id, repo_type="dataset", revision=self._revision)
-            except RepositoryNotFoundError:
+                info = self._api.repo_info(self._name, repo_type="dataset", revision=self._revision)
+            except errors.RevisionNotFoundError:  # the branch will start at main
+                info, exists = self._api.repo_info(self._name, repo_type="dataset"), False
+            except errors.RepositoryNotFoundError:
                 if self._create_pr:
                     raise PushError(
-                        f"{self.repo_id} is not there, and a pull request needs a repository; push without "
+                        f"{self._name} does not exist, and a pull request needs a repository; push without "
                         "--create-pr first"
                     ) from None
-                return State({}, exists=False)
-            except RevisionNotFoundError:  # the branch will start at main
-                info, exists = self._api.repo_info(self.repo_id, repo_type="dataset"), False
-            entries = self._api.list_repo_tree(self.repo_id, recursive=True, revision=info.sha, repo_type="dataset")
-            files = {entry.path: _remote_file(entry) for entry in entries if hasattr(entry, "size")}
-            return State(files, info.sha, exists)
+                return Listing({}, exists=False)
+            entries = self._api.list_repo_tree(self._name, recursive=True, revision=info.sha, repo_type="dataset")
+            return Listing({entry.path: entry.size for entry in entries if hasattr(entry, "size")}, info.sha, exists)
 
-    def read(self, name: str, state: State) -> bytes:
-        with tempfile.TemporaryDirectory() as folder, self._asking(f"{name} of {self.repo_id}"):
-            path = self._api.hf_hub_download(
-                self.repo_id, name, repo_type="dataset", revision=state.head, cache_dir=folder
+    def _path(self, name: str, listing: Listing) -> str:
+        return f"datasets/{self._name}@{listing.head}/{name}"
+
+    def commit(self, change: Change, listing: Listing, message: str, local: Folder) -> str:
+        """Upload shards alone by `upload_folder`, which resumes; anything else in one atomic commit.
+
+        Without Xet, `upload_folder` makes one commit, too, which resumes by the whole files that the Hub stored.
+        """
+        where: dict[str, Any] = {
+            "repo_id": self._name,
+            "repo_type": "dataset",
+            "revision": None if self._create_pr else self._revision,  # a pull request starts at main
+            "parent_commit": listing.head,
+            "commit_message": message,
+        }
+        with self._errors(f"upload to {self._name}"):
+            if not (change.texts or change.delete):
+                shards = list(change.shards)
+                return self._api.upload_folder(folder_path=local.root, allow_patterns=shards, **where).commit_url
+            operations: list[Any] = [
+                *(CommitOperationAdd(name, local.path(name)) for name in change.shards),
+                *(CommitOperationAdd(name, content) for name, content in change.texts.items()),
+                *(CommitOperationDelete(name, is_folder=False) for name in change.delete),
+            ]
+            done = self._api.create_commit(
+                operations=operations, create_pr=self._create_pr, num_threads=self._workers, **where
             )
-            return Path(path).read_bytes()
-
-    def open(self, name: str, state: State) -> BinaryIO:
-        # A new one each time, as it remembers what it once saw.
-        fs = HfFileSystem(endpoint=self._api.endpoint, token=self.token, skip_instance_cache=True)
-        with self._asking(f"{name} of {self.repo_id}"):
-            file: BinaryIO = fs.open(f"datasets/{self.repo_id}@{state.head}/{name}", block_size=FOOTER_BYTES)
-        return file
-
-    def holds(self, state: State, name: str, digests: Digests) -> bool:
-        remote = state.files.get(name)
-        if remote is None or remote.size != digests.size(name):
-            return False
-        if remote.sha256 is not None:
-            return remote.sha256 == digests.sha256(name)
-        content = digests.path(name).read_bytes()
-        return remote.git_oid == hashlib.sha1(b"blob %d\0%b" % (len(content), content)).hexdigest()
-
-    def commit(
-        self, state: State, message: str, add: Mapping[str, bytes | None], delete: Sequence[str], digests: Digests
-    ) -> str:
-        where: dict[str, Any] = {"repo_type": "dataset", "create_pr": self._create_pr, "num_threads": self._workers}
-        # A pull request starts at main, and one need not be allowed to write there.
-        where["revision"] = None if self._create_pr else self._revision
-        files = [name for name, content in add.items() if content is None]
-        with ThreadPoolExecutor(self._workers) as pool:  # before huggingface_hub 2.0 this reads the files
-            list(pool.map(lambda name: self._addition(name, digests), files))
-        additions = [self._uploaded[name] for name in files]
-        with self._asking("the upload", fatal=(400, 401, 404, 413)):  # not 403, which says that a URL has expired
-            self._api.preupload_lfs_files(self.repo_id, additions=additions, **where)
-        for name in files:
-            digests.learn(name, self._uploaded[name].upload_info.sha256.hex())
-            # Else a file would be left out of the commit that was there when the upload began and is not now.
-            self._uploaded[name]._remote_oid = None
-        operations: list[Any] = [
-            *additions,
-            *(CommitOperationAdd(name, content) for name, content in add.items() if content is not None),
-            *(CommitOperationDelete(name, is_folder=False) for name in delete),
-        ]
-        try:
-            with self._asking("the commit"):
-                done = self._api.create_commit(
-                    self.repo_id, operations, commit_message=message, parent_commit=state.head, **where
-                )
-        except PushError:
-            self._uploaded.clear()  # the Hub may have lost what it once had
-            raise
-        for name in files:
-            del self._uploaded[name]
         self._revision = done.pr_revision or self._revision  # what is to be read back
         return str(done.pr_url or done.commit_url)
 
-    def _addition(self, name: str, digests: Digests) -> None:
-        if name not in self._uploaded:
-            addition = CommitOperationAdd(name, str(digests.path(name)))
-            known = digests.known(name)
-            if known is not None:
-                addition.upload_info.sha256 = bytes.fromhex(known)
-            self._uploaded[name] = addition
+    def load_arguments(self, listing: Listing) -> dict[str, Any]:
+        return {"path": self._name, "revision": listing.head, "token": self._token}
 
 
-def _remote_file(entry: Any) -> RemoteFile:
-    lfs = getattr(entry, "lfs", None)
-    if lfs is None:
-        return RemoteFile(entry.size, git_oid=entry.blob_id)
-    return RemoteFile(entry.size, sha256=lfs["sha256"] if isinstance(lfs, dict) else lfs.sha256)
-
-
-def _answer_of(error: BaseException | None) -> tuple[int | None, float]:
-    """Status and, in seconds, Retry-After of the answer that an error came of, however it was wrapped."""
+def _response_of(error: BaseException | None) -> Any:
+    """Return the response of the server that an error came of, however it was wrapped; None without one."""
     while error is not None:
         response = getattr(error, "response", None)
-        status = getattr(response, "status_code", None)
-        if response is not None and status is not None:
-            asked = response.headers.get("Retry-After", "")
-            return status, parse_retry_after(asked) or 0.0
+        if getattr(response, "status_code", None) is not None:
+            return response
         error = error.__cause__ or error.__context__
-    return None, 0.0
+    return None
 
 
-def _first_line(error: BaseException) -> str:
-    """What an error says, and what the error says that it came of; after a colon, the next line is read, too."""
-    said: list[str] = []
+def _first_lines(error: BaseException) -> str:
+    """Return the first line of an error and of its causes; after a colon, the second line as well."""
+    texts: list[str] = []
     cause: BaseException | None = error
     while cause is not None:
         lines = [line.strip() for line in str(cause).splitlines() if line.strip()] or [type(cause).__name__]
-        line = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
-        said += [] if line in said else [line]
+        text = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+        texts += [] if text in texts else [text]
         cause = cause.__cause__
-    return ": ".join(said)
+    return ": ".join(texts)
 
 
-def _problem_of_rights(me: Mapping[str, Any], repo_id: str, create_pr: bool) -> str | None:
-    """Why a token may not write to a repository, by what the Hub tells about it; None where it may, or may be able."""
+def _rights_problem(me: Mapping[str, Any], name: str, *, needs_write: bool) -> str | None:
+    """Return why a token may not write to a repository, by what `whoami` says; None if it may, or might."""
     token = me.get("auth", {}).get("accessToken", {})
     role = token.get("role")
     if role == "read":
-        return f"the token of {me['name']} may only read"
-    if create_pr:
+        return f"the token of {me['name']} is read-only"
+    if not needs_write:
         return None
-    namespace = repo_id.partition("/")[0]
-    mine = {me["name"]: "admin"} | {org["name"]: org.get("roleInOrg", "write") for org in me.get("orgs", [])}
+    namespace = name.partition("/")[0]
+    roles = {me["name"]: "admin"} | {org["name"]: org.get("roleInOrg", "write") for org in me.get("orgs", [])}
     if role != "fineGrained":
-        if namespace not in mine:
-            return f"{namespace} is neither {me['name']} nor an organisation of {me['name']}"
-        return f"{me['name']} may only read in {namespace}" if mine[namespace] == "read" else None
+        if namespace not in roles:
+            return f"{namespace} is neither {me['name']} nor an organization of {me['name']}"
+        return f"{me['name']} has only read access in {namespace}" if roles[namespace] == "read" else None
     for scope in token.get("fineGrained", {}).get("scoped", []):
-        named = scope.get("entity", {}).get("name")
-        if named in (namespace, repo_id) and any("write" in one for one in scope.get("permissions", [])):
+        entity = scope.get("entity", {}).get("name")
+        if entity in (namespace, name) and any("write" in one for one in scope.get("permissions", [])):
             return None
-    return f"the fine-grained token of {me['name']} may not write to {repo_id}"
+    return f"the fine-grained token of {me['name']} has no write access to {name}"

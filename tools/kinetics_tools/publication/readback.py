@@ -1,97 +1,93 @@
-"""What was published, read back as a reader would: the files, samples of their rows, and `load_dataset` itself."""
+"""Read a publication back as a reader would: footers of all shards, samples of rows, and `load_dataset` itself."""
 
+import functools
 import gc
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import datasets
-import huggingface_hub
 import pyarrow.parquet as pq
 
 from kinetics_tools.errors import PushError
 from kinetics_tools.preparation.card import CARD_NAME, card_patterns, is_named
-from kinetics_tools.publication.bucket import Bucket
-from kinetics_tools.publication.folder import FolderRemote
-from kinetics_tools.publication.hub import Repository
-from kinetics_tools.publication.parts import Part, Publication
-from kinetics_tools.publication.remote import Destination, State, retry_remote
+from kinetics_tools.publication.changes import Publication
+from kinetics_tools.publication.parts import Part
+from kinetics_tools.publication.remote import Listing, Remote, retry_remote
 
 __all__ = ["read_back"]
 
-_SHARDS = 16  # of a split, of which a row is read; the footers of all are
+_SAMPLED_SHARDS = 16  # of each split; the footers of all shards are read
 _WORKERS = 8
 
 
-def read_back(publication: Publication, destination: Destination) -> int:
-    """Compares what is there with what was made, and returns how many rows were compared.
+def read_back(publication: Publication, remote: Remote) -> int:
+    """Compare what the remote has with what was prepared; return the number of rows that were compared.
 
-    Of each file the features and the number of rows; of a row in each of some files a hash of its video, with that of
-    the local file where it is here; and that `load_dataset` yields, streaming, an example of each split.
+    Columns and numbers of rows of each shard, hashes of the videos in a row group of some shards, as far as the local
+    ones are there, and that `load_dataset` streams an example of each split.
 
-    Raises PushError naming the file that differs.
+    Raises:
+        PushError: a shard differs. The message names it.
     """
-    state = retry_remote(destination.look)
-    patterns = card_patterns(destination.read(CARD_NAME, state).decode()) or []
-    named = [name for name in state.files if is_named(name, patterns)]
+    listing = retry_remote(remote.list_files)
+    card = retry_remote(lambda: remote.read(CARD_NAME, listing)).decode()
+    named = [name for name in listing.files if is_named(name, card_patterns(card) or [])]
     compared = 0
     for part in publication.parts:
-        reports = publication.reports(state, part)
+        reports = publication.reports(listing, part)
         names = sorted(name for name in named if part.shard(name) is not None)
         if len(names) != len(reports):
             raise PushError(
-                f"{destination.url} has {len(reports):,} files of {part.title}, and its card names {len(names):,}; "
-                "push again"
+                f"{remote.url} has {len(reports):,} shards of {part.title}, its card names {len(names):,}; push again"
             )
-        sampled = set(names[:: max(1, len(names) // _SHARDS)][:_SHARDS])
-        local = publication.local(part)
-
-        def compare(name: str, part: Part = part, sampled: Any = sampled, local: Any = local) -> int:
-            where = publication.digests.path(name) if name in local else None
-            with destination.open(name, state) as file:
-                return _compare(file, f"{destination.url}: {name}", part, name in sampled, where, publication, name)
-
+        sampled = set(names[:: max(1, len(names) // _SAMPLED_SHARDS)][:_SAMPLED_SHARDS])
+        compare = functools.partial(_compare, publication, remote, listing, part, set(publication.local(part)), sampled)
         with ThreadPoolExecutor(_WORKERS) as pool:
             compared += sum(pool.map(compare, names))
-        rows = sum(report.rows for report in reports.values())
-        _load(destination, state, part, rows)
+        _check_load(remote, listing, part, rows=sum(report.rows for report in reports.values()))
     return compared
 
 
 def _compare(
-    file: Any, title: str, part: Part, is_sampled: bool, local: Any, publication: Publication, name: str
+    publication: Publication,
+    remote: Remote,
+    listing: Listing,
+    part: Part,
+    local_names: set[str],
+    sampled: set[str],
+    name: str,
 ) -> int:
-    try:
-        there = pq.ParquetFile(file)
-        features = datasets.Features.from_arrow_schema(there.schema_arrow)
-    except Exception as error:
-        raise PushError(
-            f"{title} does not open: {str(error).splitlines()[0]}; remove it there, and push again"
-        ) from None
+    """Compare a shard with the local one; return the number of rows that were compared."""
+    where = f"{remote.url}: {name}"
+    local = pq.ParquetFile(publication.store.path(name)) if name in local_names else None
+    group = _chosen_group(name)
+    with remote.open(name, listing) as file:
+        try:
+            published = pq.ParquetFile(file)
+            features = datasets.Features.from_arrow_schema(published.schema_arrow)
+            rows = published.metadata.num_rows
+            hashes = list(_hashes(published, group)) if name in sampled and rows else []
+        except Exception as error:
+            raise PushError(
+                f"{where} is unreadable ({str(error).splitlines()[0]}); delete it there and push again"
+            ) from None
     if features != part.features:
-        raise PushError(f"{title} has other columns than it should: {', '.join(features)}")
-    here = pq.ParquetFile(local) if local is not None else None
-    if here is not None and here.metadata.num_rows != there.metadata.num_rows:
-        raise PushError(f"{title} has {there.metadata.num_rows:,} rows, and {here.metadata.num_rows:,} here")
-    if not is_sampled or not there.metadata.num_rows:
-        return 0
-    # A row group that the name chooses, and in it a row.
-    digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-    group = digest % there.metadata.num_row_groups
-    try:
-        mine = list(_hashes(there, group))
-    except Exception as error:
-        raise PushError(
-            f"{title} does not read: {str(error).splitlines()[0]}; remove it there, and push again"
-        ) from None
-    if here is not None and mine != list(_hashes(here, group)):
-        raise PushError(f"{title} holds other clips than the file here; remove it there, and push again")
-    return len(mine)
+        raise PushError(f"{where} has unexpected columns: {', '.join(features)}")
+    if local is not None and local.metadata.num_rows != rows:
+        raise PushError(f"{where} has {rows:,} rows, and the local shard {local.metadata.num_rows:,}; push again")
+    if local is not None and hashes and hashes != list(_hashes(local, group)):
+        raise PushError(f"{where} differs from the local shard; delete it there and push again")
+    return len(hashes)
 
 
-def _hashes(file: pq.ParquetFile, group: int) -> Iterator[tuple[str, str]]:
-    """Key and SHA-256 of the video of each row of a row group; of rows without video all that they hold."""
+def _chosen_group(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+
+
+def _hashes(file: pq.ParquetFile, number: int) -> Iterator[tuple[str, str]]:
+    """Yield id and SHA-256 of the video of each row of a row group; without video, the whole row."""
+    group = number % file.metadata.num_row_groups
     if "video" not in file.schema_arrow.names:
         for row in file.read_row_group(group).to_pylist():
             yield row["youtube_id"], repr(row)
@@ -101,20 +97,15 @@ def _hashes(file: pq.ParquetFile, group: int) -> Iterator[tuple[str, str]]:
             yield youtube_id.as_py(), hashlib.sha256(video["bytes"].as_buffer()).hexdigest()
 
 
-def _load(destination: Destination, state: State, part: Part, rows: int) -> None:
-    """That the plain way to load it works, and gives the number of rows that there are."""
-    if isinstance(destination, Repository):
-        where: dict[str, Any] = {"path": destination.repo_id, "revision": state.head, "token": destination.token}
-    elif isinstance(destination, Bucket) and _are_buckets_loaded(destination.token):
-        where = {"path": destination.url, "token": destination.token}
-    elif isinstance(destination, FolderRemote) and destination.local_path is not None:
-        where = {"path": destination.local_path}
-    else:
-        return  # `load_dataset` takes no other URL of a folder with a card
+def _check_load(remote: Remote, listing: Listing, part: Part, *, rows: int) -> None:
+    """Raise PushError unless plain `load_dataset` streams the split and knows its number of rows."""
+    arguments = remote.load_arguments(listing)
+    if arguments is None:
+        return
     try:
-        stream = datasets.load_dataset(**where, name=part.release, split=part.split, streaming=True)
+        stream = datasets.load_dataset(**arguments, name=part.release, split=part.split, streaming=True)
         known = stream.info.splits[part.split].num_examples
-        if "video" in part.features:
+        if part.has_video:
             stream = stream.cast_column("video", datasets.Video(decode=False))
         next(iter(stream))
         # Or threads of Arrow abort Python if it ends soon: https://github.com/huggingface/datasets/issues/7566
@@ -122,13 +113,9 @@ def _load(destination: Destination, state: State, part: Part, rows: int) -> None
         gc.collect()
     except Exception as error:
         message = str(error).splitlines()[0] if str(error) else type(error).__name__
-        token = where.get("token")
+        token = arguments.get("token")
         message = message.replace(token, "***") if token else message
-        raise PushError(f"load_dataset({where['path']!r}, {part.release!r}) fails on {part.split}: {message}") from None
+        call = f"load_dataset({arguments['path']!r}, {part.release!r}, split={part.split!r})"
+        raise PushError(f"{call} fails: {message}") from None
     if known != rows:
-        raise PushError(f"the card at {destination.url} says {known:,} clips in {part.title}; there are {rows:,}")
-
-
-def _are_buckets_loaded(token: str | None) -> bool:
-    """From `datasets` 4.8 on; up to 5.2 at least it lists their files with the stored token, whatever it is given."""
-    return hasattr(datasets.load, "HubBucketDatasetModuleFactory") and token == huggingface_hub.get_token()
+        raise PushError(f"the card of {remote.url} declares {known:,} clips of {part.title}, its shards have {rows:,}")

@@ -1,107 +1,118 @@
-"""What `push` needs of a place for prepared clips: repository.py, bucket.py and folder.py are the places.
+"""Interface of the remotes that `push` writes to: repositories and buckets on the Hub (hub.py, bucket.py), and folders.
 
-All hold the same tree. A repository changes by commits, each of them whole or not there; the others by files, of which
-the card comes last.
+All hold the same tree of files. A repository changes by commits, which are atomic. A bucket and a folder change file by
+file: the shards first, then what describes them, and the card last.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO, TypeVar
 
 from kinetics_tools.errors import PushError, TransientError
+from kinetics_tools.io.folder import Folder
 from kinetics_tools.io.retry import RetryPolicy, retry
-from kinetics_tools.preparation.parquet import FOOTER_BYTES, read_footer
-from kinetics_tools.publication.digests import Digests
 
-__all__ = [
-    "FOOTER_BYTES",
-    "REMOTE_POLICY",
-    "Destination",
-    "RemoteFile",
-    "State",
-    "has_footer_of",
-    "retry_remote",
-]
+__all__ = ["Access", "Change", "Listing", "Remote", "retry_remote"]
 
-REMOTE_POLICY = RetryPolicy(retries=7, first_wait_seconds=1.0, longest_wait_seconds=60.0)
+_POLICY = RetryPolicy(retries=7, first_wait_seconds=1.0, longest_wait_seconds=60.0)
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class RemoteFile:
-    """`sha256` is None where it is not known; `git_oid` is known of files in git alone, `xet_hash` of a bucket's."""
+class Access:
+    """Who may read a remote: `gated` is "auto", "manual" or "no"; None leaves a setting as it is."""
 
-    size: int
-    sha256: str | None = None
-    git_oid: str | None = None
-    xet_hash: str | None = None
+    private: bool | None = None
+    gated: str | None = None
 
 
 @dataclass(frozen=True)
-class State:
-    """The files at a moment: path -> file. `head` is the commit; None of a folder, and where there is nothing yet.
+class Listing:
+    """Files of a remote at one moment.
 
-    `exists` says whether the repository and its branch are there.
+    Attributes:
+        files: path -> bytes.
+        head: commit that has the files; None for a bucket, a folder and an empty remote.
+        exists: False if the repository, its branch or the bucket must be created first.
+        texts: text files that were read so far, by path.
     """
 
-    files: Mapping[str, RemoteFile]
+    files: Mapping[str, int]
     head: str | None = None
     exists: bool = True
+    texts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 
-class Destination(Protocol):
-    """What `push` needs of a place."""
+@dataclass(frozen=True)
+class Change:
+    """One step of a publication.
 
-    @property
-    def url(self) -> str: ...
+    Attributes:
+        shards: names of local shards to upload.
+        texts: path -> content of the files that describe the shards.
+        delete: paths of remote shards that no card names any more.
+        is_visible: True if the step writes the card that names the shards, so that readers see them.
+    """
 
-    @property
-    def repo_id(self) -> str | None: ...
-
-    def check_rights(self) -> None:
-        """Raises PushError where it is known that one may not write there."""
-
-    def check_settings(self, *, private: bool | None, gated: str | None) -> None:
-        """Raises ValueError for what the place does not have."""
-
-    def prepare(self, *, private: bool | None, gated: str | None) -> None:
-        """Makes the place, and closes it where so asked, before anything is sent."""
-
-    def finish(self, *, private: bool | None, gated: str | None) -> None:
-        """Opens the place where so asked."""
-
-    def look(self) -> State: ...
-
-    def read(self, name: str, state: State) -> bytes: ...
-
-    def open(self, name: str, state: State) -> BinaryIO:
-        """For reading parts of it."""
-
-    def holds(self, state: State, name: str, digests: Digests) -> bool:
-        """Whether a local file is there with the same content."""
-
-    def commit(
-        self, state: State, message: str, add: Mapping[str, bytes | None], delete: Sequence[str], digests: Digests
-    ) -> str:
-        """Adds files (None for what the local file of that name holds) and deletes some; returns the URL to see it."""
+    shards: tuple[str, ...] = ()
+    texts: Mapping[str, bytes] = field(default_factory=dict)
+    delete: tuple[str, ...] = ()
+    is_visible: bool = False
 
 
-def retry_remote(function: Callable[[], T], on_retry: Callable[[str], Any] = lambda text: None) -> T:
+class Remote(ABC):
+    """What `push` needs of a remote. Methods raise PushError, or TransientError if a retry may help.
+
+    `repo_id` is the name of a dataset repository, for its card, and None for a bucket or a folder.
+    """
+
+    url: str
+    repo_id: str | None
+
+    def check_rights(self) -> None:  # noqa: B027
+        """Raise PushError if the token is known to lack the right to write."""
+
+    @abstractmethod
+    def check_access(self, access: Access) -> None:
+        """Raise ValueError for a setting that the remote does not have."""
+
+    def create(self, access: Access) -> None:  # noqa: B027
+        """Create the remote if it does not exist, and restrict its readers if asked, before anything is uploaded."""
+
+    def open_to_readers(self, access: Access) -> None:  # noqa: B027
+        """Lift restrictions if asked, after everything is uploaded."""
+
+    @abstractmethod
+    def list_files(self) -> Listing: ...
+
+    @abstractmethod
+    def read(self, name: str, listing: Listing) -> bytes: ...
+
+    @abstractmethod
+    def open(self, name: str, listing: Listing) -> BinaryIO:
+        """Return a file that is read by range."""
+
+    @abstractmethod
+    def footer(self, name: str, listing: Listing) -> bytes:
+        """Return the footer of a shard."""
+
+    @abstractmethod
+    def commit(self, change: Change, listing: Listing, message: str, local: Folder) -> str:
+        """Apply a change, whose shards lie in `local`, to the files of `listing`; return the URL that shows it."""
+
+    @abstractmethod
+    def load_arguments(self, listing: Listing) -> dict[str, Any] | None:
+        """Return the arguments with which `load_dataset` loads the remote; None if it cannot."""
+
+
+def retry_remote(function: Callable[[], T], say: Callable[[str], Any] = lambda text: None) -> T:
     """Return the result of `function`, retried for some minutes while it raises TransientError.
 
-    Raises PushError when that did not help. `on_retry` is called with a line of text for the user.
+    `say` is called with a line of text before each retry. Raises PushError if retries do not help.
     """
     try:
-        return retry(
-            function, REMOTE_POLICY, on_retry=lambda error, wait: on_retry(f"{error}; next attempt in {wait:.0f} s")
-        )
+        return retry(function, _POLICY, on_retry=lambda error, wait: say(f"{error}; next attempt in {wait:.0f} s"))
     except TransientError as error:
         raise PushError(f"{error}; retries did not help, rerun the same command later to resume") from None
-
-
-def has_footer_of(path: Path, file: BinaryIO, size: int) -> bool:
-    """Whether two Parquet files of a size have the same footer, which knows of each clip in the file."""
-    with open(path, "rb") as mine:
-        return read_footer(mine, size) == read_footer(file, size)

@@ -1,55 +1,62 @@
-"""Prepared clips into a repository on the Hub, or into a folder somewhere, so that anyone loads them.
+"""Publish prepared clips to a repository or bucket on the Hub, or to a folder.
 
-    >>> from kinetics_tools.push import push
+    >>> from kinetics_tools import push
     >>> push("kinetics", "user/kinetics", private=True)
     >>> load_dataset("user/kinetics", "700", split="validation", streaming=True)
 
-Readers see all of it or nothing. New files have names that the card in force does not match, since their fingerprint
-is in the name; the last commit brings the card that names them, and removes the files that no card names any more.
-What the place holds is the only state that there is: the same call goes on from there.
+Readers see the old version or the new one, never a mixture. The names of new shards have their fingerprint, so the
+present card does not match them; the last commit brings the card that does, and deletes the shards of the old one. The
+only state is what the remote has: the same call resumes.
 """
 
+import contextlib
 import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
+from datasets.utils.logging import get_logger
 from rich.console import Console
 
 from kinetics_tools.errors import PushError
 from kinetics_tools.io.folder import Folder
-from kinetics_tools.preparation.plan import ShardPlan
-from kinetics_tools.publication.annotation_table import write_availability
+from kinetics_tools.publication.annotation_table import write_annotation_table
 from kinetics_tools.publication.bucket import BUCKETS, Bucket
+from kinetics_tools.publication.changes import Publication
 from kinetics_tools.publication.folder import FolderRemote
 from kinetics_tools.publication.hub import Repository
-from kinetics_tools.publication.parts import Change, Publication, check_unmixed, find_parts
-from kinetics_tools.publication.remote import Destination, State, retry_remote
+from kinetics_tools.publication.parts import check_unmixed, find_parts
+from kinetics_tools.publication.readback import read_back
+from kinetics_tools.publication.remote import Access, Change, Listing, Remote, retry_remote
 from kinetics_tools.publication.streaming import Stream
-from kinetics_tools.text import format_size
+from kinetics_tools.text import check_choice, check_count, format_count, format_size
 
-__all__ = ["GATES", "PushError", "PushReport", "push"]
+__all__ = ["GATES", "PushReport", "push"]
+
+logger = get_logger("datasets.kinetics")
 
 GATES = ("auto", "manual", "no")
-_TIMES_SENT = 3  # of a file that another pusher's commit removed again
+_ATTEMPTS = 3  # to upload a shard that is missing again afterwards
 
 
 @dataclass(frozen=True)
 class PushReport:
-    """What a push did.
+    """What a push did, or would do.
 
     Attributes:
-        url: where to see it: the last commit, the pull request, or the place where nothing was to be done.
-        splits: "700 validation" -> files, all of them.
-        files_sent, bytes_sent: of the shards that the place lacked.
-        files_deleted: shards there that no card names any more.
-        commits: how many there were, the one that readers see among them.
-        files_removed: local shards that went, with `delete_local`.
+        url: where to see it: the last commit, the pull request, or the remote if nothing had to be done.
+        splits: "700 validation" -> number of its shards.
+        files_sent, bytes_sent: shards that were uploaded.
+        files_deleted: remote shards of earlier preparations that were deleted.
+        commits: steps in which the remote changed.
+        files_removed: local shards that were removed, with `delete_local`.
         verified: rows that were read back and compared.
         private, gated: settings that were asked for.
+        is_dry: True for a dry run.
     """
 
     url: str
@@ -63,34 +70,35 @@ class PushReport:
     wall_seconds: float = 0.0
     private: bool | None = None
     gated: str | None = None
-    is_dry: bool = field(default=False)
+    is_dry: bool = False
 
     def lines(self) -> list[str]:
-        """For people."""
-        took = timedelta(seconds=round(self.wall_seconds))
-        files = sum(self.splits.values())
-        sent = f"{self.files_sent:,} of {files:,} files, {format_size(self.bytes_sent)}"
+        """Return the report as lines of text."""
+        total = format_count(sum(self.splits.values()), "shard")
+        uploaded = f"{self.files_sent:,} of {total}, {format_size(self.bytes_sent)}"
+        deleted = f"{format_count(self.files_deleted, 'shard')} of earlier preparations"
         if self.is_dry:
-            gone = f"; would delete {self.files_deleted:,} files that it would not name any more"
-            return [f"would send {sent} to {self.url}{gone if self.files_deleted else ''}", *self._settings()]
-        lines = [f"sent {sent} in {took}" if self.commits else f"nothing to send: all of {files:,} files are there"]
+            ending = f"; would delete {deleted}" if self.files_deleted else ""
+            return [f"would upload {uploaded} to {self.url}{ending}", *self._settings()]
+        took = timedelta(seconds=round(self.wall_seconds))
+        lines = [f"uploaded {uploaded} in {took}" if self.commits else f"nothing to upload: {total} published already"]
         if self.files_deleted:
-            lines.append(f"deleted {self.files_deleted:,} files there, of an earlier preparation")
+            lines.append(f"deleted {deleted}")
         if self.verified is not None:
-            lines.append(f"read {self.verified:,} clips back, and they are the same")
+            lines.append(f"verified {format_count(self.verified, 'clip')}: same as here")
         if self.files_removed:
-            lines.append(f"removed {self.files_removed:,} files here")
+            lines.append(f"removed {format_count(self.files_removed, 'local shard')}")
         return [*lines, f"see {self.url}"]
 
     def _settings(self) -> list[str]:
-        seen = {None: [], True: ["would make it private"], False: ["would make it public, for everyone to see"]}
-        gates = {
-            None: [],
-            "auto": ["would gate it: readers have to ask"],
-            "manual": ["would gate it: readers wait for your consent"],
-            "no": ["would open its gate"],
+        texts = {
+            True: "would make it private",
+            False: "would make it public",
+            "auto": "would gate it: readers must request access",
+            "manual": "would gate it: readers must be approved",
+            "no": "would remove its gate",
         }
-        return [*seen[self.private], *gates[self.gated]]
+        return [texts[value] for value in (self.private, self.gated) if value is not None]
 
 
 def push(
@@ -116,198 +124,193 @@ def push(
     annotations: str | None = None,
     console: Console | None = None,
 ) -> PushReport:
-    """Publish what `prepare` wrote to `out`, a folder on a disk: all splits, or those of `releases` and `splits`.
+    """Publish what `prepare` wrote to the local folder `out`, atomically for readers.
 
     Args:
-        target: a repository, "user/kinetics", a bucket or a folder in one, "hf://buckets/user/kinetics", or the URL of
-            a folder that `fsspec` opens.
-        private, gated: settings of the repository, None to leave them; gated is "auto", "manual" or "no". It is
-            closed before anything is sent, and opened after all is there. A bucket may be private.
-        revision: a branch, made from main where there is none.
-        create_pr: all in one commit, that opens a pull request.
-        token: that may write there; the stored one, or HF_TOKEN, if None.
-        workers: files that are sent at once, where that is not left to Xet.
-        delete_local: remove the local shards once the repository has them and its card names them.
-        allow_partial: publish splits of which shards are still to be made; the card says so.
-        force: also into a repository that holds something else.
-        verify: read samples back, as a reader would, and compare.
-        dry_run: send nothing, and say what would be sent.
-        annotations_only: publish keys, labels, segments and which clips were there, without any video.
-        annotations: with that, where the labels of clips that were dropped are; the published ones if None.
-        stream: make the shards on the way, in `out`, and remove each there when the place has it.
+        out: prepared folder.
+        target: repository "user/kinetics", bucket or a folder in one "hf://buckets/user/kinetics", or the URL of a
+            folder that `fsspec` opens.
+        releases: releases to publish; None for all in `out`.
+        splits: splits to publish; None for all in `out`.
+        private: visibility of the repository or bucket; None to leave it. It is restricted before anything is
+            uploaded, and opened afterwards.
+        gated: "auto", "manual" or "no"; None to leave it.
+        revision: branch to push to, created from main if missing.
+        create_pr: open a pull request, in one commit.
+        commit_message: title of the commits.
+        token: Hub token with write access; None for HF_TOKEN or the stored one.
+        workers: files that are uploaded at once to a folder, or in a commit without Xet.
+        delete_local: remove the local shards once the remote has them and its card names them.
+        allow_partial: publish splits with missing shards; the card says so.
+        force: push even if the repository has other content.
+        verify: read samples back, as a reader would, and compare them.
+        dry_run: report what would be uploaded, and change nothing.
+        stream: prepare the shards on the way, in `out`, and remove each there once the remote has it.
+        annotations_only: publish keys, labels, segments and availability of clips, without video.
+        annotations: annotations with the labels of dropped clips, for `annotations_only`; None for the published ones.
+        console: where progress is printed; None to log it.
 
-    Raises ValueError for arguments that make no sense, and PushError, which is an OSError.
+    Raises:
+        ValueError: an argument is not valid.
+        PushError: the remote refuses, or stays unreachable.
+        ImportError: huggingface_hub is too old to publish.
     """
-    if gated is not None and gated not in GATES:
-        raise ValueError(f"unknown gated {gated!r} (valid: {', '.join(GATES)})")
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; it must be 1 or more")
+    if gated is not None:
+        check_choice(gated, GATES, "gated")
+    check_count(workers=workers)
     if create_pr and (delete_local or revision):
-        raise ValueError("create_pr opens a pull request, to main; leave out revision and delete_local")
+        raise ValueError("create_pr opens a pull request to main; leave out revision and delete_local")
     if annotations_only and (delete_local or stream is not None):
-        raise ValueError("annotations_only sends no clips: leave out delete_local and stream")
+        raise ValueError("annotations_only uploads no clips; leave out delete_local and stream")
     if stream is not None and dry_run:
-        raise ValueError("a dry run of what is still to be prepared: `kinetics prepare --dry-run` says how much it is")
+        raise ValueError("a stream has no dry run; `kinetics prepare --dry-run` estimates what it would prepare")
+    if stream is not None and (releases is not None or splits is not None or create_pr):
+        raise ValueError("a stream selects its own release and splits, in many commits; leave out create_pr")
     store = Folder(out)
     if not store.is_local:
         raise ValueError(f"{store.url} is not on this machine; copy it to a local folder and push that")
-    plans: list[ShardPlan] = []
-    if stream is not None:
-        if releases is not None or splits is not None or create_pr:
-            raise ValueError(
-                "a stream names the release and splits itself, and takes many commits; leave out create_pr"
-            )
-        plans, parts = stream.plans()
-    else:
-        parts = find_parts(store, releases, splits)
+    parts = find_parts(store, releases, splits) if stream is None else stream.parts()
     check_unmixed(store, parts)
-    if annotations_only:
-        with tempfile.TemporaryDirectory(prefix="kinetics-annotations-") as folder:
-            write_availability(store, parts, Folder(folder), annotations=annotations)
-            return push(
-                folder,
-                target,
-                private=private,
-                gated=gated,
-                revision=revision,
-                create_pr=create_pr,
-                commit_message=commit_message or f"Add annotations of {', '.join(part.title for part in parts)}",
-                token=token,
-                workers=workers,
-                force=force,
-                verify=verify,
-                dry_run=dry_run,
-                console=console,
-            )
-    console = console or Console(soft_wrap=True, highlight=False, markup=False)
-    destination = _destination(target, token, revision, create_pr, workers)
-    destination.check_settings(private=private, gated=gated)
-    started = time.monotonic()
-    retry_remote(destination.check_rights, console.print)
-    publication = Publication(store, parts, destination, allow_partial=allow_partial, force=force, in_one=create_pr)
-    state = retry_remote(destination.look, console.print)
-    publication.check(state, last=stream is None)
-    titles = {part.title: part.count for part in parts}
-    report = PushReport(destination.url, titles, private=private, gated=gated)
-    # Which finds damaged files.
-    retry_remote(lambda: [publication.reports(state, part) for part in parts], console.print)
-    if stream is not None:
-        stream.check_disk(plans, publication, state)
-    if dry_run:
-        return replace(retry_remote(lambda: _dry(publication, state, report)), url=destination.url)
-    if not state.exists or private is not None or gated is not None:
-        retry_remote(lambda: destination.prepare(private=private, gated=gated), console.print)
-        state = retry_remote(destination.look, console.print)
-    run = _Run(publication, destination, report, commit_message, console)
-    try:
-        if stream is not None:
-            stream.run(plans, publication, state, send=lambda: run.send(last=False), console=console)
-        run.send(state if stream is None else None)
-    finally:
-        publication.digests.save()
-    report = run.report
-    if private is not None or gated is not None:
-        retry_remote(lambda: destination.finish(private=private, gated=gated), console.print)
-    if verify:
-        from kinetics_tools.publication.readback import read_back
-
-        report = replace(report, verified=read_back(publication, destination))
-    if delete_local or stream is not None:
-        report = replace(report, files_removed=report.files_removed + run.remove())
-    return replace(report, wall_seconds=time.monotonic() - started)
+    with contextlib.ExitStack() as stack:
+        if annotations_only:
+            commit_message = commit_message or f"Add annotations of {', '.join(part.title for part in parts)}"
+            table = Folder(stack.enter_context(tempfile.TemporaryDirectory(prefix="kinetics-annotations-")))
+            write_annotation_table(store, parts, table, annotations=annotations)
+            store, parts = table, find_parts(table, None, None)
+        remote = _remote_at(target, token=token, revision=revision, create_pr=create_pr, workers=workers)
+        remote.check_access(Access(private, gated))
+        publication = Publication(store, parts, remote, allow_partial=allow_partial, force=force, in_one=create_pr)
+        say = logger.info if console is None else console.print
+        report = PushReport(remote.url, {part.title: part.count for part in parts}, private=private, gated=gated)
+        run = _Run(publication, remote, report, commit_message, say)
+        return run.dry() if dry_run else run.publish(stream, verify=verify, delete_local=delete_local)
 
 
-def _destination(target: str, token: str | None, revision: str | None, create_pr: bool, workers: int) -> Destination:
+def _remote_at(target: str, *, token: str | None, revision: str | None, create_pr: bool, workers: int) -> Remote:
     repo_id = target.removeprefix("hf://datasets/")
     if "://" not in repo_id:
         return Repository(repo_id, token=token, revision=revision, create_pr=create_pr, workers=workers)
     if revision or create_pr:
-        raise ValueError(f"revision and create_pr are of repositories on the Hub; {target} is a folder")
-    if target.startswith(BUCKETS):
-        return Bucket(target, token=token)
-    return FolderRemote(target, workers=workers)
-
-
-def _dry(publication: Publication, state: State, report: PushReport) -> PushReport:
-    names = publication.lacking(state)
-    return replace(
-        report,
-        files_sent=len(names),
-        bytes_sent=sum(publication.digests.size(name) for name in names),
-        files_deleted=sum(part.replaces(name) for part in publication.parts for name in state.files),
-        is_dry=True,
-    )
+        raise ValueError(f"revision and create_pr need a repository on the Hub, got {target}; leave them out")
+    return Bucket(target, token=token) if target.startswith(BUCKETS) else FolderRemote(target, workers=workers)
 
 
 class _Run:
-    """Commits one after the other, each on what is there then."""
+    """Steps of a push, each of them based on what the remote has then."""
 
     def __init__(
         self,
         publication: Publication,
-        destination: Destination,
+        remote: Remote,
         report: PushReport,
         message: str | None,
-        console: Console,
+        say: Callable[[str], Any],
     ):
-        self.report = report
         self._publication = publication
-        self._destination = destination
+        self._remote = remote
+        self._report = report
         self._message = message or f"Add {', '.join(part.title for part in publication.parts)}"
-        self._console = console
-        self._sent: Counter[str] = Counter()
+        self._say = say
+        self._uploads: Counter[str] = Counter()
 
-    def send(self, state: State | None = None, *, last: bool = True) -> None:
-        """All that is here; with `last` False without the card, and the local files that are there then are removed.
+    def dry(self) -> PushReport:
+        """Return what would be done."""
+        listing = self._checked_listing(last=True)
+        missing = retry_remote(lambda: self._publication.missing(listing), self._say)
+        local = self._publication.all_local()
+        return replace(
+            self._report,
+            url=self._remote.url,
+            files_sent=len(missing),
+            bytes_sent=sum(local[name] for name in missing),
+            files_deleted=sum(part.replaces(name) for part in self._publication.parts for name in listing.files),
+            is_dry=True,
+        )
 
-        `state` is what was just seen there.
-        """
-        seen = [state] if state else []
+    def publish(self, stream: Stream | None, *, verify: bool, delete_local: bool) -> PushReport:
+        started = time.monotonic()
+        access = Access(self._report.private, self._report.gated)
+        listing = self._checked_listing(last=stream is None)
+        if stream is not None:
+            stream.check_disk(self._publication, listing)
+        if not listing.exists or access != Access():
+            retry_remote(lambda: self._remote.create(access), self._say)
+            listing = retry_remote(self._remote.list_files, self._say)
+        if stream is not None:
+            stream.run(self._publication, listing, upload=self._upload_and_remove, say=self._say)
+        self._upload(None if stream else listing)
+        if access != Access():
+            retry_remote(lambda: self._remote.open_to_readers(access), self._say)
+        if verify:
+            self._report = replace(self._report, verified=read_back(self._publication, self._remote))
+        if delete_local or stream is not None:
+            self._remove_local()
+        return replace(self._report, wall_seconds=time.monotonic() - started)
+
+    def _checked_listing(self, *, last: bool) -> Listing:
+        """Return what the remote has, before anything changes. Corrupt shards end the run here."""
+        retry_remote(self._remote.check_rights, self._say)
+        self._report = replace(self._report, url=self._remote.url)
+        listing = retry_remote(self._remote.list_files, self._say)
+
+        def check() -> None:
+            self._publication.check(listing, last=last)
+            for part in self._publication.parts:
+                self._publication.reports(listing, part)
+
+        retry_remote(check, self._say)
+        return listing
+
+    def _upload(self, listing: Listing | None = None, *, last: bool = True) -> None:
+        """Take steps until nothing is left to do; `listing` is what the remote has, if known."""
+        known = [listing] if listing else []
 
         def step() -> Change | None:
-            now = seen.pop() if seen else self._destination.look()
-            self._publication.check(now, last=last)
-            change = self._publication.change(now, last=last)
-            return change and self._commit(now, change)
+            listing = known.pop() if known else self._remote.list_files()
+            self._publication.check(listing, last=last)
+            change = self._publication.next_change(listing, last=last)
+            if change is not None:
+                self._commit(change, listing)
+            return change
 
-        while (done := retry_remote(step, self._console.print)) is not None:
-            if done.switches and self._publication.in_one:
+        while (change := retry_remote(step, self._say)) is not None:
+            if change.is_visible and self._publication.in_one:
                 break
-        if not last:
-            self.report = replace(self.report, files_removed=self.report.files_removed + self.remove())
 
-    def _commit(self, state: State, change: Change) -> Change:
-        digests = self._publication.digests
-        files = {name: digests.size(name) for name, content in change.add.items() if content is None}
-        if lost := [name for name in files if self._sent[name] == _TIMES_SENT]:
+    def _commit(self, change: Change, listing: Listing) -> None:
+        if lost := [name for name in change.shards if self._uploads[name] == _ATTEMPTS]:
             raise PushError(
-                f"{self._destination.url} does not keep {lost[0]}: is it in its .gitignore, or does somebody delete it?"
+                f"{lost[0]} is missing after {_ATTEMPTS} uploads to {self._remote.url}; check that no .gitignore there "
+                "excludes it, and that nobody deletes it"
             )
-        size = sum(files.values())
-        self._console.print(f"sending {len(files):,} files, {format_size(size)}" if files else "writing the card")
-        message = self._message
-        if not change.switches:
-            message += f": {len(files):,} files, which the card does not name yet"
-        url = self._destination.commit(state, message, change.add, change.delete, digests)
-        self._sent.update(files.keys())
-        self.report = replace(
-            self.report,
+        local = self._publication.all_local()
+        size = sum(local[name] for name in change.shards)
+        shards = format_count(len(change.shards), "shard")
+        self._say(f"uploading {shards}, {format_size(size)}" if change.shards else "writing the card")
+        message = self._message if change.is_visible else f"{self._message}: {shards}, not in the card yet"
+        url = self._remote.commit(change, listing, message, self._publication.store)
+        self._publication.note_upload(change.shards)
+        self._uploads.update(change.shards)
+        self._report = replace(
+            self._report,
             url=url,
-            files_sent=self.report.files_sent + len(files),
-            bytes_sent=self.report.bytes_sent + size,
-            files_deleted=self.report.files_deleted + len(change.delete),
-            commits=self.report.commits + 1,
+            files_sent=self._report.files_sent + len(change.shards),
+            bytes_sent=self._report.bytes_sent + size,
+            files_deleted=self._report.files_deleted + len(change.delete),
+            commits=self._report.commits + 1,
         )
-        return change
 
-    def remove(self) -> int:
-        """Removes the local shards that are there, and returns how many these were."""
-        # Listed first: what a stream finishes from here on is not looked for there, and must stay.
-        local = [name for part in self._publication.parts for name in self._publication.local(part)]
-        state = retry_remote(self._destination.look, self._console.print)
-        lacking = set(self._publication.lacking(state))
-        names = [name for name in local if name not in lacking]
-        for name in names:
-            self._publication.digests.path(name).unlink()
-        self._publication.digests.save()
-        return len(names)
+    def _upload_and_remove(self) -> None:
+        self._upload(last=False)
+        self._remove_local()
+
+    def _remove_local(self) -> None:
+        """Remove the local shards that the remote has."""
+        # Listed first: a shard that a stream finishes from here on is not compared, and must stay.
+        local = self._publication.all_local()
+        listing = retry_remote(self._remote.list_files, self._say)
+        missing = set(retry_remote(lambda: self._publication.missing(listing), self._say))
+        removed = [name for name in local if name not in missing]
+        for name in removed:
+            self._publication.store.remove(name)
+        self._report = replace(self._report, files_removed=self._report.files_removed + len(removed))

@@ -1,40 +1,40 @@
-"""Shards that are made, sent and removed, so that a release is published by a machine that could not hold it.
+"""Shards that are prepared, uploaded and removed, so that a disk publishes a release that it could not hold.
 
-What the place holds is not made again. A shard is removed here once a commit there has it.
+Shards that the remote has are not prepared again. A local shard is removed once the remote has it.
 """
 
+import functools
 import os
-import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-
 from kinetics_tools.annotations import Selection
-from kinetics_tools.preparation.options import PrepareOptions
-from kinetics_tools.preparation.plan import ShardPlan, plan_shards
-from kinetics_tools.preparation.shard import Job, prepare_shard
-from kinetics_tools.publication.parts import Part, Publication
-from kinetics_tools.publication.remote import State
+from kinetics_tools.preparation import Job, PrepareOptions, ShardPlan, plan_shards, prepare_shard
+from kinetics_tools.publication.changes import Publication
+from kinetics_tools.publication.parts import Part
+from kinetics_tools.publication.remote import Listing
 from kinetics_tools.run import spread
-from kinetics_tools.text import format_size
+from kinetics_tools.text import check_count, format_count, format_size, parse_size
 
-__all__ = ["Stream", "parse_bytes", "stream_of"]
+__all__ = ["Stream", "stream_of"]
 
-_FILES_AT_ONCE = 50
-_STOP_SECONDS = 5.0
-_OVERHEAD_BYTES = 50_000  # what a file has beside its clips, about
+_SHARDS_AT_ONCE = 50
+_OVERHEAD_BYTES = 50_000  # of a shard beside its clips, roughly
+_REMOTE_CLIP_BYTES = 1_000_000  # a guess: the size of each clip in an object store would take a request
 
 
 @dataclass(frozen=True)
 class Stream:
-    """What to prepare on the way to a repository; the arguments are those of `prepare`.
+    """What to prepare on the way to a remote.
 
     Attributes:
-        max_disk_bytes: of shards that are made or sent, at most; a shard that is being made counts as large as its
-            clips are now.
+        selection: release and clips to prepare.
+        data_dir: folder of the clips, as in `prepare`.
+        options: how to prepare them.
+        workers: shards that are prepared at once; None for one per core.
+        max_disk_bytes: limit for the shards on disk; one in preparation counts as large as its clips are.
     """
 
     selection: Selection
@@ -44,61 +44,51 @@ class Stream:
     max_disk_bytes: int = 20_000_000_000
 
     def __post_init__(self) -> None:
-        if self.max_disk_bytes < 1:
-            raise ValueError(f"max_disk is {self.max_disk_bytes} bytes; it must be 1 or more")
+        check_count(max_disk_bytes=self.max_disk_bytes)
 
-    def plans(self) -> tuple[list[ShardPlan], list[Part]]:
-        """Raises what `prepare` raises."""
-        plans = plan_shards(self.selection, self.data_dir, self.options)
-        return plans, [Part.of_plan(plan) for plan in plans]
+    @functools.cached_property
+    def _plans(self) -> list[ShardPlan]:
+        return plan_shards(self.selection, self.data_dir, self.options)
 
-    def check_disk(self, plans: Sequence[ShardPlan], publication: Publication, state: State) -> None:
-        """Raises ValueError where a file that is to be made does not fit the disk."""
-        disk = _Disk(self.max_disk_bytes)
-        for plan, shard in self._todo(plans, publication, state):
-            disk.check(_size_of(plan.rows(shard)["path"].drop_null().to_pylist()))
+    def parts(self) -> list[Part]:
+        """Return the splits to publish. Raises what `prepare` raises."""
+        return [Part.from_plan(plan) for plan in self._plans]
 
-    def _todo(
-        self, plans: Sequence[ShardPlan], publication: Publication, state: State
-    ) -> Iterator[tuple[ShardPlan, int]]:
-        """What neither the place nor the folder has."""
-        for plan, part in zip(plans, publication.parts, strict=True):
-            done = {part.shard(name) for name in (*state.files, *publication.local(part))}
-            yield from ((plan, shard) for shard in range(plan.count) if shard not in done)
+    def check_disk(self, publication: Publication, listing: Listing) -> None:
+        """Raise ValueError if a shard that is still to be prepared does not fit on the disk."""
+        room = _Room(self.max_disk_bytes)
+        for plan, shard in self._missing(publication, listing):
+            room.needed(_size_of(plan.rows(shard)["path"].drop_null().to_pylist()))
 
     def run(
-        self,
-        plans: Sequence[ShardPlan],
-        publication: Publication,
-        state: State,
-        *,
-        send: Callable[[], Any],
-        console: Console,
+        self, publication: Publication, listing: Listing, *, upload: Callable[[], Any], say: Callable[[str], Any]
     ) -> None:
-        """Makes what neither the place, whose `state` was seen, nor the folder has; `send` sends and removes it."""
-        store = publication.store
-        todo = list(self._todo(plans, publication, state))
-        console.print(f"making {len(todo):,} of {sum(plan.count for plan in plans):,} files")
-        disk = _Disk(self.max_disk_bytes)
-        disk.add(sum(size for part in publication.parts for size in publication.local(part).values()))
-        sender = _Sender(disk, send)
-        sizes: dict[tuple[str, int], int] = {}
+        """Prepare the shards that neither the remote nor the folder has; `upload` uploads and removes them."""
+        missing = list(self._missing(publication, listing))
+        say(f"preparing {len(missing):,} of {format_count(sum(plan.count for plan in self._plans), 'shard')}")
+        room = _Room(self.max_disk_bytes, upload, finished=sum(publication.all_local().values()))
 
-        def items() -> Iterator[tuple[tuple[str, int], Job]]:
-            for plan, shard in todo:
-                job = Job.of(plan, shard, store, self.options.encoding)
-                sizes[plan.split, shard] = disk.reserve(_size_of(path for _, (_, path) in job.inputs()))
-                yield (plan.split, shard), job
+        def jobs() -> Iterator[tuple[str, Job]]:
+            for plan, shard in missing:
+                job = Job.of(plan, shard, publication.store, self.options.encoding)
+                room.reserve(job.name, _size_of(path for _, (_, path) in job.inputs()))
+                yield job.name, job
 
-        sender.start()
+        def work(job: Job) -> None:
+            prepare_shard(job)
+            room.finish(job.name, publication.all_local().get(job.name, 0))  # 0 if it is uploaded and removed already
+
         try:
-            for (split, shard), _ in spread(prepare_shard, items(), workers=self.workers):
-                made = publication.digests.size(next(p for p in plans if p.split == split).name(shard))
-                disk.made(sizes.pop((split, shard)), made)
-            sender.stop()
-        except BaseException:
-            sender.stop(_STOP_SECONDS)
-            raise
+            for _ in spread(work, jobs(), workers=self.workers):
+                if room.is_half_full():
+                    room.upload()
+        finally:
+            room.close()
+
+    def _missing(self, publication: Publication, listing: Listing) -> Iterator[tuple[ShardPlan, int]]:
+        for plan, part in zip(self._plans, publication.parts, strict=True):
+            done = {part.shard(name) for name in (*listing.files, *publication.local(part))}
+            yield from ((plan, shard) for shard in range(plan.count) if shard not in done)
 
 
 def stream_of(
@@ -111,124 +101,82 @@ def stream_of(
     max_disk: str,
     options: PrepareOptions,
 ) -> Stream:
-    """Of what a command line gives; `max_disk` is such as "20GB"."""
+    """Return the stream that a command line asks for; `max_disk` is a size such as "20GB"."""
     if data_dir is None or releases is None or len(releases) != 1:
         raise ValueError("a stream needs one release and the folder of its clips: --release 700 --data-dir k700")
     selection = Selection(releases[0], splits=splits, classes=classes, annotations=annotations)
-    return Stream(selection, data_dir, options, max_disk_bytes=parse_bytes(max_disk))
-
-
-def parse_bytes(text: str) -> int:
-    """Bytes of "20GB", "500 MB" or "1000000", in decimal units."""
-    found = re.fullmatch(r"([\d.]+) *([kMGT]?)B?", text.strip())
-    if not found or found[1].count(".") > 1 or found[1] == ".":
-        raise ValueError(f'{text!r} is no number of bytes; write it as "20GB", "500MB" or 1000000')
-    return int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " "))
+    return Stream(selection, data_dir, options, max_disk_bytes=parse_size(max_disk, name="max_disk"))
 
 
 def _size_of(paths: Iterable[str]) -> int:
-    """Bytes of the clips of a shard; of clips in an object store, which would have to be asked for each, a guess."""
-    return sum(1_000_000 if "://" in path else os.path.getsize(path) for path in paths)
+    return sum(_REMOTE_CLIP_BYTES if "://" in path else os.path.getsize(path) for path in paths)
 
 
-class _Disk:
-    """How many bytes are taken by shards that are being made, and by those that are made and still here."""
+class _Room:
+    """Bytes of the disk that shards take: those in preparation, and finished ones until their upload."""
 
-    def __init__(self, limit: int):
+    def __init__(self, limit: int, upload: Callable[[], Any] = lambda: None, *, finished: int = 0):
         self._limit = limit
-        self._making = 0
-        self._made = 0
-        self._files = 0
-        self._largest = 0  # of those that were made: the next ones may be so
-        self._is_short = False
-        self._error: BaseException | None = None
+        self._upload = upload
+        self._reserved: dict[str, int] = {}  # by shard in preparation
+        self._finished = finished
+        self._shards = 0  # finished since the last upload began
+        self._largest = 0  # finished shard: the next ones may be as large
+        self._is_closed = False
         self._changed = threading.Condition()
+        self._uploading = threading.Lock()
 
-    def add(self, size: int) -> None:
-        with self._changed:
-            self._made += size
-            self._changed.notify_all()
-
-    def check(self, size: int) -> int:
-        """How much a file of clips of so many bytes may take. Raises ValueError where that is more than there is."""
-        size = max(size + _OVERHEAD_BYTES, self._largest)
+    def needed(self, clip_bytes: int) -> int:
+        """Return the bytes that a shard of these clips may take. Raises ValueError if that exceeds the limit."""
+        size = max(clip_bytes + _OVERHEAD_BYTES, self._largest)
         if size > self._limit:
             raise ValueError(
-                f"max_disk {format_size(self._limit)} does not hold one file, of about {format_size(size)}; make it "
-                "larger, or clips_per_shard smaller"
+                f"max_disk {format_size(self._limit)} does not hold one shard of about {format_size(size)}; increase "
+                "max_disk, or decrease clips_per_shard"
             )
         return size
 
-    def reserve(self, size: int) -> int:
-        """Waits for room, and returns how much is reserved. Raises ValueError where there can never be enough."""
-        size = self.check(size)
-        with self._changed:
-            while self._making + self._made + size > self._limit and self._error is None:
-                self._is_short = True
-                self._changed.notify_all()
-                self._changed.wait()
-            if self._error is not None:
-                raise self._error
-            self._is_short = False
-            self._making += size
-        return size
+    def reserve(self, name: str, clip_bytes: int) -> None:
+        """Wait for room for a shard of these clips. An upload makes room as soon as any shard is finished."""
+        size = self.needed(clip_bytes)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._has_room(size) or self._finished or self._is_closed)
+                if self._is_closed:
+                    raise RuntimeError("the run ended")
+                if self._has_room(size):
+                    self._reserved[name] = size
+                    return
+            self.upload()
 
-    def made(self, reserved: int, size: int) -> None:
+    def _has_room(self, size: int) -> bool:
+        return sum(self._reserved.values()) + self._finished + size <= self._limit
+
+    def finish(self, name: str, size: int) -> None:
+        """Count a shard of `size` bytes as finished."""
         with self._changed:
-            self._making -= reserved
-            self._made += size
+            del self._reserved[name]
+            self._finished += size
             self._largest = max(self._largest, size)
-            self._files += 1
+            self._shards += 1
             self._changed.notify_all()
 
-    def wait_for_work(self, stopped: Callable[[], bool]) -> int:
-        """Waits until it is time to send what is made, and returns its bytes; 0 when nothing more comes."""
+    def is_half_full(self) -> bool:
+        """Return True if it is time for an upload, while more shards are prepared."""
+        return self._finished >= self._limit / 2 or self._shards >= _SHARDS_AT_ONCE
 
-        def is_time() -> bool:
-            is_much = self._made >= self._limit / 2 or self._files >= _FILES_AT_ONCE
-            return stopped() or (self._made > 0 and (is_much or self._is_short))
+    def upload(self) -> None:
+        """Upload and remove what is finished. A second thread waits for the first."""
+        with self._uploading:
+            size, self._shards = self._finished, 0
+            if size:
+                self._upload()
+            with self._changed:
+                self._finished -= size
+                self._changed.notify_all()
 
+    def close(self) -> None:
+        """End all waits by an error."""
         with self._changed:
-            self._changed.wait_for(is_time)
-            self._files = 0
-            return 0 if stopped() else self._made
-
-    def sent(self, size: int) -> None:
-        self.add(-size)
-
-    def fail(self, error: BaseException) -> None:
-        with self._changed:
-            self._error = error
+            self._is_closed = True
             self._changed.notify_all()
-
-    def wake(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-
-class _Sender:
-    """A thread that sends what is made whenever there is much of it, or no room for more."""
-
-    def __init__(self, disk: _Disk, send: Callable[[], Any]):
-        self._disk = disk
-        self._send = send
-        self._stopped = False
-        # A daemon, since one that waits for a server must not keep an interrupted program alive.
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self, seconds: float | None = None) -> None:
-        """Waits until it has sent what it is sending, or so many `seconds`."""
-        self._stopped = True
-        self._disk.wake()
-        self._thread.join(seconds)
-
-    def _run(self) -> None:
-        try:
-            while size := self._disk.wait_for_work(lambda: self._stopped):
-                self._send()
-                self._disk.sent(size)
-        except BaseException as error:
-            self._disk.fail(error)

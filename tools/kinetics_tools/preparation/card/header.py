@@ -161,7 +161,8 @@ def _with_previous(data: Any, previous: str) -> str:
             data["tags"] = list(dict.fromkeys([*data.get("tags", []), *_as_list(value)]))
         elif name in ("configs", "dataset_info"):
             others = [one for one in _as_list(value) if one.get("config_name") not in (*RELEASES, _PLACEHOLDER, None)]
-            data[name] = [*_as_list(data.get(name)), *others] or None
+            if others:
+                data[name] = [*_as_list(data.get(name)), *others]
         elif name not in ours:
             data[name] = value
     return f"---\n{data.to_yaml()}\n---\n"
