@@ -2,97 +2,105 @@
 
 import importlib
 import json
-import os
-import signal
 import socket
-import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kinetics_tools import prepare
 from kinetics_tools.cli.app import app
-from kinetics_tools.demo.sample import make_sample
 from kinetics_tools.media import Encoding, write_clip
-from kinetics_tools.preparation.run import prepare
-from tests.support.clients import PYTHONPATH, ROOT
+from tests.support.forked import Script
 from tests.support.trees import clips_of, write_annotations
 
-EXAMPLES = ROOT / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    """The demo's 18 validation clips of 700, of 2 s, prepared."""
+def sample(demo_sample, tmp_path_factory):
+    """The demo's 18 validation clips of 700, of 1 s, prepared."""
     folder = tmp_path_factory.mktemp("sample")
-    make_sample(folder / "demo", releases=["700"], seconds=2)
-    encoding = Encoding(preset="ultrafast")
-    prepare("700", folder / "demo" / "700", folder / "prepared", splits=["validation"], encoding=encoding, workers=2)
+    (folder / "demo").symlink_to(demo_sample)
+    prepare(
+        "700", demo_sample / "700", folder / "prepared", splits=["validation"], encoding=Encoding(preset="ultrafast")
+    )
     return folder
 
 
-def train(sample, out, *options, split="validation", command=(sys.executable,), env=None):
-    arguments = [str(EXAMPLES / "train.py"), str(sample / "prepared"), "--split", split, "--out", str(out)]
-    env = {**os.environ, "HF_HOME": str(sample / "home"), "OMP_NUM_THREADS": "1", **(env or {})}
-    return subprocess.Popen(
-        [*command, *arguments, *options], env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+def train(sample, out, *options, split="validation", env=None):
+    """Start examples/train.py."""
+    log = out.with_name(f"{out.name}-{(env or {}).get('RANK', '0')}.log")
+    given = (sample / "prepared", "--split", split, "--out", out, *options)
+    return Script(EXAMPLES / "train.py", *given, log=log, env={"HF_HOME": str(sample / "home"), **(env or {})})
 
 
-def finished(process):
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, output
+def finished(script):
+    code, output = script.wait()
+    assert code == 0, output
     return output
 
 
-SHORT = ("--epochs", "6", "--stride", "2", "--save-every", "1")
+def refused(script):
+    code, output = script.wait()
+    assert code == 1, output
+    assert "Traceback" not in output
+    return output
+
+
+SHORT = ("--epochs", "3", "--stride", "2", "--size", "32", "--save-every", "1")
 
 
 def test_it_learns_the_sample(sample, torch, tmp_path):
-    output = finished(train(sample, tmp_path / "run", "--stride", "4"))
+    options = ("--frames", "4", "--stride", "4", "--size", "32", "--rate", "5e-3", "--epochs", "50")
+    output = finished(train(sample, tmp_path / "run", *options, "--save-every", "100"))
     share = float(output.rpartition("each clip: ")[2].split("%")[0])
     assert share > 90
+
+
+def step_of(torch, checkpoint):
+    return torch.load(checkpoint, weights_only=False)["step"] if checkpoint.exists() else 0
+
+
+def kill_at(torch, scripts, checkpoint, step):
+    """Kill all scripts when the checkpoint is of this step or a later one."""
+    while any(script.is_running() for script in scripts) and step_of(torch, checkpoint) < step:
+        time.sleep(0.01)
+    for script in scripts:
+        script.kill()
+    assert {script.wait()[0] for script in scripts} == {-9}
 
 
 def test_killed_and_resumed_it_gives_the_losses_that_it_would_have_given(sample, torch, tmp_path):
     finished(train(sample, tmp_path / "whole", *SHORT))
     expected = json.loads((tmp_path / "whole" / "losses.json").read_text())
-    assert len(expected) == 6 * 3  # of 18 clips in batches of 6
-    checkpoint = tmp_path / "killed" / "checkpoint.pt"
-    for at in (1, 8):
-        process = train(sample, tmp_path / "killed", *SHORT)
-        while process.poll() is None:
-            if checkpoint.exists() and torch.load(checkpoint, weights_only=False)["step"] >= at:
-                process.send_signal(signal.SIGKILL)
-                break
-            time.sleep(0.01)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+    assert len(expected) == 3 * 3  # of 18 clips in batches of 6
+    for at in (1, 5):
+        kill_at(torch, [train(sample, tmp_path / "killed", *SHORT)], tmp_path / "killed" / "checkpoint.pt", at)
     output = finished(train(sample, tmp_path / "killed", *SHORT))
     assert "goes on in epoch" in output
     assert json.loads((tmp_path / "killed" / "losses.json").read_text()) == expected
 
 
-def test_two_processes_share_the_clips(sample, torch, tmp_path):
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0")
-    torchrun += ("--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0")
-    output = finished(train(sample, tmp_path / "run", *SHORT, command=torchrun))
-    assert "epoch 6" in output
-    assert [path.name for path in (tmp_path / "run").glob("*.pt")] == ["checkpoint.pt"]
-    # 9 clips each, so 2 steps an epoch in batches of 6.
-    assert torch.load(tmp_path / "run" / "checkpoint.pt", weights_only=False)["step"] == 6 * 2
-
-
 def ranks(sample, out, *options, world):
-    """The processes that `torchrun` would start, which it alone could end."""
+    """Start the processes that `torchrun` would start, which it alone could end."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     common = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     return [train(sample, out, *options, env={**common, "RANK": str(rank)}) for rank in range(world)]
+
+
+def test_two_processes_share_the_clips(sample, torch, tmp_path):
+    outputs = [finished(process) for process in ranks(sample, tmp_path / "run", *SHORT, world=2)]
+    assert "epoch 3" in outputs[0]
+    assert [path.name for path in (tmp_path / "run").glob("*.pt")] == ["checkpoint.pt"]
+    # 9 clips each, so 2 steps an epoch in batches of 6.
+    assert step_of(torch, tmp_path / "run" / "checkpoint.pt") == 3 * 2
 
 
 def test_killed_processes_resume_together(sample, torch, tmp_path):
@@ -103,15 +111,7 @@ def test_killed_processes_resume_together(sample, torch, tmp_path):
     expected = json.loads((tmp_path / "whole" / "losses.json").read_text())
     assert len(expected) >= 2 * 5
     checkpoint = tmp_path / "killed" / "checkpoint.pt"
-    processes = ranks(sample, tmp_path / "killed", *options, world=4)
-    while any(process.poll() is None for process in processes):
-        if checkpoint.exists() and torch.load(checkpoint, weights_only=False)["step"] >= 5:
-            break
-        time.sleep(0.01)
-    for process in processes:
-        process.kill()
-    for process in processes:
-        process.communicate()
+    kill_at(torch, ranks(sample, tmp_path / "killed", *options, world=4), checkpoint, 5)
     outputs = [finished(process) for process in ranks(sample, tmp_path / "killed", *options, world=4)]
     assert all("goes on in epoch" in output for output in outputs)
     # Not to the last bit: the sum over four processes depends on how their gradients are packed, first and later on.
@@ -122,11 +122,8 @@ def test_other_options_need_another_folder(sample, torch, tmp_path):
     short = ("--epochs", "1", "--stride", "2", "--size", "32")
     finished(train(sample, tmp_path / "run", *short))
     finished(train(sample, tmp_path / "run", *short[2:], "--epochs", "2", "--save-every", "1"))
-    process = train(sample, tmp_path / "run", *short, "--frames", "4", "--seed", "3")
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 1
+    output = refused(train(sample, tmp_path / "run", *short, "--frames", "4", "--seed", "3"))
     assert "has a run with --frames 8, not 4; --seed 0, not 3: choose another --out" in output
-    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(
@@ -138,11 +135,7 @@ def test_other_options_need_another_folder(sample, torch, tmp_path):
 )
 def test_what_is_not_there_is_named(sample, torch, tmp_path, options, message):
     (tmp_path / "transformers.py").write_text("raise ImportError('none here')")
-    process = train(sample, tmp_path / "run", *options, env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{PYTHONPATH}"})
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 1
-    assert message in output
-    assert "Traceback" not in output
+    assert message in refused(train(sample, tmp_path / "run", *options, env={"PYTHONPATH": str(tmp_path)}))
 
 
 @pytest.mark.parametrize(
@@ -197,11 +190,7 @@ def test_labels_that_are_not_there_are_told(sample, torch, tmp_path, change, mes
     (tmp_path / "prepared").mkdir()
     for path in (sample / "prepared" / "700").glob("*.parquet"):
         pq.write_table(change(pq.read_table(path)), tmp_path / "prepared" / "train.parquet")
-    process = train(tmp_path, tmp_path / "run", "--release", "default", *SHORT, split="train")
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 1
-    assert message in output
-    assert "Traceback" not in output
+    assert message in refused(train(tmp_path, tmp_path / "run", "--release", "default", *SHORT, split="train"))
 
 
 def test_clips_without_a_label_train_nothing(torch, tmp_path):
@@ -213,32 +202,31 @@ def test_clips_without_a_label_train_nothing(torch, tmp_path):
         path.parent.mkdir(exist_ok=True)
         write_clip(path, np.zeros((8, 32, 32, 3), np.uint8), fps=10)
     prepare("700", root, tmp_path / "prepared", profile="source")
-    process = train(tmp_path, tmp_path / "run", *SHORT, split="test")
-    output = process.communicate(timeout=300)[0]
-    assert process.returncode == 1
-    assert "has no label: choose a --split whose clips have one" in output
-    assert "Traceback" not in output
+    assert "has no label: choose a --split whose clips have one" in refused(
+        train(tmp_path, tmp_path / "run", *SHORT, split="test")
+    )
 
 
 def test_views_are_scored_and_evaluate_reads_the_scores(sample, torch, tmp_path):
     from typer.testing import CliRunner
 
     finished(train(sample, tmp_path / "run", *SHORT))
-    command = [sys.executable, str(EXAMPLES / "evaluate_views.py"), str(sample / "prepared")]
-    command += [str(tmp_path / "run" / "checkpoint.pt"), "--windows", "2"]
-    env = {**os.environ, "HF_HOME": str(sample / "home")}
+    checkpoint, scores = tmp_path / "run" / "checkpoint.pt", tmp_path / "scores.parquet"
+
+    def evaluate(checkpoint, out):
+        given = (sample / "prepared", checkpoint, "--windows", "2", "--out", out)
+        env = {"HF_HOME": str(sample / "home")}
+        return Script(EXAMPLES / "evaluate_views.py", *given, log=tmp_path / "evaluate.log", env=env).wait()
+
     for out in ("nowhere/scores.parquet", "scores.csv"):  # before all is scored
-        done = subprocess.run(
-            [*command, "--out", out], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 2
-        assert f"--out {out}: must be a .parquet file in a folder that is there" in done.stderr
-    absent = [*command[:3], str(tmp_path / "none.pt")]
-    done = subprocess.run(absent, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 2
-    assert "none.pt: is no file; examples/train.py makes a checkpoint.pt in its --out" in done.stderr
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
+        code, output = evaluate(checkpoint, out)
+        assert code == 2
+        assert f"--out {out}: must be a .parquet file in a folder that is there" in output
+    code, output = evaluate(tmp_path / "none.pt", scores)
+    assert code == 2
+    assert "none.pt: is no file; examples/train.py makes a checkpoint.pt in its --out" in output
+    code, output = evaluate(checkpoint, scores)
+    assert code == 0, output
     annotations = str(sample / "demo" / "700" / "annotations")
     given = ["evaluate", str(tmp_path / "scores.parquet"), "700", "--annotations", annotations]
     given += ["--report", str(tmp_path / "r.json")]
@@ -246,6 +234,6 @@ def test_views_are_scored_and_evaluate_reads_the_scores(sample, torch, tmp_path)
     assert result.exit_code == 1, result.output  # one annotated clip is not there
     found = json.loads((tmp_path / "r.json").read_text())
     assert (found["clips"], len(found["missing"]), found["bad"]) == (19, 1, [])
-    top1, top5 = (float(part.split("%")[0]) for part in done.stdout.split("top-")[1:] for part in [part.split(" ")[1]])
+    top1, top5 = (float(part.split("%")[0]) for part in output.split("top-")[1:] for part in [part.split(" ")[1]])
     assert found["top1"] * 19 == pytest.approx(top1 / 100 * 18, abs=0.02)
     assert found["top5"] * 19 == pytest.approx(top5 / 100 * 18, abs=0.02)

@@ -2,13 +2,13 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from kinetics_tools.demo.sample import make_sample
 from tests.support.clients import ROOT, run_program
 
 README = ROOT / "README.md"
@@ -20,8 +20,8 @@ def snippets(language: str) -> list[str]:
     return re.findall(rf"(?<!-->\n)^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
 
 
-def test_snippets_run_as_printed(tmp_path):
-    make_sample(tmp_path / "demo", seconds=1)
+def test_snippets_run_as_printed(demo_sample, tmp_path):
+    shutil.copytree(demo_sample, tmp_path / "demo", copy_function=os.link)
     script = "\n".join(snippets("python"))
     assert "load_dataset" in script
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
