@@ -47,18 +47,22 @@ class Part:
 
     @property
     def basis(self) -> Mapping[str, Any]:
+        """What the plan of the split follows from, as in prepare.json."""
         return self.about.get("basis", {})
 
     @property
     def has_video(self) -> bool:
+        """Whether the shards hold videos, and not annotations only."""
         return "content" not in self.about
 
     @property
     def title(self) -> str:
+        """Release and split, for messages."""
         return f"{self.release} {self.split}"
 
     @property
     def features(self) -> datasets.Features:
+        """Columns of the shards."""
         return prepared_features(self.release) if self.has_video else annotation_features(self.release)
 
     def shard(self, name: str) -> int | None:

@@ -85,10 +85,12 @@ class Remote(ABC):
         """Lift restrictions if asked, after everything is uploaded."""
 
     @abstractmethod
-    def list_files(self) -> Listing: ...
+    def list_files(self) -> Listing:
+        """Return what the remote holds."""
 
     @abstractmethod
-    def read(self, name: str, listing: Listing) -> bytes: ...
+    def read(self, name: str, listing: Listing) -> bytes:
+        """Return the bytes of a file."""
 
     @abstractmethod
     def open(self, name: str, listing: Listing) -> BinaryIO:
