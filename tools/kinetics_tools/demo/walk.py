@@ -12,8 +12,6 @@ from rich.text import Text
 
 from kinetics_tools.demo.sample import make_sample
 
-__all__ = ["run_demo"]
-
 _WALK = (
     """\
 # Importing kinetics registers the name with load_dataset.

@@ -7,7 +7,6 @@ from kinetics_tools._lazy import lazy_exports
 if TYPE_CHECKING:
     from kinetics_tools.preparation.manifest import (
         LOCK_NAME,
-        MANIFEST_NAME,
         made_with,
         manifest_bytes,
         parse_manifest,
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
         read_report,
     )
     from kinetics_tools.preparation.plan import ShardPlan, parse_name, plan_shards
-    from kinetics_tools.preparation.report import SplitReport
+    from kinetics_tools.preparation.report import MANIFEST_NAME, SplitReport
     from kinetics_tools.preparation.run import parse_shards, prepare
     from kinetics_tools.preparation.shard import Job, prepare_shard
 
@@ -58,7 +57,6 @@ __getattr__ = lazy_exports(
     {
         "manifest": [
             "LOCK_NAME",
-            "MANIFEST_NAME",
             "made_with",
             "manifest_bytes",
             "parse_manifest",
@@ -68,7 +66,7 @@ __getattr__ = lazy_exports(
         "options": ["PrepareOptions"],
         "parquet": ["FOOTER_BYTES", "FOOTER_KEY", "ShardReport", "prepared_features", "read_footer", "read_report"],
         "plan": ["ShardPlan", "parse_name", "plan_shards"],
-        "report": ["SplitReport"],
+        "report": ["MANIFEST_NAME", "SplitReport"],
         "run": ["parse_shards", "prepare"],
         "shard": ["Job", "prepare_shard"],
     },

@@ -16,16 +16,6 @@ from kinetics_tools.errors import TransientError
 from kinetics_tools.io.retry import RetryPolicy, retry
 from kinetics_tools.media import ClipError, ClipInfo, Encoding, encode, probe
 
-__all__ = [
-    "DroppedClip",
-    "PreparedClip",
-    "UnreachableClip",
-    "prepare_clip",
-    "read_clip",
-    "readable_bytes",
-    "unreadable_clip",
-]
-
 _RETRIES = RetryPolicy(6, first_wait_seconds=1.0, longest_wait_seconds=15.0)  # 45 s in all, on average
 _TRANSIENT_STATUSES = (408, 425, 429)
 # Configuration errors: raise them instead of dropping the clip.

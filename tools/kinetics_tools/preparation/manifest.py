@@ -10,17 +10,6 @@ from kinetics_tools.io import Folder
 from kinetics_tools.preparation.report import MANIFEST_NAME, Report
 from kinetics_tools.releases import SPLITS
 
-__all__ = [
-    "LOCK_NAME",
-    "MANIFEST_NAME",
-    "made_with",
-    "manifest_bytes",
-    "parse_manifest",
-    "put_split",
-    "read_manifest",
-    "write_manifest",
-]
-
 LOCK_NAME = ".prepare.lock"  # beside the releases, held by writers of a manifest or the card
 _MADE_WITH = ("kinetics-dataset", "av", "pyarrow", "datasets")
 # What every manifest has of a split; "absent", "basis" and "made_with" were added later.

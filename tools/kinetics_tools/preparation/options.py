@@ -6,8 +6,6 @@ from typing import Any
 from kinetics_tools.media import Encoding
 from kinetics_tools.text import check_choice, check_count
 
-__all__ = ["CLIPS_PER_SHARD", "PROFILES", "PrepareOptions"]
-
 PROFILES = ("train", "source")
 CLIPS_PER_SHARD = 512  # about 400 MB
 

@@ -20,18 +20,6 @@ import pyarrow.parquet as pq
 from kinetics_tools.preparation.clip import DroppedClip, PreparedClip
 from kinetics_tools.releases import clip_features
 
-__all__ = [
-    "FOOTER_BYTES",
-    "FOOTER_KEY",
-    "FORMAT",
-    "ShardReport",
-    "ShardWriter",
-    "clip_row",
-    "prepared_features",
-    "read_footer",
-    "read_report",
-]
-
 # A streaming reader holds one row group per worker, so they are smaller than the 100 MB of `datasets`. Arrow prefetches
 # as many as fit into 32 MiB, and fsspec reads 5 MiB ahead. With 24 MiB that is one group, and below the 32 MiB from
 # which glibc maps new memory for each allocation, which costs a tenth of the speed.

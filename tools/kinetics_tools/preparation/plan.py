@@ -22,8 +22,6 @@ from kinetics_tools.preparation.options import CLIPS_PER_SHARD, PrepareOptions
 from kinetics_tools.preparation.parquet import FORMAT
 from kinetics_tools.sources import clip_tables
 
-__all__ = ["ShardPlan", "parse_name", "plan_shards", "shard_count"]
-
 _WITNESSES = 8
 _NAME = re.compile(
     r"(?P<split>train|validation|test)-(?P<shard>\d{5})-of-(?P<count>\d{5})-(?P<print>[0-9a-f]{8})\.parquet"

@@ -16,8 +16,6 @@ from kinetics_tools.preparation.clip import DroppedClip
 from kinetics_tools.preparation.parquet import ShardReport
 from kinetics_tools.text import format_count, format_size
 
-__all__ = ["MANIFEST_NAME", "Estimate", "LateClip", "Report", "SplitReport"]
-
 MANIFEST_NAME = "prepare.json"
 _SHOWN_CLIPS = 10
 

@@ -28,15 +28,13 @@ from kinetics_tools.io import Folder
 from kinetics_tools.media import Encoding
 from kinetics_tools.preparation.card import CARD_NAME, check_output, write_card
 from kinetics_tools.preparation.clip import PreparedClip, prepare_clip, readable_bytes
-from kinetics_tools.preparation.manifest import LOCK_NAME, MANIFEST_NAME, write_manifest
+from kinetics_tools.preparation.manifest import LOCK_NAME, write_manifest
 from kinetics_tools.preparation.options import CLIPS_PER_SHARD, PrepareOptions
 from kinetics_tools.preparation.parquet import ShardReport, read_report
 from kinetics_tools.preparation.plan import ShardPlan, parse_name, plan_shards
-from kinetics_tools.preparation.report import Estimate, LateClip, Report, SplitReport
+from kinetics_tools.preparation.report import MANIFEST_NAME, Estimate, LateClip, Report, SplitReport
 from kinetics_tools.preparation.shard import Job, prepare_shard
 from kinetics_tools.run import Progress, available_cores, check_engine, run, spread
-
-__all__ = ["parse_shards", "prepare"]
 
 _SAMPLED_CLIPS = 8  # of a dry run
 _DESCRIBING_TRIES = 10

@@ -21,8 +21,6 @@ from kinetics_tools.preparation.parquet import ShardReport, ShardWriter, clip_ro
 from kinetics_tools.preparation.plan import ShardPlan
 from kinetics_tools.run import Crash, run
 
-__all__ = ["Job", "prepare_shard"]
-
 _LIMIT_SECONDS = 300.0  # for one clip, which takes about two
 
 _Row = dict[str, Any]

@@ -26,8 +26,6 @@ from kinetics_tools.preparation import (
 from kinetics_tools.preparation.card import annotation_features
 from kinetics_tools.publication.parts import Part
 
-__all__ = ["write_annotation_table"]
-
 _KEYS = ["label", "youtube_id", "time_start", "time_end"]
 
 

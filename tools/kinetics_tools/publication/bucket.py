@@ -15,8 +15,6 @@ from kinetics_tools.preparation.card import CARD_NAME
 from kinetics_tools.publication.hub import HubRemote
 from kinetics_tools.publication.remote import Access, Change, Listing
 
-__all__ = ["BUCKETS", "Bucket"]
-
 BUCKETS = "hf://buckets/"
 
 

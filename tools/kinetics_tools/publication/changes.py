@@ -34,8 +34,6 @@ from kinetics_tools.publication.parts import Part
 from kinetics_tools.publication.remote import Change, Listing, Remote
 from kinetics_tools.releases import RELEASES
 
-__all__ = ["Publication"]
-
 _SHARDS_WITH_CARD = 50  # largest number of shards that one commit uploads together with their card
 _WORKERS = 16
 _HARMLESS = (CARD_NAME, LOCK_NAME, ".gitattributes", ".gitignore", "LICENSE", "dataset_infos.json")

@@ -10,8 +10,6 @@ from kinetics_tools.preparation.card import CARD_NAME
 from kinetics_tools.publication.remote import Access, Change, Listing, Remote
 from kinetics_tools.releases import RELEASES
 
-__all__ = ["FolderRemote"]
-
 
 class FolderRemote(Remote):
     """The folder at `url`. Of two concurrent pushes, the last card wins."""

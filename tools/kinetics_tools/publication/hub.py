@@ -16,8 +16,6 @@ from kinetics_tools.io.retry import parse_retry_after
 from kinetics_tools.preparation import FOOTER_BYTES, read_footer
 from kinetics_tools.publication.remote import Access, Change, Listing, Remote
 
-__all__ = ["HubRemote", "Repository"]
-
 _CLIENT = "1.29"  # the first with resumable folder uploads and bucket settings
 _TOKENS = "https://huggingface.co/settings/tokens"
 _FATAL = (400, 401, 403, 404, 413)

@@ -16,8 +16,6 @@ from kinetics_tools.publication.hub import Repository
 from kinetics_tools.publication.remote import retry_remote
 from kinetics_tools.releases import ANNOTATED_CLIPS, RELEASES, SPLITS, dataset_info
 
-__all__ = ["dataset_infos", "published_infos", "write_infos"]
-
 
 def dataset_infos() -> dict[str, dict[str, Any]]:
     """Return what kinetics.py declares of each release, in the form of dataset_infos.json.

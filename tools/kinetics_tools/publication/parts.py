@@ -12,8 +12,6 @@ from kinetics_tools.preparation import ShardPlan, made_with, parse_name, prepare
 from kinetics_tools.preparation.card import annotation_features
 from kinetics_tools.releases import RELEASES
 
-__all__ = ["Part", "check_unmixed", "find_parts"]
-
 
 @dataclass(frozen=True)
 class Part:

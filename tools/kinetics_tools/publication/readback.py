@@ -15,8 +15,6 @@ from kinetics_tools.publication.changes import Publication
 from kinetics_tools.publication.parts import Part
 from kinetics_tools.publication.remote import Listing, Remote, retry_remote
 
-__all__ = ["read_back"]
-
 _SAMPLED_SHARDS = 16  # of each split; the footers of all shards are read
 _WORKERS = 8
 

@@ -13,8 +13,6 @@ from kinetics_tools.errors import PushError, TransientError
 from kinetics_tools.io.folder import Folder
 from kinetics_tools.io.retry import RetryPolicy, retry
 
-__all__ = ["Access", "Change", "Listing", "Remote", "retry_remote"]
-
 _POLICY = RetryPolicy(retries=7, first_wait_seconds=1.0, longest_wait_seconds=60.0)
 
 T = TypeVar("T")

@@ -35,8 +35,6 @@ from kinetics_tools.publication.remote import Access, Change, Listing, Remote, r
 from kinetics_tools.publication.streaming import Stream
 from kinetics_tools.text import check_choice, check_count, format_count, format_size
 
-__all__ = ["GATES", "PushReport", "push"]
-
 logger = get_logger("datasets.kinetics")
 
 GATES = ("auto", "manual", "no")

@@ -18,8 +18,6 @@ from kinetics_tools.publication.remote import Listing
 from kinetics_tools.run import spread
 from kinetics_tools.text import check_count, format_count, format_size, parse_size
 
-__all__ = ["Stream", "stream_of"]
-
 _SHARDS_AT_ONCE = 50
 _OVERHEAD_BYTES = 50_000  # of a shard beside its clips, roughly
 _REMOTE_CLIP_BYTES = 1_000_000  # a guess: the size of each clip in an object store would take a request

@@ -9,8 +9,6 @@ from kinetics_tools.run.processes import RETRIES_AFTER_KILL, available_cores
 from kinetics_tools.run.threads import Take, merge
 from kinetics_tools.text import check_choice, check_count
 
-__all__ = ["ENGINES", "check_engine", "spread"]
-
 ENGINES = ("local", "ray")
 
 Key = TypeVar("Key")

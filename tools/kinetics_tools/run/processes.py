@@ -21,8 +21,6 @@ from typing import Any, TypeVar
 from kinetics_tools.run.threads import Take, merge
 from kinetics_tools.text import check_count
 
-__all__ = ["RETRIES_AFTER_KILL", "Crash", "available_cores", "run"]
-
 RETRIES_AFTER_KILL = 5  # SIGKILL comes from outside, or from a system whose memory the item exhausts
 _RETRIES_AFTER_CRASH = 1  # memory may have been short, or another thread at fault
 _SIGKILL = getattr(signal, "SIGKILL", signal.SIGTERM)  # Windows has no SIGKILL,

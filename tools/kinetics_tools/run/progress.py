@@ -11,8 +11,6 @@ from rich.console import Console
 
 from kinetics_tools.text import format_size
 
-__all__ = ["Progress"]
-
 _RATE_SECONDS = 30.0  # rates are means over this time
 _REDRAW_SECONDS = 0.2
 _LINE_SECONDS = 10.0

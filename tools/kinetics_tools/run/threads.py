@@ -8,8 +8,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any, TypeVar
 
-__all__ = ["Take", "Workers", "merge"]
-
 _STOP_SECONDS = 5.0
 
 T = TypeVar("T")

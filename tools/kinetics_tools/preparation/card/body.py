@@ -13,8 +13,6 @@ from kinetics_tools.preparation.card.header import split_header
 from kinetics_tools.releases import CITATIONS, LABELS, PAPERS, RELEASES
 from kinetics_tools.text import format_size
 
-__all__ = ["OWN_BEGIN", "card_body", "is_partial", "with_own_sections"]
-
 OWN_BEGIN = "<!-- begin: yours -->"
 _OWN_END = "<!-- end: yours -->"
 _OWN_HINT = "<!-- Text between these lines stays when the card is written again. -->\n"

@@ -14,16 +14,6 @@ from huggingface_hub import DatasetCardData
 from kinetics_tools.preparation.parquet import prepared_features
 from kinetics_tools.releases import RELEASES, clip_features
 
-__all__ = [
-    "annotation_features",
-    "card_patterns",
-    "check_header",
-    "is_named",
-    "make_header",
-    "placeholder_header",
-    "split_header",
-]
-
 _PLACEHOLDER = "being-uploaded"
 _SIZE_CATEGORIES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 

@@ -10,8 +10,6 @@ from kinetics_tools.preparation.card.header import check_header, make_header, pl
 from kinetics_tools.preparation.manifest import read_manifest
 from kinetics_tools.releases import RELEASES
 
-__all__ = ["CARD_NAME", "check_output", "has_text", "is_ours", "make_card", "make_placeholder", "write_card"]
-
 CARD_NAME = "README.md"
 _PATTERN_MARKS = ("*", "?", "[", "::")  # `datasets` takes the path of a directory for a part of a pattern
 
