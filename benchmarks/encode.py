@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from _common import Result, alternate, fresh, ratio, report, shared, workspace
-from kinetics_tools.media import Encoding, encode, encoding, probe, write_clip
+from kinetics_tools.media import Encoding, encode, probe, write_clip
+from kinetics_tools.media.encode import H264, SCALER
 
 ROUNDS = 5
 HEIGHT, WIDTH, FPS, SECONDS = 1080, 1920, 30, 10
@@ -62,13 +63,13 @@ def processor_seconds() -> float:
 
 def program(clips: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> float:
     encoder = Encoding()
-    x264 = {**encoding.H264, "preset": encoder.preset, "crf": str(encoder.crf)}
+    x264 = {**H264, "preset": encoder.preset, "crf": str(encoder.crf)}
     settings = [word for name, value in x264.items() for word in (f"-{name}", value)]
     folder = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with tempfile.TemporaryDirectory(dir=folder) as directory:
         start = processor_seconds()
         for clip, (width, height) in zip(clips, sizes, strict=True):
-            scale = f"scale={width}:{height}:flags={encoding.SCALER},setsar=1"
+            scale = f"scale={width}:{height}:flags={SCALER},setsar=1"
             reading = ["ffmpeg", "-v", "error", "-nostdin", "-threads", "1", "-i", str(clip)]
             streams = ["-map", "0:v:0", "-map", "0:a:0?", "-vf", scale, "-filter_threads", "1", "-pix_fmt", "yuv420p"]
             writing = ["-c:v", "libx264", *settings, "-c:a", "copy", "-movflags", "+faststart", "-y"]

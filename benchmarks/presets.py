@@ -25,10 +25,11 @@ import av.video.reformatter
 import numpy as np
 
 from _common import Result, alternate, fresh, report, shared
-from kinetics_tools.media import Encoding, encode, encoding
+from kinetics_tools.media import Encoding, encode
+from kinetics_tools.media.encode import Preset
 
 ROUNDS = 3
-PRESETS = [preset for preset in get_args(encoding.Preset) if preset not in ("slower", "veryslow")]
+PRESETS = [preset for preset in get_args(Preset) if preset not in ("slower", "veryslow")]
 SSIM, BYTES_SHARE = 0.95, 1.0
 
 
@@ -41,7 +42,7 @@ class Measured:
     decode_seconds: float
 
 
-def measure(path: Path, preset: encoding.Preset) -> Measured:
+def measure(path: Path, preset: Preset) -> Measured:
     start = time.perf_counter()
     content = encode(path, Encoding(preset=preset))
     seconds = time.perf_counter() - start

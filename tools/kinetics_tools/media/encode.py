@@ -1,10 +1,9 @@
-"""A clip encoded anew so that training reads it fast: the `train` profile of `kinetics prepare`."""
+"""Encoding of clips so that training reads them fast: the `train` profile of `kinetics prepare`."""
 
 import io
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -16,17 +15,21 @@ import av.container
 import av.filter
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.cut import SOUND_LEAD_SECONDS, TRUNCATED_SECONDS, aac_packets, turn
-from kinetics_tools.media.open import VideoSource, check_decoder, check_headers, lacks_times, open_video, source_of
-from kinetics_tools.media.probe import codec_name, damaged
-from kinetics_tools.media.write import MP4
+from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, aac_packets
+from kinetics_tools.media.open import VideoSource, check_decoder, check_headers, is_untimed, open_video, source_of
+from kinetics_tools.media.packets import seconds_of
+from kinetics_tools.media.probe import corrupt_at
+from kinetics_tools.media.transforms import rotation_of
+from kinetics_tools.media.truncation import check_end
+from kinetics_tools.media.write import MP4_INDEX_FIRST, add_h264_stream, filter_graph
+from kinetics_tools.text import check_choice
 
 Audio = Literal["copy", "aac", "none"]
 Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
 
-# Every fourth frame refers to such frames alone, and nothing refers to the three before it, so that a reader may leave
-# those out. A closed GOP that ends one frame before a multiple of four, or a clip that ends anywhere, ends with a
-# P-frame: x264 has no B-frame without a later one. So each multiple of four and the last frame are references.
+# Every fourth frame refers to such frames alone, and nothing refers to the three before it, so that a reader may skip
+# those. A closed GOP that ends one frame before a multiple of four, or a clip that ends anywhere, ends with a P-frame:
+# x264 has no B-frame without a later one. So each multiple of four and the last frame are references.
 H264 = {
     "tune": "fastdecode",
     "g": "32",
@@ -45,9 +48,7 @@ H264 = {
     # x264 gives other bytes for another number of threads.
     "threads": "1",
 }
-_MP4 = {**MP4, "movflags": "+faststart"}
-# What browsers, too, read out of an mp4. PyAV before 14.2 opens an encoder for a copy, which not all have.
-_COPIED_AUDIO = ("aac", "mp3", "opus") if tuple(map(int, av.__version__.split(".")[:2])) >= (14, 2) else ()
+_COPIED_AUDIO = ("aac", "mp3", "opus")  # browsers, too, read these from an mp4
 # The matrices that swscale knows; others, such as that of RGB, are converted to the usual one for the size.
 _MATRICES = {1: "bt709", 4: "fcc", 5: "bt601", 6: "bt601", 7: "smpte240m", 9: "bt2020"}
 _BT709, _SMPTE170M = 1, 6
@@ -57,20 +58,20 @@ SCALER = "bicubic+accurate_rnd+bitexact"
 # Containers such as Matroska round times to this.
 _ROUNDED_SECONDS = Fraction(1, 1000)
 _USUAL_RATES = [Fraction(rate) for rate in ("24000/1001", 24, 25, "30000/1001", 30, 48, 50, "60000/1001", 60)]
-# A damaged time can lie years ahead.
+# A corrupt time can lie years ahead.
 _LONGEST_STAND_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How `encode` makes a clip.
+    """Settings of `encode`.
 
     Attributes:
-        short_side: pixels that the shorter side is scaled down to; a smaller picture keeps its size. Even.
-        max_fps: frames a second at most.
+        short_side: even number of pixels that the shorter side is scaled down to; smaller pictures keep their size.
+        max_fps: upper limit of frames per second, at most 1000.
         crf: x264's constant rate factor, 0 to 51: higher is smaller and worse.
         preset: of x264: slower is smaller.
-        audio: "copy" the packets where the codec is usual in an mp4, else as AAC; always "aac"; or "none".
+        audio: "copy" the packets if the codec is usual in an mp4, otherwise encode as AAC; always "aac"; or "none".
     """
 
     short_side: int = 256
@@ -81,49 +82,49 @@ class Encoding:
 
     def __post_init__(self) -> None:
         if self.short_side < 2 or self.short_side % 2:
-            raise ValueError(f"short_side={self.short_side}: must be an even number of pixels, 2 or more")
+            raise ValueError(f"short_side must be an even number of pixels, at least 2, got {self.short_side}")
         if not 0 < self.max_fps <= 1000:
-            raise ValueError(f"max_fps={self.max_fps}: must be over 0 and at most 1000")
+            raise ValueError(f"max_fps must be above 0 and at most 1000, got {self.max_fps}")
         if not 0 <= self.crf <= 51:
-            raise ValueError(f"crf={self.crf}: must be from 0, lossless, to 51")
-        for name, choices in (("preset", get_args(Preset)), ("audio", get_args(Audio))):
-            value = getattr(self, name)
-            if value not in choices:
-                raise ValueError(f"{name}={value!r}: must be one of {', '.join(choices)}")
-        for name in ("max_fps", "crf"):  # 23.0 is 23, also to who writes down what was asked for
+            raise ValueError(f"crf must be from 0, lossless, to 51, got {self.crf}")
+        check_choice(self.preset, get_args(Preset), "preset")
+        check_choice(self.audio, get_args(Audio), "audio")
+        for name in ("max_fps", "crf"):  # 23.0 is stored as 23, like what is written down of the settings
             if getattr(self, name) == int(getattr(self, name)):
                 object.__setattr__(self, name, int(getattr(self, name)))
 
 
 def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
-    """A clip as the bytes of an mp4 that decodes fast: H.264, 4:2:0 with 8 bits and limited range.
+    """Encode a clip to the bytes of an mp4 that decodes fast: H.264, 4:2:0 with 8 bits and limited range.
 
-    Of several video streams it is the first, as for `probe`. The pictures are upright, with square pixels, and come
-    at a constant rate: frame i is shown at i / fps, from 0 on. The sound keeps its place beside them. Every fourth
-    frame and the last one are reference frames: a decoder that leaves out all others (`skip_frame="NONREF"`) gives
-    them. With one build of FFmpeg the same input gives the same bytes.
+    The pictures are upright, with square pixels, at a constant rate: frame i is shown at i / fps seconds. The sound
+    keeps its place beside them. Every fourth frame and the last one are reference frames, which a decoder that skips
+    all others (`skip_frame="NONREF"`) gives. Of several video streams the first is taken, as by `probe`. With one build
+    of FFmpeg the same input gives the same bytes.
 
-    Raises ClipError for a clip that cannot be read, was cut off, or has a damaged frame, and says when in the clip;
-    FileNotFoundError for a path that does not exist.
+    Raises:
+        ClipError: the clip is unreadable, truncated, or has a corrupt frame; the message says at which second.
+        FileNotFoundError: `video` is a path that does not exist.
     """
     name = source_of(video)[0]
     timing = _timing(video, Fraction(encoding.max_fps).limit_denominator(1001))
     file = io.BytesIO()
     # To move the index to the front, the muxer reads back what it wrote.
-    mp4 = av.open(file, "w", format="mp4", container_options=_MP4, io_open=lambda *_: io.BytesIO(file.getvalue()))
-    with _opened(video) as (source, stream):
+    mp4 = av.open(
+        file, "w", format="mp4", container_options=MP4_INDEX_FIRST, io_open=lambda *_: io.BytesIO(file.getvalue())
+    )
+    with open_video(video) as (source, stream):
         sound = None if encoding.audio == "none" else source.streams.best("audio", related=stream)
         if sound is not None:
             check_decoder(name, sound)
         is_copied = (
-            encoding.audio == "copy" and sound is not None and codec_name(sound.codec_context.codec) in _COPIED_AUDIO
+            encoding.audio == "copy" and sound is not None and sound.codec_context.codec.canonical_name in _COPIED_AUDIO
         )
-        heard: list[Any] = []
-        frames = _decoded(name, source, stream, sound, heard, is_copied=is_copied)
+        sounds: list[Any] = []
+        frames = _decoded(name, source, stream, sound, sounds, is_copied=is_copied)
         first = next(frames, None)
         if first is None:
             raise ClipError(f"{name}: has no frames; drop it or fetch it again")
-        start = first[0]
         pictures = _Pictures(stream, first[1], encoding.short_side)
         try:
             encoder = _h264_stream(mp4, pictures, timing.fps, encoding)
@@ -136,9 +137,9 @@ def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
                 packets += encoder.encode(picture)
                 count += 1
             packets += encoder.encode()
-            heard = [(seconds - start, item) for seconds, item in heard]
+            sounds = [(seconds - first[0], item) for seconds, item in sounds]
             end = count / timing.fps
-            packets += _copied(mp4, sound, heard, end) if is_copied else aac_packets(mp4, heard, Fraction(0), end)
+            packets += _copied(mp4, sound, sounds, end) if is_copied else aac_packets(mp4, sounds, Fraction(0), end)
             for packet in packets:
                 mp4.mux(packet)
             mp4.close()
@@ -147,27 +148,30 @@ def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
     return file.getvalue()
 
 
-_Timed = tuple[Fraction, av.VideoFrame]  # when a frame is shown, in s on the clock of the source
+# ---- Times --------------------------------------------------------------------------------------------------
+
+_Timed = tuple[Fraction, av.VideoFrame]
+"""Time in seconds at which a frame is shown, on the clock of the source, and the frame."""
 
 
 @dataclass(frozen=True)
 class _Timing:
-    source_fps: Fraction  # of most frames, where it varies
+    source_fps: Fraction  # of most frames, if it varies
     fps: Fraction  # of the encoded clip
     end_seconds: Fraction  # when the last frame ends, on the clock of the source
 
 
 def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
-    """When frames are shown, by reading all packets, without decoding."""
+    """Read all packets, without decoding, to learn when frames are shown."""
     check_headers(video)
     name = source_of(video)[0]
     spans = []  # (start, end) of each frame in s
     reached = Fraction(0)
-    with _opened(video) as (container, stream):
-        is_untimed = lacks_times(container, stream)
+    with open_video(video) as (container, stream):
+        untimed = is_untimed(container, stream)
         for packet in container.demux():
             is_picture = packet.stream.index == stream.index
-            stamp = packet.dts if packet.pts is None or (is_untimed and is_picture) else packet.pts
+            stamp = packet.dts if packet.pts is None or (untimed and is_picture) else packet.pts
             if not packet.size or stamp is None or packet.time_base is None:
                 continue
             start, seconds = stamp * packet.time_base, (packet.duration or 0) * packet.time_base
@@ -176,14 +180,12 @@ def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
             reached = max(reached, start + seconds)
             if is_picture and not packet.is_discard:
                 spans.append((start, start + seconds))
-        # Counted from the first frame or, as in Matroska, from 0: at least so far it must go.
+        # Counted from the first frame or, as in Matroska, from 0: it must go at least as far.
         length = Fraction(container.duration or 0, av.time_base)
         rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
     if not spans:
         raise ClipError(f"{name}: has no frames; drop it or fetch it again")
-    if reached + TRUNCATED_SECONDS < length:
-        where = f"{float(reached):.2f} of {float(length):.2f} s"
-        raise ClipError(f"{name}: is cut off at {where}; drop it or fetch it again")
+    check_end(name, reached, length)
     times = sorted({start for start, _ in spans})
     rate = _rate(times, rates)
     last, end = max(spans)
@@ -191,7 +193,7 @@ def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
 
 
 def _rate(times: Sequence[Fraction], stated: Sequence[Fraction]) -> Fraction:
-    """The rate of a source with these frames: one that all of them keep to, or else that of most of them."""
+    """Rate of a source with frames at these times: one that all of them keep to, or else that of most of them."""
     if len(times) == 1:
         return stated[0] if stated else Fraction(25)
     mean = (len(times) - 1) / (times[-1] - times[0])
@@ -206,13 +208,13 @@ def _rate(times: Sequence[Fraction], stated: Sequence[Fraction]) -> Fraction:
 
 
 def _at_most(rate: Fraction, max_fps: Fraction) -> Fraction:
-    """`rate`, where it is too high its largest whole part: 25 of 50; or `max_fps` where that is far less: of 35."""
+    """`rate`, or its largest whole part within `max_fps`, as 25 of 50; `max_fps` if that is far less, as for 35."""
     part = rate / math.ceil(rate / max_fps)
     return part if part == rate or part >= max_fps * Fraction(4, 5) else max_fps
 
 
 def _at_constant_rate(name: str, first: _Timed, frames: Iterable[_Timed], timing: _Timing) -> Iterator[av.VideoFrame]:
-    """For every i the frame that the source shows at i / fps after its first one.
+    """Yield, for every i, the frame that the source shows at i / fps after its first one.
 
     Times may be rounded, or waver: they count as the nearest whole number of intervals of the source.
     """
@@ -225,7 +227,7 @@ def _at_constant_rate(name: str, first: _Timed, frames: Iterable[_Timed], timing
         return math.ceil(intervals * timing.fps / timing.source_fps)
 
     for time, frame in frames:
-        if time <= before:  # nobody ever sees it
+        if time <= before:  # never seen
             continue
         if time - before > _LONGEST_STAND_SECONDS:
             where = f"from {float(before):.2f} to {float(time):.2f} s"
@@ -241,53 +243,53 @@ def _at_constant_rate(name: str, first: _Timed, frames: Iterable[_Timed], timing
 
 
 def _decoded(
-    name: str, container: av.container.InputContainer, pictures: Any, sound: Any, heard: list[Any], *, is_copied: bool
+    name: str, container: av.container.InputContainer, pictures: Any, sound: Any, sounds: list[Any], *, is_copied: bool
 ) -> Iterator[_Timed]:
-    """The time in s and the frame, for each; the same of sound, or its packets if `is_copied`, goes to `heard`."""
+    """Times and frames; those of sound, or its packets if `is_copied`, are appended to `sounds`."""
     streams = [pictures] if sound is None else [pictures, sound]
     for stream in streams:
         stream.codec_context.thread_count = 1  # the caller has other clips for the other cores
         stream.codec_context.options = {"err_detect": "explode"}
-    is_untimed = lacks_times(container, pictures)
+    untimed = is_untimed(container, pictures)
     due: deque[int | None] = deque()
     packet: Any = None
     try:
         for packet in container.demux(streams):
             if packet.is_corrupt:
-                raise damaged(name, packet, "it is cut off")
+                raise corrupt_at(name, packet, "it is cut off")
             is_sound = packet.stream.type == "audio"
             if is_sound and is_copied:
-                if packet.size:
-                    heard.append((_seconds(name, packet), packet))
-                continue
-            if is_untimed and not is_sound and packet.size:
-                due.append(packet.dts)
-            for frame in packet.decode():
-                if frame.is_corrupt:
-                    raise damaged(name, frame, "its decoder says so")
-                if is_sound:
-                    heard.append((_seconds(name, frame), frame))
-                else:
+                items = [packet] if packet.size else []
+                sounds += [(seconds_of(name, item), item) for item in items]
+            elif is_sound:
+                sounds += [(seconds_of(name, frame), frame) for frame in _frames_of(name, packet)]
+            else:
+                if untimed and packet.size:
+                    due.append(packet.dts)
+                for frame in _frames_of(name, packet):
                     if due:
                         frame.pts = due.popleft()
-                    yield _seconds(name, frame), frame
+                    yield seconds_of(name, frame), frame
     except av.error.FFmpegError as error:
         if packet is None:
             raise
-        raise damaged(name, packet, error.strerror or "its decoder says so") from error
+        raise corrupt_at(name, packet, error.strerror) from error
 
 
-def _seconds(name: str, item: Any) -> Fraction:
-    stamp = item.dts if item.pts is None else item.pts  # AVI has only the former
-    if stamp is None or item.time_base is None:
-        raise ClipError(f"{name}: does not say when its frames are shown; convert it to mp4 first")
-    return Fraction(stamp * item.time_base)
+def _frames_of(name: str, packet: Any) -> Iterator[Any]:
+    for frame in packet.decode():
+        if frame.is_corrupt:
+            raise corrupt_at(name, frame)
+        yield frame
+
+
+# ---- Pictures -----------------------------------------------------------------------------------------------
 
 
 class _Pictures:
-    """Makes pictures for the encoder out of decoded frames: upright, small, of square pixels, limited range.
+    """Converter from decoded frames to pictures for the encoder: upright, small, of square pixels, limited range.
 
-    All get the size, the turn and the colour matrix that the first one asks for.
+    All pictures get the size, the rotation and the colour matrix that the first one asks for.
     """
 
     def __init__(self, stream: Any, first: av.VideoFrame, short_side: int) -> None:
@@ -298,53 +300,41 @@ class _Pictures:
         self.width, self.height = _size(first.width, first.height, stream.sample_aspect_ratio, short_side)
         self._key: Any = None
         self._graph: av.filter.Graph | None = None
-        # Only here, since PyAV keeps a frame whose side data was looked at until Python collects cycles.
-        self._turn = [part for part in turn(first).split(",") if part]
-        self.is_turned = any("transpose" in part for part in self._turn)
+        # Of the first frame only, since PyAV keeps a frame whose side data was read until Python collects cycles.
+        self.rotation = rotation_of(first)
 
     def __call__(self, frame: av.VideoFrame) -> Any:
         key = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
         if key != self._key:
-            self._key, self._graph = key, self._new_graph(frame)
+            filters = self._filters(frame)
+            self._key = key
+            self._graph = filter_graph(frame, self.stream.time_base, filters) if filters else None
         if self._graph is None:
             return frame
         self._graph.push(frame)
         return self._graph.pull()
 
-    def _new_graph(self, frame: av.VideoFrame) -> av.filter.Graph | None:
+    def _filters(self, frame: av.VideoFrame) -> list[str]:
         is_full = frame.color_range == _FULL or frame.format.name.startswith("yuvj")
         size = (frame.width, frame.height)
-        parts = []
+        filters = []
         cropped = (frame.width // 2 * 2, frame.height // 2 * 2)
         if size != cropped == (self.width, self.height):
-            parts.append(f"crop={cropped[0]}:{cropped[1]}:0:0")
+            filters.append(f"crop={cropped[0]}:{cropped[1]}:0:0")
             size = cropped
         if size != (self.width, self.height) or is_full or frame.format.name != "yuv420p":
             matrices = f":out_color_matrix={_MATRICES[self.matrix]}"
             if not frame.format.is_rgb:
                 matrices += f":in_color_matrix={_MATRICES[self.matrix]}"
             ranges = f":in_range={'full' if is_full or frame.format.is_rgb else 'limited'}:out_range=limited"
-            parts += [f"scale={self.width}:{self.height}:flags={SCALER}{matrices}{ranges}", "format=yuv420p"]
-        parts += self._turn
-        if not parts:
-            return None
-        graph = av.filter.Graph()
-        nodes = [
-            graph.add_buffer(
-                width=frame.width, height=frame.height, format=frame.format, time_base=self.stream.time_base
-            )
-        ]
-        for part in parts:
-            name, _, arguments = part.partition("=")
-            nodes.append(graph.add(name, arguments or None))
-        graph.link_nodes(*nodes, graph.add("buffersink")).configure()
-        return graph
+            filters += [f"scale={self.width}:{self.height}:flags={SCALER}{matrices}{ranges}", "format=yuv420p"]
+        return [*filters, *self.rotation.filters]
 
 
 def _size(width: int, height: int, pixel: Fraction | None, short_side: int) -> tuple[int, int]:
-    """Even width and height with square pixels for pictures whose pixels have the aspect ratio `pixel`."""
+    """Even width and height with square pixels, for pictures whose pixels have the aspect ratio `pixel`."""
     exact_width, exact_height = Fraction(width), Fraction(height)
-    # As players do it, the side grows that is too short. Beyond these bounds, the ratio itself is damaged.
+    # As in players, the side grows that is too short. Beyond these bounds, the ratio itself is corrupt.
     if pixel and 1 < pixel <= 4:
         exact_width *= pixel
     elif pixel and Fraction(1, 4) <= pixel < 1:
@@ -361,33 +351,29 @@ def _even(exact: Fraction, stored: int) -> int:
 def _h264_stream(
     container: av.container.OutputContainer, pictures: _Pictures, fps: Fraction, encoding: Encoding
 ) -> Any:
+    size = (pictures.width, pictures.height) if pictures.rotation.swaps_sides else (pictures.height, pictures.width)
     options = {**H264, "preset": encoding.preset, "crf": str(encoding.crf)}
-    stream = container.add_stream("libx264", fps, options=options)
-    width, height = pictures.width, pictures.height
-    stream.width, stream.height = (height, width) if pictures.is_turned else (width, height)
-    stream.pix_fmt = "yuv420p"
-    encoder, decoder = stream.codec_context, pictures.stream.codec_context
-    encoder.time_base = 1 / fps
+    stream = add_h264_stream(container, pictures.stream, size, rate=fps, time_base=1 / fps, options=options)
+    encoder = stream.codec_context
     encoder.sample_aspect_ratio = Fraction(1)
     encoder.color_range, encoder.colorspace = _LIMITED, pictures.matrix
-    encoder.color_primaries, encoder.color_trc = decoder.color_primaries, decoder.color_trc
     return stream
 
 
 def _copied(
     container: av.container.OutputContainer, source: Any, packets: Sequence[tuple[Fraction, Any]], end: Fraction
 ) -> list[Any]:
-    """The packets with sound of [0, end) s, for a new stream; none, and no stream, where there is no such sound."""
+    """Packets with the sound of [0, end) s, for a new stream; none, and no stream, if there is no such sound."""
     rate, frame_size = source.codec_context.sample_rate, source.codec_context.frame_size
     kept: list[Any] = []
     due = None
     for time, packet in packets:
         seconds = Fraction(frame_size, rate) if frame_size else (packet.duration or 0) * packet.time_base
-        # Where times are rounded, sound goes on without a gap.
+        # Rounded times leave no gap in the sound.
         if due is not None and abs(time - due) <= _ROUNDED_SECONDS:
             time = due
         due = time + seconds
-        # What lies before 0 an edit list hides, but decoders need it for the first sound to be right.
+        # An edit list hides packets before 0, but decoders need them for the first sound to be right.
         if due > -SOUND_LEAD_SECONDS and time < end:
             duration = round((packet.duration or 0) * packet.time_base * rate)
             packet.time_base = Fraction(1, rate)
@@ -399,9 +385,3 @@ def _copied(
         for packet in kept:
             packet.stream = stream
     return kept
-
-
-def _opened(video: VideoSource) -> AbstractContextManager[tuple[Any, Any]]:
-    if hasattr(video, "seek"):
-        video.seek(0)
-    return open_video(video)

@@ -1,12 +1,12 @@
-"""The table of frames of an mp4: where each one lies and when it is shown, as FFmpeg's demuxer gives them.
+"""Frame table of an mp4: where each frame lies and when it is shown, as FFmpeg's demuxer gives them.
 
-FFmpeg builds the same out of the same boxes and then hands out packets one by one, which takes most of a millisecond
-for a clip. What is unusual (fragments, several edits, an edit that hides frames, several sample descriptions,
-encryption) is left to it.
+FFmpeg builds the same from the same boxes and then hands out packets one by one, which takes most of a millisecond
+for a clip. Unusual files (fragments, several edits, an edit that hides frames, several sample descriptions,
+encryption) are left to it.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -19,50 +19,37 @@ _Ints = npt.NDArray[np.int64]
 _MAX_FRAMES = 1 << 22
 _CODECS = (b"avc1", b"avc3", b"hvc1", b"hev1")
 _DESCRIPTION_BYTES = 86  # of a sample entry of video, before the boxes in it
-_INDIFFERENT = {b"pasp", b"btrt"}  # pixels count as square; a bit rate
-_UPRIGHT = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
+_IGNORED = {b"pasp", b"btrt"}  # aspect ratio of pixels, which count as square; bit rate
+_IDENTITY_MATRIX = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 _LENGTH_BYTES = 4  # of the length before each unit of H.264
 _SLICES, _PARAMETER_SETS = (1, 2, 5), (7, 8)  # types of units
 
 
 @dataclass(frozen=True)
-class Decoding:
-    """With what a decoder of H.264 is opened.
+class DecoderConfig:
+    """Configuration that an H.264 decoder is opened with."""
 
-    Attributes:
-        parameters: as the file stores them (avcC).
-        colours: primaries, transfer and matrix of the colours by their numbers in ISO/IEC 23091-2, and 2 for full or 1
-            for limited range; None where the file leaves it to the pictures.
-    """
-
-    parameters: bytes
+    parameters: bytes  # the AVCDecoderConfigurationRecord (avcC) of the file
+    # Primaries, transfer and matrix by their numbers in ISO/IEC 23091-2, and 1 for limited or 2 for full range; None
+    # if the file leaves it to the pictures.
     colours: tuple[int, int, int, int] | None
 
 
 @dataclass(frozen=True)
 class FrameTable:
-    """Of the first video track, each array in the order of storage.
+    """Frames of the first video track; arrays are (frames,) int64 in the order of storage."""
 
-    Attributes:
-        offsets, sizes: of the frames in the file, in bytes.
-        times: presentation times in units of 1 / timescale s, as FFmpeg counts them.
-        durations: how long each one is stored to be shown, in these units.
-        keys: positions of key frames, ascending.
-        decoding: what a decoder has to know; None where the file says more of its pictures, such as that they lie on
-            a side, and where packets may bring other parameters.
-    """
-
-    offsets: _Ints
-    sizes: _Ints
-    times: _Ints
-    durations: _Ints
-    keys: _Ints
-    timescale: int
-    decoding: "Decoding | None"
+    offsets: _Ints  # in the file, in bytes
+    sizes: _Ints  # in bytes
+    times: _Ints  # when frames are shown, in units of 1 / timescale s, as FFmpeg counts them
+    durations: _Ints  # stated, in the same units
+    keys: _Ints  # positions of key frames, ascending
+    timescale: int  # units per second
+    config: DecoderConfig | None  # None if the file states more, such as a rotation, or packets bring parameters
 
 
-class TabledPackets(Sequence[Any]):
-    """The packets of a plain mp4 in the order of storage, each one made when it is asked for."""
+class PacketsOfTable(Sequence[Any]):
+    """Packets of a plain mp4 in the order of storage, made when they are indexed."""
 
     def __init__(self, table: FrameTable, content: bytes) -> None:
         self.table, self._content = table, memoryview(content)
@@ -82,7 +69,7 @@ class TabledPackets(Sequence[Any]):
 
 
 def frame_table(content: bytes) -> FrameTable | None:
-    """The table of a plain mp4; None for all else, also for what is damaged."""
+    """Return the frame table of a plain mp4; None for any other file, and for a corrupt one."""
     if content[4:8] != b"ftyp":
         return None
     try:
@@ -94,13 +81,51 @@ def frame_table(content: bytes) -> FrameTable | None:
         return None
     if (table.offsets + table.sizes).max() > len(content):
         return None
-    if table.decoding and any(_has_parameters(content, table, key) for key in table.keys.tolist()):
-        table = replace(table, decoding=None)
+    if table.config and any(_has_parameters(content, table, key) for key in table.keys.tolist()):
+        table = replace(table, config=None)
     return table
 
 
+def walk_boxes(header_at: Callable[[int], bytes], size: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield (type, start of content, end) of the boxes in `size` bytes; ValueError at what is none.
+
+    `header_at` returns the 16 bytes at a position. The last box may end beyond `size`.
+    """
+    position = 0
+    while position + 8 <= size:
+        header = header_at(position)
+        length, header_size = int.from_bytes(header[:4], "big"), 8
+        if length == 1:  # the length follows, in 64 bits
+            length, header_size = int.from_bytes(header[8:], "big"), 16
+        elif length == 0:  # up to the end of the file
+            length = size - position
+        if length < header_size:
+            raise ValueError("not a box")
+        yield header[4:8], position + header_size, position + length
+        position += length
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Type and content of the boxes in a box."""
+    for kind, start, end in walk_boxes(lambda position: data[position : position + 16], len(data)):
+        if end > len(data):
+            raise ValueError("a box that does not fit")
+        yield kind, data[start:end]
+
+
+def _movie(content: bytes) -> bytes | None:
+    """Content of the only moov box; None for a file with fragments or several such boxes."""
+    moov = None
+    for kind, start, end in walk_boxes(lambda position: content[position : position + 16], len(content)):
+        if kind == b"moof" or (kind == b"moov" and moov is not None):
+            return None
+        if kind == b"moov":
+            moov = content[start:end]
+    return moov
+
+
 def _has_parameters(content: bytes, table: FrameTable, position: int) -> bool:
-    """Whether parameters stand before the picture of a packet."""
+    """Whether parameter sets precede the picture in a packet."""
     start = int(table.offsets[position])
     end = start + int(table.sizes[position])
     while start + _LENGTH_BYTES < end:
@@ -111,33 +136,6 @@ def _has_parameters(content: bytes, table: FrameTable, position: int) -> bool:
             return True
         start += _LENGTH_BYTES + _number(content, start, _LENGTH_BYTES)
     return False
-
-
-def _movie(content: bytes) -> bytes | None:
-    """What the only moov box holds."""
-    position, moov = 0, None
-    while position + 8 <= len(content):
-        length, kind, skip = _number(content, position), content[position + 4 : position + 8], 8
-        if length == 1:
-            length, skip = _number(content, position + 8, 8), 16
-        elif length == 0:
-            length = len(content) - position
-        if length < skip or kind == b"moof" or (kind == b"moov" and moov is not None):
-            return None
-        if kind == b"moov":
-            moov = content[position + skip : position + length]
-        position += length
-    return moov
-
-
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = 0
-    while position + 8 <= len(data):
-        length = int.from_bytes(data[position : position + 4], "big")
-        if length < 8 or position + length > len(data):
-            raise ValueError("a box that does not fit")
-        yield data[position + 4 : position + 8], data[position + 8 : position + length]
-        position += length
 
 
 def _table(moov: bytes) -> FrameTable | None:
@@ -156,8 +154,8 @@ def _table(moov: bytes) -> FrameTable | None:
                 timescale = _number(header, 20 if header[0] else 12)
                 samples = dict(_boxes(dict(_boxes(media[b"minf"]))[b"stbl"]))
                 table = _samples(samples, edits, timescale, movie_timescale)
-                matrix = track[b"tkhd"][52 if track[b"tkhd"][0] else 40 :][: len(_UPRIGHT)]
-                return table if table is None or matrix == _UPRIGHT else replace(table, decoding=None)
+                matrix = track[b"tkhd"][52 if track[b"tkhd"][0] else 40 :][: len(_IDENTITY_MATRIX)]
+                return table if table is None or matrix == _IDENTITY_MATRIX else replace(table, config=None)
     return None
 
 
@@ -182,27 +180,27 @@ def _samples(boxes: dict[bytes, bytes], edits: bytes | None, timescale: int, mov
         keys = _numbers(boxes[b"stss"], 8, _number(boxes[b"stss"], 4)) - 1
         if (np.diff(keys) <= 0).any() or (len(keys) and not 0 <= keys[0] <= keys[-1] < count):
             return None
-    return FrameTable(_offsets(boxes, sizes), sizes, times, durations, keys, timescale, _decoding(boxes[b"stsd"]))
+    return FrameTable(_offsets(boxes, sizes), sizes, times, durations, keys, timescale, _config(boxes[b"stsd"]))
 
 
-def _decoding(descriptions: bytes) -> Decoding | None:
-    """Of the only description of samples, where it holds nothing else that matters to their pictures."""
+def _config(descriptions: bytes) -> DecoderConfig | None:
+    """Configuration in the only sample description; None if it holds anything else that matters to the pictures."""
     if descriptions[12:16] != b"avc1":
         return None
     details = dict(_boxes(descriptions[8 + _DESCRIPTION_BYTES :]))
     parameters, colours = details.pop(b"avcC", b""), details.pop(b"colr", b"")
-    if details.keys() - _INDIFFERENT or len(parameters) < 7 or parameters[4] & 3 != _LENGTH_BYTES - 1:
+    if details.keys() - _IGNORED or len(parameters) < 7 or parameters[4] & 3 != _LENGTH_BYTES - 1:
         return None
     if not colours:
-        return Decoding(parameters, None)
+        return DecoderConfig(parameters, None)
     if colours[:4] != b"nclx" or len(colours) != 11:
         return None
     primaries, transfer, matrix = struct.unpack(">3H", colours[4:10])
-    return Decoding(parameters, (primaries, transfer, matrix, 2 if colours[10] & 128 else 1))
+    return DecoderConfig(parameters, (primaries, transfer, matrix, 2 if colours[10] & 128 else 1))
 
 
 def _only_edit(edits: bytes, times: _Ints, timescale: int, movie_timescale: int) -> int | None:
-    """The time at which the presentation begins; None unless one edit shows all frames at their own speed."""
+    """Time at which the presentation begins; None unless one edit shows all frames at their own speed."""
     if _number(edits, 4) != 1:
         return None
     wide = edits[0] == 1
@@ -214,7 +212,7 @@ def _only_edit(edits: bytes, times: _Ints, timescale: int, movie_timescale: int)
 
 
 def _offsets(boxes: dict[bytes, bytes], sizes: _Ints) -> _Ints:
-    """Frames lie one after the other in chunks; runs of chunks hold the same number of frames."""
+    """Offset of each frame: frames are contiguous in chunks, and runs of chunks hold the same number of frames."""
     wide = b"stco" not in boxes
     table = boxes[b"co64" if wide else b"stco"]
     chunks = _numbers(table, 8, _number(table, 4), 8 if wide else 4)
@@ -229,7 +227,7 @@ def _offsets(boxes: dict[bytes, bytes], sizes: _Ints) -> _Ints:
 
 
 def _repeated(table: bytes, count: int) -> _Ints:
-    """The values of a table of (count, value)."""
+    """Values of a run-length table of (count, value)."""
     pairs = _numbers(table, 8, 2 * _number(table, 4)).reshape(-1, 2)
     if pairs[:, 0].sum() != count:
         raise ValueError("a table that is longer or shorter than there are frames")

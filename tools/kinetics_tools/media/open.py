@@ -1,4 +1,4 @@
-"""Where a video's bytes come from, and what is wrong with them in one exception."""
+"""Opening of video sources, with FFmpeg's errors turned into ClipError."""
 
 import io
 import os
@@ -15,41 +15,88 @@ import av.video.stream
 from kinetics_tools.errors import ClipError
 from kinetics_tools.media.truncation import file_problem
 
-# Of a frame these say when it is to be decoded, not when it is shown. For most codecs FFmpeg knows what follows from
-# that, for these it does not.
+# These containers state when a frame is decoded, not when it is shown. FFmpeg derives the latter for most codecs, but
+# not for these.
 _UNTIMED_CONTAINERS = ("avi", "asf")
 _UNTIMED_CODECS = ("h264", "hevc")
+_MAX_BYTES_IN_MEMORY = 1 << 25
 
 VideoSource = str | os.PathLike[str] | bytes | BinaryIO | io.RawIOBase | Mapping[str, Any]
+"""Path, the bytes of a file, a binary file that can seek, or {"bytes", "path"} as `Video(decode=False)` gives them."""
 
 
-def check_headers(video: VideoSource) -> None:
-    """Raises ClipError for a file whose headers show that it is cut off, without FFmpeg; of an mp4 it reads little."""
+def load(video: Any) -> Mapping[str, Any]:
+    """Return the {"bytes", "path"} of what `decode` takes; an open or a large file stays where it is, as "path"."""
+    video = getattr(video, "_hf_encoded", None) or video  # what a decoder of `datasets` was made of
+    if type(video).__name__ == "VideoDecoder":
+        raise TypeError("a VideoDecoder that `datasets` did not make keeps no bytes; give the file's bytes or path")
+    if isinstance(video, Mapping):
+        content, path = video.get("bytes"), video.get("path")
+    else:
+        content, path = (video, None) if isinstance(video, bytes) else (None, video)
+    if content is None and isinstance(path, str) and "://" in path:
+        import fsspec
+
+        with fsspec.open(path, "rb") as file:
+            content = file.read()
+    elif content is None and isinstance(path, str | os.PathLike):
+        with open(path, "rb") as file:
+            if os.fstat(file.fileno()).st_size <= _MAX_BYTES_IN_MEMORY:
+                content = file.read()
+    return {"bytes": content, "path": path}
+
+
+def source_of(video: VideoSource) -> tuple[str, str | BinaryIO]:
+    """Return the name of a clip for messages, and what PyAV opens: a URL or a file."""
+    content: Any = video if isinstance(video, bytes) else None
+    path: Any = None if isinstance(video, bytes) else video
+    if isinstance(video, Mapping):
+        content, path = video.get("bytes"), video.get("path")
+    if content is path is None:
+        raise ClipError(f"video={video!r}: has neither bytes nor a path; drop the row")
+    if content is None and hasattr(path, "read"):
+        return str(getattr(path, "name", "a file")), cast(BinaryIO, path)
+    if path is not None and not isinstance(path, str | os.PathLike):
+        shown = reprlib.repr(path)
+        raise TypeError(f"video={shown}: must be a path, the bytes of a file, an open file, or its bytes and path")
+    name = f"a clip of {len(content)} bytes" if path is None else os.fspath(path)
+    return name, url_of(cast(str, path)) if content is None else io.BytesIO(content)
+
+
+def url_of(path: str | os.PathLike[str]) -> str:
+    """Return a URL for FFmpeg, which otherwise takes what precedes a colon in a file name for a protocol."""
+    return f"file:{os.fspath(path)}"
+
+
+def check_headers(video: VideoSource) -> bytes:
+    """Return the first bytes of a file, or raise ClipError if its headers show that it is truncated."""
     name, source = source_of(video)
     if isinstance(source, str):
         with open(source.removeprefix("file:"), "rb") as file:
-            problem = file_problem(file)
+            head, problem = file.read(12), file_problem(file)
     else:
-        problem = file_problem(source)
+        source.seek(0)
+        head, problem = source.read(12), file_problem(source)
     if problem:
         raise ClipError(f"{name}: is not a readable clip ({problem}); drop it or fetch it again")
+    return head
 
 
 @contextmanager
 def open_video(
     video: VideoSource, **options: Any
 ) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
+    """Open a clip and give its container and its first video stream; see `open_container`."""
     with open_container(video, **options) as container:
-        if not container.streams.video:
-            raise ClipError(f"{source_of(video)[0]}: has no video stream; drop it or fetch it again")
-        check_decoder(source_of(video)[0], container.streams.video[0])
-        yield container, container.streams.video[0]
+        yield container, first_video_stream(source_of(video)[0], container)
 
 
 @contextmanager
 def open_container(video: VideoSource, **options: Any) -> Iterator[av.container.InputContainer]:
-    """Errors of FFmpeg become ours, also those met later while decoding."""
+    """Open a clip; FFmpeg's errors become ours, also those in the body of the `with`."""
     name, file = source_of(video)
+    if not isinstance(file, str):
+        file.seek(0)
     # Titles may be in any encoding, or none.
     with clip_errors(name), av.open(file, metadata_errors="replace", **options) as container:
         yield container
@@ -57,7 +104,7 @@ def open_container(video: VideoSource, **options: Any) -> Iterator[av.container.
 
 @contextmanager
 def clip_errors(name: str) -> Iterator[None]:
-    """The one place that turns FFmpeg's errors into ours."""
+    """Turn FFmpeg's errors into ClipError or FileNotFoundError that name the clip."""
     try:
         yield
     except av.error.FileNotFoundError as error:
@@ -67,8 +114,16 @@ def clip_errors(name: str) -> Iterator[None]:
         raise ClipError(message) from error
 
 
+def first_video_stream(name: str, container: av.container.InputContainer) -> av.video.stream.VideoStream:
+    """Return the first video stream; raise ClipError if there is none that FFmpeg can decode."""
+    if not container.streams.video:
+        raise ClipError(f"{name}: has no video stream; drop it or fetch it again")
+    check_decoder(name, container.streams.video[0])
+    return container.streams.video[0]
+
+
 def check_decoder(name: str, stream: Any) -> None:
-    """Raises ClipError for a stream that FFmpeg can read out of the file but not decode."""
+    """Raise ClipError for a stream that FFmpeg can demux but not decode."""
     if stream.codec_context is None:
         what = "sound" if stream.type == "audio" else "codec"
         message = f"{name}: is not a readable clip (FFmpeg has no decoder for its {what}); drop it or fetch it again"
@@ -76,42 +131,18 @@ def check_decoder(name: str, stream: Any) -> None:
 
 
 def discard_others(container: av.container.InputContainer, stream: Any) -> None:
-    """Let FFmpeg pass over what is not of this stream."""
+    """Make FFmpeg skip the packets of all other streams."""
     for other in container.streams:
-        if other.index != stream.index and hasattr(other, "discard"):  # PyAV 14 reads what it passes over
+        if other.index != stream.index:
             other.discard = av.stream.Discard.all
 
 
-def lacks_times(container: av.container.InputContainer, stream: Any) -> bool:
-    """Whether nothing says when frames are shown that lie in another order: FFmpeg's times for them are wrong.
+def is_untimed(container: av.container.InputContainer, stream: Any) -> bool:
+    """Return True if the file does not state when its frames, stored in another order, are shown.
 
-    Then the n-th frame that a decoder gives is shown when the n-th packet is to be decoded.
+    FFmpeg's times for them are wrong. The n-th frame that a decoder gives is shown when the n-th packet is decoded.
     """
     decoder = stream.codec_context
-    return container.format.name in _UNTIMED_CONTAINERS and decoder.name in _UNTIMED_CODECS and decoder.has_b_frames
-
-
-def source_of(video: VideoSource) -> tuple[str, str | BinaryIO]:
-    """What to call a clip in a message, and what to give to PyAV."""
-    if video is None or (isinstance(video, Mapping) and video.get("bytes") is video.get("path") is None):
-        raise ClipError(f"video={video!r}: has neither bytes nor a path; drop the row")
-    content: Any
-    path: Any
-    if isinstance(video, Mapping):
-        content, path = video.get("bytes"), video.get("path")
-    elif isinstance(video, bytes):
-        content, path = video, None
-    elif isinstance(video, str | os.PathLike):
-        content, path = None, video
-    elif not hasattr(video, "read"):
-        shown = reprlib.repr(video)
-        raise TypeError(f"video={shown}: must be a path, the bytes of a file, an open file, or its bytes and path")
-    else:
-        return str(getattr(video, "name", "a file")), cast(BinaryIO, video)
-    name = f"a clip of {len(content)} bytes" if path is None else os.fspath(path)
-    return name, url_of(path) if content is None else io.BytesIO(content)
-
-
-def url_of(path: str | os.PathLike[str]) -> str:
-    # Without the protocol, FFmpeg takes what stands before a colon in a file name for one.
-    return f"file:{os.fspath(path)}"
+    return bool(
+        container.format.name in _UNTIMED_CONTAINERS and decoder.name in _UNTIMED_CODECS and decoder.has_b_frames
+    )

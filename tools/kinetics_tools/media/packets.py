@@ -1,8 +1,8 @@
-"""The pictures of a clip as its file stores them: packets, when each is shown, and a decoder that takes them.
+"""Packets of a clip's video, the times at which they are shown, and a decoder for them.
 
-Out of a plain mp4 with H.264 all of that is read by its own table, and the decoder is one that decoded such a clip
-before: what FFmpeg needs to open the file and a decoder is most of what a few small pictures take. Everything else is
-opened by FFmpeg, and all of its packets are read.
+For a plain mp4 with H.264 all of it comes from our own frame table, and the decoder is one that decoded such a clip
+before: opening the file and a decoder with FFmpeg takes most of the time of reading a few small pictures. Any other
+file is opened by FFmpeg, and all of its packets are read.
 """
 
 import threading
@@ -15,58 +15,57 @@ from typing import Any
 import av
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.cut import TRUNCATED_SECONDS
-from kinetics_tools.media.mp4_index import Decoding, FrameTable, TabledPackets, frame_table
+from kinetics_tools.media.mp4_index import DecoderConfig, FrameTable, PacketsOfTable, frame_table
 from kinetics_tools.media.open import (
     VideoSource,
-    check_decoder,
     check_headers,
     clip_errors,
     discard_others,
-    lacks_times,
+    first_video_stream,
+    is_untimed,
     open_container,
     source_of,
 )
+from kinetics_tools.media.truncation import check_end
 
-# No decoder may run while a file is opened, and of what it holds nothing is guessed: these two kinds of file say it.
+# Files of these two kinds state all that is needed: no decoder may run while they are opened, and nothing is guessed.
 _SELF_DESCRIBING = {"codec_whitelist": "-", "probesize": "32", "fflags": "+nofillin+noparse"}
-# Where H.264 does not say how far its frames are reordered, the decoder takes the most that is allowed instead of
+# If H.264 does not state how far its frames are reordered, the decoder assumes the most that is allowed instead of
 # losing frames until it knows.
 _STRICT = {"strict": "strict"}
-_MAX_RESTING = 4
+_MAX_IDLE_DECODERS = 4
 
 
 @dataclass(frozen=True)
 class StoredVideo:
-    """The first video stream of a file. Positions count its packets, in the order of storage.
-
-    Attributes:
-        times: when the frame of each packet is shown, in units of `time_base` s; None where the file does not say.
-        shown: positions of the packets whose frames are shown.
-        keys: positions of key frames, ascending.
-        stated_fps: what the file says; 0 where it says nothing.
-        decoder: opened, with one thread: the caller has other clips for the other cores.
-        is_reordered: whether only decoding tells which packet's frame is shown when: the n-th frame has the n-th time.
-    """
+    """First video stream of a file. Positions count its packets, in the order of storage."""
 
     packets: Sequence[Any]
-    times: list[int | None]
-    shown: list[int]
-    keys: list[int]
-    time_base: Fraction
-    stated_fps: float
-    decoder: Any
-    is_reordered: bool = False
+    times: list[int | None]  # when each packet's frame is shown, in units of `time_base`; None if that is not stated
+    shown: list[int]  # positions of the packets whose frames are shown
+    keys: list[int]  # positions of key frames, ascending
+    time_base: Fraction  # in seconds
+    stated_fps: float  # 0 if the file states none
+    decoder: Any  # opened, with one thread: the caller has other clips for the other cores
+    is_reordered: bool = False  # if only decoding tells which packet's frame is shown when: the n-th has the n-th time
+
+
+def seconds_of(name: str, item: "av.Packet[Any] | av.VideoFrame | av.AudioFrame") -> Fraction:
+    """Return the time of a packet or frame of clip `name`, in seconds on the clock of its file."""
+    stamp = item.dts if item.pts is None else item.pts  # AVI has only the former
+    if stamp is None or item.time_base is None:
+        raise ClipError(f"{name}: does not say when its frames are shown; convert it to mp4 first")
+    return Fraction(stamp * item.time_base)
 
 
 @contextmanager
-def stored_video(source: VideoSource) -> Iterator[StoredVideo]:
-    """Errors of FFmpeg become ClipError, also those in the body of the `with`."""
+def stored_video(source: Mapping[str, Any]) -> Iterator[StoredVideo]:
+    """Open a clip; FFmpeg's errors become ClipError, also those in the body of the `with`."""
     name = source_of(source)[0]
-    content = source["bytes"] if isinstance(source, Mapping) else b""
+    content: bytes = source["bytes"] or b""
     table = frame_table(content)
-    if table is not None and table.decoding is not None:
-        with clip_errors(name), _decoder(table.decoding) as decoder:
+    if table is not None and table.config is not None:
+        with clip_errors(name), _decoder(table.config) as decoder:
             yield _of_table(table, content, decoder)
     else:
         with _opened(source) as container:
@@ -76,7 +75,7 @@ def stored_video(source: VideoSource) -> Iterator[StoredVideo]:
 def _of_table(table: FrameTable, content: bytes, decoder: Any) -> StoredVideo:
     count = len(table.times)
     return StoredVideo(
-        packets=TabledPackets(table, content),
+        packets=PacketsOfTable(table, content),
         times=table.times.tolist(),
         shown=list(range(count)),
         keys=table.keys.tolist(),
@@ -87,20 +86,17 @@ def _of_table(table: FrameTable, content: bytes, decoder: Any) -> StoredVideo:
 
 
 def _of_container(name: str, container: Any, table: FrameTable | None, content: bytes) -> StoredVideo:
-    if not container.streams.video:
-        raise ClipError(f"{name}: has no video stream; drop it or fetch it again")
-    stream = container.streams.video[0]
-    check_decoder(name, stream)
+    stream = first_video_stream(name, container)
     discard_others(container, stream)
     decoder = stream.codec_context
     if table is not None and len(table.sizes) == stream.frames and stream.time_base == Fraction(1, table.timescale):
         return _of_table(table, content, _ready(decoder))
-    packets = [packet for packet in container.demux(stream) if packet.size]
+    packets: list[Any] = [packet for packet in container.demux(stream) if packet.size]
     if any(packet.is_corrupt for packet in packets):
         raise ClipError(f"{name}: is cut off or damaged; drop it or fetch it again")
     shown = [position for position, packet in enumerate(packets) if not packet.is_discard]
     _check_end(name, stream, [packets[position] for position in shown])
-    is_reordered = lacks_times(container, stream)
+    is_reordered = is_untimed(container, stream)
     return StoredVideo(
         packets=packets,
         times=[packet.dts if is_reordered else packet.pts for packet in packets],
@@ -114,66 +110,51 @@ def _of_container(name: str, container: Any, table: FrameTable | None, content: 
 
 
 def _check_end(name: str, stream: Any, packets: Sequence[Any]) -> None:
-    """A file that was cut off may still have the index of what is missing."""
+    """A truncated file may still have the index of what is missing."""
     base, start, duration = stream.time_base or Fraction(1), stream.start_time, stream.duration
     ends = [packet.pts + (packet.duration or 0) for packet in packets if packet.pts is not None]
-    # Where a stream says neither when it begins nor how long it is, FFmpeg gives it the length of the file, which in
-    # Matroska and fragments is that of the sound, if it is longer. There the headers have decided.
-    if start is None or duration is None or not ends:
-        return
-    reached = (max(ends) - start) * base
-    if reached + TRUNCATED_SECONDS < duration * base:
-        where = f"{float(reached):.2f} of {float(duration * base):.2f} s"
-        raise ClipError(f"{name}: is cut off at {where}; drop it or fetch it again")
+    # A stream that states neither its start nor its duration gets those of the file from FFmpeg, which in Matroska and
+    # fragments are those of the sound, if it is longer. There the headers have decided.
+    if start is not None and duration is not None and ends:
+        check_end(name, (max(ends) - start) * base, duration * base)
 
 
 def _opened(source: VideoSource) -> Any:
-    """A context with the container; without probing where the file itself says all that is needed."""
-    file = source_of(source)[1]
-    if isinstance(file, str):
-        try:
-            with open(file.removeprefix("file:"), "rb", buffering=0) as opened:
-                head = opened.read(12)
-        except OSError:
-            head = b""
-    else:
-        head = file.read(12)
-        file.seek(0)
-    if head[4:8] != b"ftyp" and head[:4] != b"\x1aE\xdf\xa3":
-        return open_container(source)
-    check_headers(source)
-    return open_container(source, container_options=_SELF_DESCRIBING)
+    """A context with the container; without probing if the file itself states all that is needed."""
+    head = check_headers(source)
+    is_self_describing = head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3"
+    return open_container(source, container_options=_SELF_DESCRIBING if is_self_describing else {})
 
 
 # ---- Decoders -----------------------------------------------------------------------------------------------
 
 
-class _Resting(threading.local):
-    """Decoders that this thread does not use now, by what they were opened with; the oldest first."""
+class _IdleDecoders(threading.local):
+    """Per-thread cache of idle decoders, keyed by their configuration; the oldest first."""
 
     def __init__(self) -> None:
-        self.decoders: dict[Decoding, Any] = {}
+        self.by_config: dict[DecoderConfig, Any] = {}
 
 
-_resting = _Resting()
+_idle = _IdleDecoders()
 
 
 @contextmanager
-def _decoder(decoding: Decoding) -> Iterator[Any]:
-    """An H.264 decoder; afterwards it rests for the next clip that needs such a one."""
-    decoder = _resting.decoders.pop(decoding, None)
+def _decoder(config: DecoderConfig) -> Iterator[Any]:
+    """An H.264 decoder, which is kept for the next clip with the same configuration."""
+    decoder = _idle.by_config.pop(config, None)
     if decoder is None:
         decoder = av.CodecContext.create("h264", "r")
-        decoder.extradata = decoding.parameters
-        if decoding.colours:
-            decoder.color_primaries, decoder.color_trc, decoder.colorspace, decoder.color_range = decoding.colours
+        decoder.extradata = config.parameters
+        if config.colours:
+            decoder.color_primaries, decoder.color_trc, decoder.colorspace, decoder.color_range = config.colours
         _ready(decoder)
     yield decoder
-    # Not after an error, which may leave anything behind.
+    # Not after an error, which may leave the decoder in any state.
     decoder.flush_buffers()
-    _resting.decoders[decoding] = decoder
-    if len(_resting.decoders) > _MAX_RESTING:
-        del _resting.decoders[next(iter(_resting.decoders))]
+    _idle.by_config[config] = decoder
+    if len(_idle.by_config) > _MAX_IDLE_DECODERS:
+        del _idle.by_config[next(iter(_idle.by_config))]
 
 
 def _ready(decoder: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a clip's file holds, from its headers, or by decoding all of it."""
+"""Facts about a clip's file: `probe` reads its headers, `check_frames` decodes all of it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,25 +13,26 @@ import av.video.stream
 from kinetics_tools.errors import ClipError
 from kinetics_tools.media.open import VideoSource, check_headers, discard_others, open_video, source_of
 
-# No decoder may run: FFmpeg otherwise decodes the first frames to learn what the headers mostly say.
+# No decoder may run: FFmpeg otherwise decodes the first frames to learn what the headers mostly state.
 _HEADERS_ONLY = {"codec_whitelist": "-", "probesize": "32"}
-# Damage is an error, not something to paint over; the filter makes frames smoother, which nobody looks at here.
+# Corrupt frames are errors, not to be concealed; the loop filter only makes frames smoother, and none is looked at.
 _STRICT = {"err_detect": "explode", "skip_loop_filter": "all"}
 
 
 @dataclass(frozen=True, slots=True)
 class ClipInfo:
-    """What a clip's file holds: of its first video stream, the one that `decode` reads, but for `has_audio`.
+    """Facts about a clip's file. All but `has_audio` describe the first video stream, which `decode` reads.
 
     Attributes:
-        duration_seconds: how long the frames are shown, as the file's own index sums it up, which in an mp4 of variable
-            rate may be some frames less than from when the first frame is shown to when the last one ends; over 0.
-        fps: mean number of frames a second: the rate that the file states, where num_frames and duration_seconds
-            agree with it to half a frame; else their quotient.
-        num_frames: frames that decoding gives where none is damaged, at least 1; without those that an edit list
-            takes away, and those that a careless cut left before the first key frame.
-        width, height: of the frames as they are stored, in pixels; rotation, if the file asks for it, comes after.
-        has_audio: whether there is a sound stream.
+        duration_seconds: how long the frames are shown, over 0, as the index of the file adds it up. In an mp4 of
+            variable rate that may be some frames less than from the start of the first frame to the end of the last.
+        fps: mean number of frames per second: the rate that the file states if num_frames and duration_seconds
+            agree with it to half a frame, otherwise their quotient.
+        num_frames: frames that decoding gives if none is corrupt, at least 1. Frames that an edit list hides, and
+            those that a careless cut left before the first key frame, do not count.
+        width: of the stored frames, in pixels, before any rotation that the file asks for.
+        height: of the stored frames, in pixels, before any rotation.
+        has_audio: True if there is a sound stream.
         codec: FFmpeg's name of the codec, such as "h264", "vp9", "av1".
     """
 
@@ -45,29 +46,32 @@ class ClipInfo:
 
 
 def probe(video: VideoSource) -> ClipInfo:
-    """What a clip's headers say. Decodes nothing; of an mp4 it reads the headers and the first frame.
+    """Return what a clip's headers state, without decoding; of an mp4 only the headers and the first frame are read.
 
-    Where the headers do not say how many frames there are, as in Matroska, or contradict themselves, it reads the
-    whole file and counts. Raises ClipError for a clip that cannot be read, one that is cut off among them, and
-    FileNotFoundError for a path that does not exist.
+    If the headers do not state the number of frames, as in Matroska, or contradict themselves, the whole file is read
+    to count them.
+
+    Raises:
+        ClipError: the clip is unreadable or truncated.
+        FileNotFoundError: `video` is a path that does not exist.
     """
     check_headers(video)
-    name, source = source_of(video)
+    name = source_of(video)[0]
     with open_video(video, container_options=_HEADERS_ONLY) as (container, stream):
         if stream.width and stream.height:
             return _info(name, container, stream)
     # Some headers leave the size of the picture to the decoder.
-    if not isinstance(source, str):
-        source.seek(0)
     with open_video(video) as (container, stream):
         return _info(name, container, stream)
 
 
 def check_frames(video: VideoSource) -> int:
-    """Decode every frame of a clip and return how many there are.
+    """Decode every frame of a clip and return their number.
 
-    Raises ClipError that says when in the clip the first damage lies, as far as the decoder notices: H.264 nearly
-    always does, VP9, which has no redundancy, hardly ever. FileNotFoundError for a path that does not exist.
+    Raises:
+        ClipError: a frame is corrupt; the message says at which second. Decoders notice most of it in H.264, and
+            hardly any in VP9, which has no redundancy.
+        FileNotFoundError: `video` is a path that does not exist.
     """
     name = source_of(video)[0]
     count = 0
@@ -78,14 +82,22 @@ def check_frames(video: VideoSource) -> int:
             try:
                 frames = stream.decode(packet)
             except av.error.FFmpegError as error:
-                raise damaged(name, packet, error.strerror or "its decoder says so") from error
+                raise corrupt_at(name, packet, error.strerror) from error
             for frame in frames:
                 if frame.is_corrupt:
-                    raise damaged(name, frame, "its decoder says so")
+                    raise corrupt_at(name, frame)
                 count += 1
     if not count:
         raise ClipError(f"{name}: has no frames; drop it or fetch it again")
     return count
+
+
+def corrupt_at(name: str, item: "av.Packet[Any] | av.frame.Frame", reason: str | None = None) -> ClipError:
+    """Return the error for a packet or frame that the decoder of clip `name` rejects."""
+    time = item.dts if item.pts is None else item.pts
+    where = "" if time is None or item.time_base is None else f" at {float(time * item.time_base):.2f} s"
+    reason = reason or "its decoder says so"
+    return ClipError(f"{name}: has a damaged frame{where} ({reason}); drop it or fetch it again")
 
 
 def _info(name: str, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> ClipInfo:
@@ -94,8 +106,8 @@ def _info(name: str, container: av.container.InputContainer, stream: av.video.st
     discard_others(container, stream)
     packets = container.demux(stream)
     first = next(packets)
-    # Of an mp4 the count is the length of its index; in other containers it is what the writer hoped for. Where it
-    # and the duration disagree, an edit list takes frames away, or more of them lie in fragments.
+    # In an mp4 the stated number is the length of its index, in other containers a guess of the writer. If it and the
+    # duration disagree, an edit list hides frames, or more of them lie in fragments.
     is_stated = "mp4" in container.format.name and frames and _agree(frames, seconds, rate)
     if not is_stated or not first.is_keyframe:
         frames, seconds = _count(name, stream, chain([first], packets))
@@ -106,28 +118,17 @@ def _info(name: str, container: av.container.InputContainer, stream: av.video.st
         width=stream.width,
         height=stream.height,
         has_audio=bool(container.streams.audio),
-        codec=codec_name(stream.codec_context.codec),
+        codec=stream.codec_context.codec.canonical_name,
     )
 
 
-def damaged(name: str, at: "av.Packet[Any] | av.VideoFrame", reason: str) -> ClipError:
-    time = at.pts if at.pts is not None else at.dts
-    where = "" if time is None or at.time_base is None else f" at {float(time * at.time_base):.2f} s"
-    return ClipError(f"{name}: has a damaged frame{where} ({reason}); drop it or fetch it again")
-
-
 def _agree(frames: int, seconds: Fraction, rate: Fraction) -> bool:
-    """Whether so many frames take so long, to half a frame: Matroska has times in ms, mp4 edit lists often, too."""
+    """Whether they agree to half a frame: Matroska, and often an edit list of an mp4, has times in ms."""
     return rate > 0 and abs(frames - seconds * rate) <= Fraction(1, 2)
 
 
-def codec_name(codec: av.Codec) -> str:
-    # PyAV 14 knows the name of the decoder only, which differs for few codecs: "libdav1d" for "av1".
-    return str(getattr(codec, "canonical_name", codec.name))
-
-
 def _count(name: str, stream: av.video.stream.VideoStream, packets: Iterable[Any]) -> tuple[int, Fraction]:
-    """Frames of a stream and the seconds that they take, by reading all of its packets."""
+    """Number of frames of a stream and the seconds that they take, by reading all of its packets."""
     frames: list[tuple[int | None, int]] = []  # (start, duration) in the stream's time base
     has_key, key = False, None
     for packet in packets:
@@ -137,7 +138,7 @@ def _count(name: str, stream: av.video.stream.VideoStream, packets: Iterable[Any
             continue
         start = packet.dts if packet.pts is None else packet.pts  # AVI has only the former
         if packet.is_keyframe and not has_key:
-            # A careless cut: neither what is stored before the first key frame nor what is shown before it decodes.
+            # A careless cut: frames stored or shown before the first key frame cannot be decoded.
             has_key, key = True, start
             frames.clear()
         if not packet.is_discard:

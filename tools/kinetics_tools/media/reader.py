@@ -1,14 +1,13 @@
-"""Frames of a clip by their index, as arrays: exact, and without decoding more than they need.
+"""Frames of a clip by index, as arrays: exact, decoding no more than they need.
 
-First the time of every frame is read, out of the table of a plain mp4 or else by reading all packets once; that order
-is what an index counts. Then decoding starts at the last key frame that serves, leaves out whole groups of pictures in
-which nothing is wanted, and of the packets in between it sends those that are not wanted with `skip_frame = "NONREF"`:
-the decoder discards them unless other frames refer to them. So what comes out is what a decode of everything gives.
+First the time of every frame is read, from the table of a plain mp4 or else by reading all packets once. Indices count
+frames in the order of these times. Decoding starts at the last key frame that serves and skips whole groups of pictures
+in which nothing is wanted. Unwanted packets in between are sent with `skip_frame = "NONREF"`: the decoder discards them
+unless other frames refer to them. The result is that of decoding everything.
 """
 
-import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from functools import cached_property
@@ -20,14 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.open import VideoSource, source_of
+from kinetics_tools.media.open import load, source_of
 from kinetics_tools.media.packets import stored_video
 from kinetics_tools.media.pictures import Pixels
-from kinetics_tools.media.transforms import Box, Layout, Size, View, Writer, upright_of
+from kinetics_tools.media.transforms import Box, FrameWriter, Layout, Size, View, rotation_of
+from kinetics_tools.text import check_choice
 
 Indices = Sequence[int] | Sequence[Sequence[int]] | npt.NDArray[np.integer[Any]]
+"""Indices of frames, (T,) or (N, T) for N clips, from 0 in the order in which frames are shown."""
 _UNTYPED, _INTRA = 0, 1  # types of pictures
-_CLIP_BYTES = 1 << 25
 
 
 def decode(
@@ -39,38 +39,42 @@ def decode(
     flip: bool = False,
     layout: Layout = "THWC",
 ) -> Pixels:
-    """The frames with these indices, uint8 RGB, in the order asked for.
+    """Return the frames at `indices` as uint8 RGB, in the order of `indices`.
 
-    `video` is a path, the bytes of a file, a URL that fsspec opens, the {"bytes", "path"} of a `Video(decode=False)`
-    column, or the decoder that `datasets` makes of a `Video()` column, whose bytes are read anew. Of several video
-    streams it is the first, as for `probe`.
+    The picture is rotated upright, cropped, scaled and mirrored, in this order. Scaling is swscale's: bilinear over the
+    area that a pixel covers, with exact rounding and full chroma. Unscaled frames equal PyAV's
+    `frame.to_ndarray(format="rgb24")`. The array is contiguous in its layout, so `torch.from_numpy` needs no copy.
 
-    Index i is the i-th frame in the order in which frames are shown, from 0; indices may repeat and come in any order.
-    With `indices` of shape (T,) the axes are those of `layout`; with (N, T) they are preceded by N clips.
+    Args:
+        video: a path, the bytes of a file, a binary file, a URL that fsspec opens, the {"bytes", "path"} of a
+            `Video(decode=False)` column, or the decoder of a `Video()` column. The first video stream is read.
+        indices: (T,) or (N, T), in any order, with repeats, from 0 in the order in which frames are shown.
+        size: (height, width) in pixels to scale to.
+        crop: (top, left, height, width) in pixels of the upright picture.
+        flip: mirror left and right.
+        layout: axes of a clip; for indices (N, T) they follow an axis of N clips.
 
-    The picture is turned upright, cropped to `crop` (top, left, height, width), scaled to `size` (height, width) and
-    mirrored if `flip`. It is scaled by swscale, bilinear over the area that a pixel covers, with exact rounding and
-    full chroma; unscaled it is what `frame.to_ndarray(format="rgb24")` of PyAV gives. The array is contiguous in its
-    layout, so that `torch.from_numpy` needs no copy.
-
-    Raises IndexError for an index outside [0, number of frames), ValueError for a crop outside of the picture,
-    ClipError for a clip that cannot be read, FileNotFoundError for a path that does not exist.
+    Raises:
+        IndexError: an index is outside [0, number of frames).
+        ValueError: the crop is outside the picture.
+        ClipError: the clip is unreadable.
+        FileNotFoundError: `video` is a path that does not exist.
     """
     with VideoReader(video) as reader:
         return reader.decode(indices, view=View(crop, size, flip), layout=layout)
 
 
 class VideoReader:
-    """A clip whose packets have been read, for those who must know its length before they choose frames.
+    """Open clip, whose length and rate are known before frames are chosen; see `decode` for its argument.
 
         with VideoReader(video) as reader:
             frames = reader.decode(sampler(reader.num_frames, reader.fps, rng))
 
-    `video` is what `decode` takes. Errors of FFmpeg in the body of the `with` become ClipError.
+    Errors of FFmpeg in the body of the `with` become ClipError.
     """
 
     def __init__(self, video: Any) -> None:
-        source = _in_memory(encoded_video(video))
+        source = load(video)
         self.name = source_of(source)[0]
         with ExitStack() as stack:
             self._video = stack.enter_context(stored_video(source))
@@ -88,22 +92,23 @@ class VideoReader:
 
     @property
     def num_frames(self) -> int:
+        """Number of frames that can be decoded."""
         return len(self._positions)
 
     @property
     def start_seconds(self) -> Fraction:
-        """When the first frame is shown, on the clock of the file."""
+        """Time at which the first frame is shown, on the clock of the file."""
         return (self._times[self._positions[0]] or 0) * self._video.time_base
 
     @cached_property
     def times_seconds(self) -> npt.NDArray[np.float64]:
-        """(num_frames,): when each frame is shown, counted from the first one."""
+        """(num_frames,): times at which frames are shown, counted from the first frame."""
         times = np.array([self._times[position] or 0 for position in self._positions], np.float64)
         return (times - times[0]) * float(self._video.time_base)
 
     @cached_property
     def fps(self) -> float:
-        """Frames a second: what the file states, if its frames keep to it but for one, else their mean rate."""
+        """Frames per second: the stated rate if the frames keep to it within one frame, otherwise their mean rate."""
         stated = self._video.stated_fps
         seconds = float(self.times_seconds[-1])
         if self.num_frames == 1 or seconds <= 0:
@@ -113,8 +118,7 @@ class VideoReader:
         return (self.num_frames - 1) / seconds
 
     def span(self, indices: Indices) -> tuple[float, float]:
-        """[start, end) in seconds from the first frame: in which the frames from the least to the greatest index are
-        shown."""
+        """Return [start, end) in seconds from the first frame, from the least to the greatest of the indices."""
         flat = self._checked(indices).reshape(-1)
         last = int(flat.max())
         packet = self._packets[self._positions[last]]
@@ -130,31 +134,35 @@ class VideoReader:
         self,
         indices: Indices,
         *,
-        view: View | Callable[[int, int], View] = View(),  # noqa: B008, it is frozen
+        view: View = View(),  # noqa: B008, it is frozen
         layout: Layout = "THWC",
     ) -> Pixels:
-        """As the function `decode`; `view` may be a function of the upright picture's height and width."""
-        return self.decode_views(indices, views=lambda height, width: [_view_of(view, height, width)], layout=layout)[0]
+        """Return the frames at `indices`; see the function `decode`."""
+        return self.decode_views(indices, views=lambda height, width: [view], layout=layout)[0]
 
     def decode_views(
         self, indices: Indices, *, views: Callable[[int, int], Sequence[View]], layout: Layout = "THWC"
     ) -> list[Pixels]:
-        """Several views of the same frames, which are decoded once: an array as of `decode` for each."""
-        if layout not in get_args(Layout):
-            raise ValueError(f"layout={layout!r}: must be one of {', '.join(get_args(Layout))}")
+        """Return several views of the same frames, which are decoded once; each array is like that of `decode`.
+
+        Args:
+            indices: (T,) or (N, T).
+            views: function of the upright picture's height and width in pixels.
+            layout: axes of a clip.
+        """
+        check_choice(layout, get_args(Layout), "layout")
         wanted = self._checked(indices)
         if not wanted.size:
             raise ValueError("indices=[]: at least one frame must be wanted")
         rows: dict[int, list[int]] = {}
         for row, index in enumerate(wanted.reshape(-1).tolist()):
             rows.setdefault(index, []).append(row)
-        writers: list[Writer] = []
+        writers: list[FrameWriter] = []
         for index, frame in self._frames(sorted(rows)):
             if not writers:
-                upright = upright_of(frame)
-                height, width = upright(np.empty((frame.height, frame.width), np.uint8)).shape
-                chosen = views(height, width)
-                writers = [Writer(view, (height, width), upright, wanted.shape, layout) for view in chosen]
+                rotation = rotation_of(frame)
+                size = (frame.width, frame.height) if rotation.swaps_sides else (frame.height, frame.width)
+                writers = [FrameWriter(view, size, rotation, wanted.shape, layout) for view in views(*size)]
             for writer in writers:
                 writer.write(frame, rows[index])
         return [writer.frames for writer in writers]
@@ -171,7 +179,7 @@ class VideoReader:
         return wanted.astype(np.int64, copy=False)
 
     def _presented(self, shown: list[int]) -> list[int]:
-        """The positions of frames in the order in which they are shown."""
+        """Positions of frames in the order in which they are shown."""
         times: list[Any] = self._times
         self._is_ordered = None not in times and not self._video.is_reordered
         if not shown or not self._is_ordered:  # as in AVI, where only decoding tells the order
@@ -181,7 +189,7 @@ class VideoReader:
         self._is_ordered = all(times[one] != times[other] for one, other in pairwise(shown))
         first = self._keys[0] if self._keys else 0
         if first or times[shown[0]] < times[first]:
-            # A careless cut: nothing before the first key frame can be decoded.
+            # A careless cut: frames before the first key frame cannot be decoded.
             shown = [position for position in shown if position >= first and times[position] >= times[first]]
         return shown
 
@@ -199,9 +207,11 @@ class VideoReader:
                 break
             if missing:
                 self._keys = [0]
-        if not missing:
-            return
-        # Not seen but in damaged clips and in those whose frames have no times: decode all, and count.
+        if missing:
+            yield from self._counted(missing)
+
+    def _counted(self, missing: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Index and frame by decoding all: for corrupt clips and those whose frames have no times."""
         times = None
         if self._is_ordered:
             times = {self._times[position]: index for index, position in enumerate(self._positions)}
@@ -215,12 +225,12 @@ class VideoReader:
         raise ClipError(f"{self.name}: frame {min(missing)} does not decode; drop the clip or fetch it again")
 
     def _decoded(self, wanted: Sequence[int]) -> Iterator[av.VideoFrame]:
-        """Frames, the wanted ones among them; stops early where a run does not begin with a picture of its own."""
+        """Frames, the wanted ones among them; stops early if a run does not begin with an intra picture."""
         context, packets, times = self._video.decoder, self._packets, cast("list[int]", self._times)
         positions = {self._positions[index] for index in wanted}
         is_skipping = None
         for start, stop in self._runs(wanted):
-            context.flush_buffers()  # not afterwards, which never comes where the caller meets an error
+            context.flush_buffers()  # not afterwards, which never comes if the caller meets an error
             is_entered = start == 0
             for position in range(start, stop + 1):
                 if position == stop:
@@ -233,19 +243,19 @@ class VideoReader:
                     frames = context.decode(packets[position])
                 for frame in frames:
                     if not is_entered and frame.pts is not None and frame.pts >= times[start]:
-                        # What some files call a key frame refers to others, as where pictures are refreshed in parts.
+                        # Some files mark key frames that refer to others, as when pictures are refreshed in parts.
                         if frame.pict_type not in (_UNTYPED, _INTRA):
                             return
                         is_entered = True
                     yield frame
 
     def _runs(self, wanted: Sequence[int]) -> list[tuple[int, int]]:
-        """The packets to decode: ranges [start, stop) of positions, each from a key frame on."""
+        """Packets to decode: ranges [start, stop) of positions, each from a key frame on."""
         times = cast("list[int]", self._times)
         runs: list[tuple[int, int]] = []
         for position in sorted(self._positions[index] for index in wanted):
             key = bisect_right(self._keys, position) - 1
-            # What is stored after a key frame but shown before it may refer to what precedes both.
+            # A frame stored after a key frame but shown before it may refer to frames that precede both.
             while key > 0 and times[self._keys[key]] > times[position]:
                 key -= 1
             start = self._keys[key] if key >= 0 else 0
@@ -262,38 +272,3 @@ class VideoReader:
         for packet in self._packets:
             yield from context.decode(packet)
         yield from context.decode(None)
-
-
-def encoded_video(video: Any) -> VideoSource:
-    """What `decode` takes, as what the rest of this package reads; what lies behind a URL is fetched."""
-    encoded = getattr(video, "_hf_encoded", None)  # what a decoder of `datasets` was made of
-    if encoded is not None:
-        video = encoded
-    elif type(video).__name__ == "VideoDecoder":
-        raise TypeError("a VideoDecoder that `datasets` did not make keeps no bytes; give the file's bytes or path")
-    path = video
-    if isinstance(video, Mapping):
-        path = video.get("path")
-        if video.get("bytes") is not None or path is None:
-            return {"bytes": video.get("bytes"), "path": path}
-    if isinstance(path, str) and "://" in path:
-        import fsspec
-
-        with fsspec.open(path, "rb") as file:
-            return {"bytes": file.read(), "path": path}
-    return cast(VideoSource, path)
-
-
-def _in_memory(source: VideoSource) -> VideoSource:
-    """A clip's bytes, which one read brings in; a large file stays where it is."""
-    if isinstance(source, bytes):
-        return {"bytes": source, "path": None}
-    if isinstance(source, str | os.PathLike):
-        with open(source, "rb") as file:
-            if os.fstat(file.fileno()).st_size <= _CLIP_BYTES:
-                return {"bytes": file.read(), "path": os.fspath(source)}
-    return source
-
-
-def _view_of(view: View | Callable[[int, int], View], height: int, width: int) -> View:
-    return view if isinstance(view, View) else view(height, width)

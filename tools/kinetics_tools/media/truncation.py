@@ -1,36 +1,50 @@
-"""Whether a video file is whole, by what its container's headers say, without decoding.
+"""Detection of truncated files by their container's headers, without decoding.
 
 FFmpeg opens a file whose end is missing as if it were whole: the headers of an mp4 made for streaming, and those of
-Matroska, stand at the front and tell of frames that never arrived.
+Matroska, come first and describe frames that never arrived.
 """
 
 import os
+from contextlib import suppress
+from fractions import Fraction
 from typing import BinaryIO
 
-__all__ = ["file_problem"]
+from kinetics_tools.errors import ClipError
+from kinetics_tools.media.mp4_index import walk_boxes
 
+__all__ = ["TRUNCATED_SECONDS", "check_end", "file_problem"]
+
+# A file whose frames end earlier than this before the end that its header states is truncated.
+TRUNCATED_SECONDS = Fraction(1, 2)
 # The boxes that an mp4 or QuickTime file can begin with.
 _FIRST_BOXES = (b"ftyp", b"styp", b"moov", b"mdat", b"moof", b"sidx", b"free", b"skip", b"wide", b"pnot", b"uuid")
-# Those that a clip cannot do without: indices and frames. What others lack (padding, tags) is no loss.
+# The boxes with indices and frames; a clip does without the others (padding, tags).
 _NEEDED_BOXES = (b"moov", b"mdat", b"moof")
 _EBML, _SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 
 
-def file_problem(file: BinaryIO) -> str | None:
-    """Why an mp4 or Matroska file cannot be whole, or None where nothing speaks against it or it is neither.
+def check_end(name: str, reached: Fraction, length: Fraction) -> None:
+    """Raise ClipError if the frames of clip `name` end at `reached`, well before its `length`; both in seconds."""
+    if reached + TRUNCATED_SECONDS < length:
+        raise ClipError(
+            f"{name}: is cut off at {float(reached):.2f} of {float(length):.2f} s; drop it or fetch it again"
+        )
 
-    Reads a few bytes of each outermost element of a seekable file, and leaves its position at the beginning.
+
+def file_problem(file: BinaryIO) -> str | None:
+    """Return why an mp4 or Matroska file is truncated, or None if no header says so or the file is neither.
+
+    Reads a few bytes of each outermost element, and leaves the file at its beginning.
     """
     size = file.seek(0, os.SEEK_END)
-    try:
-        head = _read(file, 0, 12)
-        if head[4:8] in _FIRST_BOXES:
-            return _mp4_problem(file, size)
-        if head[:4] == _EBML:
-            return _matroska_problem(file, size)
-        return None
-    finally:
-        file.seek(0)
+    head = _read(file, 0, 12)
+    problem = None
+    if head[4:8] in _FIRST_BOXES:
+        problem = _mp4_problem(file, size)
+    elif head[:4] == _EBML:
+        problem = _matroska_problem(file, size)
+    file.seek(0)
+    return problem
 
 
 def _read(file: BinaryIO, position: int, count: int) -> bytes:
@@ -39,21 +53,12 @@ def _read(file: BinaryIO, position: int, count: int) -> bytes:
 
 
 def _mp4_problem(file: BinaryIO, size: int) -> str | None:
-    position = 0
     has_index = False
-    while position + 8 <= size:
-        head = _read(file, position, 16)
-        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
-        if length == 1:  # the length follows, in 64 bits
-            length = int.from_bytes(head[8:16], "big")
-        elif length == 0:  # up to the end of the file
-            length = size - position
-        if length < 8:
-            break  # no box; the boxes before it count
-        has_index |= kind in (b"moov", b"moof")
-        position += length
-        if position > size and kind in _NEEDED_BOXES:
-            return f"it is cut off: {position - size:,} bytes of its {kind.decode()} box are missing"
+    with suppress(ValueError):  # at what is no box, the boxes before it count
+        for kind, _, end in walk_boxes(lambda position: _read(file, position, 16), size):
+            has_index |= kind in (b"moov", b"moof")
+            if end > size and kind in _NEEDED_BOXES:
+                return f"it is cut off: {end - size:,} bytes of its {kind.decode()} box are missing"
     return None if has_index else "it has no moov box: its download or its writing did not come to the end"
 
 
@@ -64,14 +69,14 @@ def _matroska_problem(file: BinaryIO, size: int) -> str | None:
     if length is None or head[:4] != _SEGMENT:
         return None
     length, position = _vint(head[4:], start + 4)
-    # Without a length: written to a pipe, as it came.
+    # A segment without a length was written to a pipe.
     if length is None or position + length <= size:
         return None
     return f"it is cut off: {position + length - size:,} bytes of its segment are missing"
 
 
 def _vint(data: bytes, position: int) -> tuple[int | None, int]:
-    """An EBML length, None where it says that it is not known, and the position behind it."""
+    """An EBML length, None if it is stated as unknown, and the position after it."""
     width = 9 - data[0].bit_length() if data else 0
     if not 1 <= width <= min(8, len(data)):
         return None, position
