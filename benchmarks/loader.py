@@ -57,7 +57,7 @@ def stream(paths: list[str]) -> Any:
     """The clips with their frames, as a user's script has them."""
     import datasets
 
-    from kinetics_tools.sampling.frames import Frames, RandomClip, RandomResizedCrop
+    from kinetics_tools.sampling import Frames, RandomClip, RandomResizedCrop
 
     data = datasets.load_dataset("parquet", data_files=paths, split="train", streaming=True)
     frames = Frames(RandomClip(16, 4, align="grid"), RandomResizedCrop(224, flip=0.5), layout="CTHW")
@@ -67,7 +67,7 @@ def stream(paths: list[str]) -> Any:
 def batches(paths: list[str], workers: int) -> Iterator[Any]:
     import torch
 
-    from kinetics_tools.sampling.frames import collate
+    from kinetics_tools.sampling import collate
 
     torch.set_num_threads(1)
     data = stream(paths)

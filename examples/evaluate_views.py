@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import torch
 from train import build, floats, has_label, load, split_name, whole
 
-from kinetics_tools.sampling.frames import Frames, ThreeCrops, UniformClips
+from kinetics_tools.sampling import Frames, ThreeCrops, UniformClips
 
 
 def main() -> None:

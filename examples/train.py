@@ -27,7 +27,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from kinetics_tools.releases import find_split
-from kinetics_tools.sampling.frames import (
+from kinetics_tools.sampling import (
     GRID,
     CenterCrop,
     Frames,

@@ -26,10 +26,6 @@ CLIPS = (
     "one_second_340x256.mp4",
     "sports_340x256.mp4",
 )
-PYAV = int(av.__version__.split(".")[0])
-copies_streams = pytest.mark.skipif(
-    tuple(map(int, av.__version__.split(".")[:2])) < (14, 2), reason="PyAV before 14.2 opens an encoder for a copy"
-)
 SAMPLERS = (
     RandomClip(16, 4),
     RandomClip(16, 4, align="grid"),
@@ -46,7 +42,7 @@ SAMPLERS = (
 
 
 def rgb(frame):
-    """As `frame.to_ndarray(format="rgb24")`, with the matrix that the frame names, which PyAV 14 passes over."""
+    """As `frame.to_ndarray(format="rgb24")`, with the matrix that the frame names."""
     matrix = {"src_colorspace": "ITU709", "dst_colorspace": "ITU709"} if frame.colorspace == 1 else {}
     ranges = {"src_color_range": "MPEG", "dst_color_range": "JPEG"} if matrix else {}
     return frame.reformat(format="rgb24", **matrix, **ranges).to_ndarray()
@@ -139,7 +135,7 @@ def test_frames_of_real_clips_are_those_of_a_full_decode(real):
     content, frames = real
     count, rng = len(frames), random.Random(0)
     wanted = [[0], [count - 1], [count - 1, 0, count // 2, count // 2, 3], list(range(count))]
-    wanted += [[rng.randrange(count) for _ in range(rng.randint(1, 8))] for _ in range(20)]
+    wanted += [[rng.randrange(count) for _ in range(rng.randint(1, 8))] for _ in range(8)]
     for indices in wanted:
         np.testing.assert_array_equal(decode(content, indices), frames[indices])
 
@@ -249,8 +245,6 @@ def test_frames_come_as_they_are_shown_where_the_file_does_not_say_when(format):
 
 
 def test_frames_that_an_edit_list_hides_do_not_count(clip, tmp_path):
-    if PYAV < 15:
-        pytest.skip("PyAV before 15 copies no packets")
     cut = tmp_path / "cut.mp4"
     with (
         av.open(io.BytesIO(clip)) as source,
@@ -270,8 +264,6 @@ def test_frames_that_an_edit_list_hides_do_not_count(clip, tmp_path):
 
 
 def test_a_careless_cut_begins_at_its_first_key_frame(clip, tmp_path):
-    if PYAV < 15:
-        pytest.skip("PyAV before 15 copies no packets")
     cut = tmp_path / "cut.mp4"
     with av.open(io.BytesIO(clip)) as source, av.open(str(cut), "w") as target:
         video = source.streams.video[0]
@@ -360,9 +352,9 @@ def test_crops_outside_of_the_picture(clip):
         decode(clip, [0], size=64)
     with pytest.raises(ValueError, match=r"crop=\(0, 0, 8\): must be \(top, left, height, width\)"):
         decode(clip, [0], crop=(0, 0, 8))
-    with pytest.raises(ClipError, match="video=None: has neither bytes nor a path; drop the row"):
+    with pytest.raises(ClipError, match="the video has neither bytes nor a path; drop the row"):
         decode(None, [0])
-    with pytest.raises(ValueError, match="layout='HWC'"):
+    with pytest.raises(ValueError, match="unknown layout 'HWC'"):
         decode(clip, [0], layout="HWC")
 
 
@@ -379,7 +371,7 @@ def test_a_reader_goes_on_after_a_crop_outside_of_the_picture(options):
 
 
 def test_colours_mean_what_the_clip_says():
-    """Of colour bars, in both matrices and both ranges; PyAV 14 by itself would take all for one of them."""
+    """Of colour bars, in both matrices and both ranges."""
     bars = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for number, colour in enumerate([(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 200)]):
         bars[:, 16 * number : 16 * number + 16] = colour
@@ -391,9 +383,7 @@ def test_colours_mean_what_the_clip_says():
                 stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
                 stream.codec_context.colorspace, stream.codec_context.color_range = number, full
                 frame = av.VideoFrame.from_ndarray(bars, format="rgb24")
-                # PyAV 14 passes over ranges that are equal.
-                of_rgb = "MPEG" if PYAV < 15 and range_ == "JPEG" else "JPEG"
-                frame = frame.reformat(WIDTH, HEIGHT, "yuv420p", matrix, matrix, None, of_rgb, range_)
+                frame = frame.reformat(WIDTH, HEIGHT, "yuv420p", matrix, matrix, None, "JPEG", range_)
                 container.mux(stream.encode(frame))
                 container.mux(stream.encode())
             for size in (None, (24, 32)):
@@ -402,7 +392,6 @@ def test_colours_mean_what_the_clip_says():
                 np.testing.assert_allclose(middles, bars[0, 8::16], atol=8)
 
 
-@copies_streams
 def test_colours_that_only_the_file_states(clip):
     file = io.BytesIO()
     with av.open(io.BytesIO(clip)) as source, av.open(file, "w", format="mp4") as target:
@@ -414,7 +403,7 @@ def test_colours_that_only_the_file_states(clip):
                 packet.stream = stream
                 target.mux(packet)
     content = file.getvalue()
-    assert frame_table(content).decoding.colours == (1, 1, 1, 2)
+    assert frame_table(content).config.colours == (1, 1, 1, 2)
     expected = plain(content)
     assert np.abs(expected.astype(int) - plain(clip)).max() > 10
     np.testing.assert_array_equal(decode(content, range(50)), expected)
@@ -629,7 +618,7 @@ def turned(content, matrix):
 def test_turned_clips_are_upright(clip, turn):
     matrix, upright = TURNS[turn]
     content, expected = turned(clip, matrix), upright(plain(clip))
-    assert frame_table(content).decoding is None
+    assert frame_table(content).config is None
     np.testing.assert_array_equal(decode(content, range(50)), expected)
     top, left, height, width = 4, 6, 30, 40
     cropped = expected[[7, 3], top : top + height, left : left + width]
@@ -642,14 +631,14 @@ def test_turned_clips_are_upright(clip, turn):
 
 def test_a_decoder_that_rested_gives_the_frames_of_the_next_clip(clip, monkeypatch):
     other = encoded(40, seed=1, bf="2", g="12")
-    assert frame_table(other).decoding == frame_table(clip).decoding is not None
+    assert frame_table(other).config == frame_table(clip).config is not None
     damaged = bytearray(clip)
     damaged[clip.index(b"mdat") + 900 : clip.index(b"mdat") + 1000 : 7] = bytes(15)
     opened = []
     create = av.CodecContext.create
     counting = SimpleNamespace(create=lambda *args: opened.append(args) or create(*args))
     monkeypatch.setattr(stored.av, "CodecContext", counting)
-    stored._resting.decoders.clear()
+    stored._idle.by_config.clear()
     for content in (clip, other, clip):
         count = len(plain(content))
         for indices in ([count - 1], [9, 2, 30], range(count)):
@@ -676,10 +665,9 @@ def with_parameters_in_packets(content):
     return file.getvalue()
 
 
-@copies_streams
 def test_clips_that_bring_other_parameters_get_a_decoder_of_their_own(clip):
     content = with_parameters_in_packets(clip)
-    assert frame_table(content).decoding is None
+    assert frame_table(content).config is None
     np.testing.assert_array_equal(decode(content, [49, 0, 20]), plain(clip)[[49, 0, 20]])
 
 

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinetics_tools.media import ClipError, View, decode, write_clip
-from kinetics_tools.sampling.frames import (
+from kinetics_tools.sampling import (
     CenterCrop,
     EveryClip,
     Frames,
@@ -202,7 +202,7 @@ def test_what_draws_nothing_needs_no_generator(sampler):
     "sampler", [RandomClip(8), RandomClip(8, target_fps=15), Segments(8, random=True), Seconds(2, 8)], ids=str
 )
 def test_what_draws_says_that_it_needs_a_generator(sampler):
-    with pytest.raises(ValueError, match="rng=None: this sampler draws"):
+    with pytest.raises(ValueError, match="rng=None: this sampler is random"):
         sampler(300, 30.0)
 
 
@@ -283,50 +283,50 @@ def test_random_resized_crops_have_the_areas_and_shapes_asked_for():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RandomClip(0), "num_frames=0: must be a whole number, at least 1"),
-        (lambda: RandomClip(8, 0), "stride=0: must be a whole number, at least 1"),
-        (lambda: RandomClip(16.5, 4), "num_frames=16.5: must be a whole number, at least 1"),
-        (lambda: RandomClip(True), "num_frames=True: must be a whole number, at least 1"),
-        (lambda: RandomClip(16, 4, target_fps=0), "target_fps=0: must be a number over 0"),
-        (lambda: RandomClip(16, 4, target_fps=-3), "target_fps=-3: must be a number over 0"),
-        (lambda: UniformClips(2, 16, 4, target_fps=0), "target_fps=0: must be a number over 0"),
-        (lambda: UniformClips(2, 16, 4, target_fps="30"), "target_fps='30': must be a number over 0"),
+        (lambda: RandomClip(0), "num_frames must be at least 1, got 0"),
+        (lambda: RandomClip(8, 0), "stride must be at least 1, got 0"),
+        (lambda: RandomClip(16.5, 4), "num_frames must be an integer of at least 1, got 16.5"),
+        (lambda: RandomClip(True), "num_frames must be an integer of at least 1, got True"),
+        (lambda: RandomClip(16, 4, target_fps=0), "target_fps must be a number above 0, got 0"),
+        (lambda: RandomClip(16, 4, target_fps=-3), "target_fps must be a number above 0, got -3"),
+        (lambda: UniformClips(2, 16, 4, target_fps=0), "target_fps must be a number above 0, got 0"),
+        (lambda: UniformClips(2, 16, 4, target_fps="30"), "target_fps must be a number above 0, got '30'"),
         (lambda: RandomClip(16, 5, align="grid"), "align='grid' with stride=5: must be a multiple of 4"),
-        (lambda: CenterCrop(224, 128), "size=224: must be at most short_side=128"),
-        (lambda: ThreeCrops(224, 100), "size=224: must be at most short_side=100"),
-        (lambda: CenterCrop(0), "size=0: must be a whole number, at least 1"),
-        (lambda: ShortSide(2.5), "size=2.5: must be a whole number, at least 1"),
-        (lambda: Scale((224, 0)), "size=(224, 0): must be a whole number of at least 1, or (height, width) of such"),
-        (lambda: RandomResizedCrop(0), "size=0: must be a whole number, at least 1"),
+        (lambda: CenterCrop(224, 128), "size must be at most short_side=128, got 224"),
+        (lambda: ThreeCrops(224, 100), "size must be at most short_side=100, got 224"),
+        (lambda: CenterCrop(0), "size must be at least 1, got 0"),
+        (lambda: ShortSide(2.5), "size must be an integer of at least 1, got 2.5"),
+        (lambda: Scale((224, 0)), "size must be an integer of at least 1, or (height, width) of such, got (224, 0)"),
+        (lambda: RandomResizedCrop(0), "size must be at least 1, got 0"),
         (
             lambda: RandomResizedCrop(64, scale=(1, 0.1)),
-            "scale=(1, 0.1): must be (low, high), with 0 < low <= high <= 1",
+            "scale must be (low, high), with 0 < low <= high <= 1, got (1, 0.1)",
         ),
-        (lambda: RandomResizedCrop(64, ratio=(0, 1)), "ratio=(0, 1): must be (low, high), with 0 < low <= high"),
-        (lambda: RandomResizedCrop(64, flip=2), "flip=2: must be a probability, from 0 to 1"),
-        (lambda: RandomCrop(64, 256), "short_side=256: must be (low, high)"),
-        (lambda: Frames(RandomClip(4), (224, 224)), "size=(224, 224): must be a whole number, at least 1"),
-        (lambda: Frames(RandomClip(4), "224"), "size='224': must be a whole number, at least 1"),
-        (lambda: Frames(RandomClip(4), CenterCrop), "must be a made one, as RandomClip(16, 4) and CenterCrop(224) are"),
-        (lambda: Frames(4), "sampler=4: must be a made one, as RandomClip(16, 4)"),
-        (lambda: Frames(RandomClip), "RandomClip'>: must be a made one, as RandomClip(16, 4)"),
-        (lambda: RandomClip(8, short="black"), "short='black': must be one of repeat_last, loop"),
-        (lambda: RandomClip(8, align="gop"), "align='gop': must be None or 'grid'"),
-        (lambda: RandomClip(8, align="grid", target_fps=30), "only one of them"),
-        (lambda: UniformClips(0, 8), "num_clips=0"),
-        (lambda: EveryClip(8, frame_rate=0), "frame_rate=0: must be a number over 0"),
+        (lambda: RandomResizedCrop(64, ratio=(0, 1)), "ratio must be (low, high), with 0 < low <= high, got (0, 1)"),
+        (lambda: RandomResizedCrop(64, flip=2), "flip must be a probability, from 0 to 1, got 2"),
+        (lambda: RandomCrop(64, 256), "short_side must be (low, high), with low at least size=64, got 256"),
+        (lambda: Frames(RandomClip(4), (224, 224)), "size must be an integer of at least 1, got (224, 224)"),
+        (lambda: Frames(RandomClip(4), "224"), "size must be an integer of at least 1, got '224'"),
+        (lambda: Frames(RandomClip(4), CenterCrop), "must be an object such as RandomClip(16, 4) or CenterCrop(224)"),
+        (lambda: Frames(4), "sampler=4: must be an object such as RandomClip(16, 4)"),
+        (lambda: Frames(RandomClip), "RandomClip'>: must be an object such as RandomClip(16, 4)"),
+        (lambda: RandomClip(8, short="black"), "unknown short 'black' (valid: repeat_last, loop)"),
+        (lambda: RandomClip(8, align="gop"), "unknown align 'gop' (valid: grid)"),
+        (lambda: RandomClip(8, align="grid", target_fps=30), "pass only one of them"),
+        (lambda: UniformClips(0, 8), "num_clips must be at least 1, got 0"),
+        (lambda: EveryClip(8, frame_rate=0), "frame_rate must be a number above 0, got 0"),
         (lambda: Seconds(0.01, 1), "must make at least one frame"),
         (lambda: RandomCrop(300), "with low at least size=300"),
-        (lambda: RandomResizedCrop(64, scale=0.5), "scale=0.5: must be (low, high)"),
-        (lambda: RandomResizedCrop(64, flip="x"), "flip=x: must be a probability"),
-        (lambda: Frames(RandomClip(8), seed=-1), "seed=-1: must be a whole number, at least 0"),
-        (lambda: Frames(RandomClip(8), seed=None), "seed=None: must be a whole number, at least 0"),
-        (lambda: Frames(RandomClip(8)).set_epoch(1.5), "epoch=1.5: must be a whole number, at least 0"),
-        (lambda: Seconds(2, 4)(30, 0.0, rng()), "fps=0.0: must be a number over 0"),
-        (lambda: EveryClip(2, 1, 15)(30, math.inf), "fps=inf: must be a number over 0"),
-        (lambda: UniformClips(2, 8)(30, 0.0), "fps=0.0: must be a number over 0"),
-        (lambda: Frames(RandomClip(8), on_error="ignore"), "on_error='ignore': must be one of skip, raise"),
-        (lambda: Frames(RandomClip(8), layout="HW"), "layout='HW': must be one of THWC, TCHW, CTHW"),
+        (lambda: RandomResizedCrop(64, scale=0.5), "scale must be (low, high), with 0 < low <= high <= 1, got 0.5"),
+        (lambda: RandomResizedCrop(64, flip="x"), "flip must be a probability, from 0 to 1, got 'x'"),
+        (lambda: Frames(RandomClip(8), seed=-1), "seed must be at least 0, got -1"),
+        (lambda: Frames(RandomClip(8), seed=None), "seed must be an integer of at least 0, got None"),
+        (lambda: Frames(RandomClip(8)).set_epoch(1.5), "epoch must be an integer of at least 0, got 1.5"),
+        (lambda: Seconds(2, 4)(30, 0.0, rng()), "fps must be a number above 0, got 0.0"),
+        (lambda: EveryClip(2, 1, 15)(30, math.inf), "fps must be a number above 0, got inf"),
+        (lambda: UniformClips(2, 8)(30, 0.0), "fps must be a number above 0, got 0.0"),
+        (lambda: Frames(RandomClip(8), on_error="ignore"), "unknown on_error 'ignore' (valid: skip, raise)"),
+        (lambda: Frames(RandomClip(8), layout="HW"), "unknown layout 'HW'"),
     ],
 )
 def test_mistakes_are_named(make, message):
@@ -340,7 +340,7 @@ def test_mistakes_are_named(make, message):
     ids=str,
 )
 def test_a_clip_without_frames_has_none_to_choose(sampler):
-    with pytest.raises(ValueError, match="num_frames=0: must be a whole number, at least 1"):
+    with pytest.raises(ValueError, match="num_frames must be at least 1, got 0"):
         sampler(0, 30.0, np.random.default_rng(0))
 
 
@@ -533,6 +533,7 @@ def test_workers_learn_the_epoch_also_where_torch_is_imported_late(clips, tmp_pa
     (tmp_path / "clip.mp4").write_bytes(clips[0])
     code = f"""
 import datasets
+from kinetics_tools.sampling import Frames, RandomCrop, RandomClip, collate
 table = datasets.Dataset.from_dict({{"video": [{{"path": {str(tmp_path / "clip.mp4")!r}, "bytes": None}}] * 2}})
 frames = Frames(RandomClip(4, 2), RandomCrop(32, (40, 48)))
 from torch.utils.data import DataLoader

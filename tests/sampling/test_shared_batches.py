@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kinetics_tools.sampling.frames import collate
+from kinetics_tools.sampling import collate
 
 # Of 1.5 MB; two of them are over the size from which on memory is used again.
 SHAPE = (2, 512, 512, 3)
@@ -164,18 +164,18 @@ def test_batches_of_other_sizes_take_the_place_of_free_memory(torch):
 
 
 def test_two_receivers_of_one_batch_do_not_share_it(torch):
-    from kinetics_tools.sampling.shared_batches import _Piece
+    from kinetics_tools.sampling.shared_batches import _Buffer
 
-    piece = _Piece(1 << 20)
-    batch = piece.lend((1 << 20,), torch.uint8).fill_(7)
+    buffer = _Buffer(1 << 20)
+    batch = buffer.lend((1 << 20,), torch.uint8).fill_(7)
     first = ForkingPickler.loads(ForkingPickler.dumps(batch))
     second = ForkingPickler.loads(ForkingPickler.dumps(batch))
-    assert not piece.is_free()
+    assert not buffer.is_free()
     del batch
     gc.collect()
-    assert not piece.is_free()  # for the first
+    assert not buffer.is_free()  # for the first
     del first
     gc.collect()
-    assert piece.is_free()
-    piece.lend((1 << 20,), torch.uint8).fill_(9)
+    assert buffer.is_free()
+    buffer.lend((1 << 20,), torch.uint8).fill_(9)
     assert second.unique().tolist() == [7]

@@ -53,7 +53,7 @@ def source_of(video: VideoSource) -> tuple[str, str | BinaryIO]:
     if isinstance(video, Mapping):
         content, path = video.get("bytes"), video.get("path")
     if content is path is None:
-        raise ClipError(f"video={video!r}: has neither bytes nor a path; drop the row")
+        raise ClipError("the video has neither bytes nor a path; drop the row")
     if content is None and hasattr(path, "read"):
         return str(getattr(path, "name", "a file")), cast(BinaryIO, path)
     if path is not None and not isinstance(path, str | os.PathLike):

@@ -3,19 +3,20 @@
 from typing import TYPE_CHECKING
 
 from kinetics_tools._lazy import lazy_exports
+from kinetics_tools.sampling.collate import as_torch, collate, has_torch
+from kinetics_tools.sampling.crops import (
+    CenterCrop,
+    Framing,
+    RandomCrop,
+    RandomResizedCrop,
+    Scale,
+    ShortSide,
+    ThreeCrops,
+)
+from kinetics_tools.sampling.frames import Frames, FramesDataset
+from kinetics_tools.sampling.samplers import GRID, EveryClip, RandomClip, Sampler, Seconds, Segments, UniformClips
 
 if TYPE_CHECKING:
-    from kinetics_tools.sampling.crops import (
-        CenterCrop,
-        Framing,
-        RandomCrop,
-        RandomResizedCrop,
-        Scale,
-        ShortSide,
-        ThreeCrops,
-    )
-    from kinetics_tools.sampling.frames import Frames, FramesDataset, as_torch, collate, has_torch
-    from kinetics_tools.sampling.samplers import GRID, EveryClip, RandomClip, Sampler, Seconds, Segments, UniformClips
     from kinetics_tools.sampling.torchvision_compat import KineticsClips
 
 __all__ = [
@@ -41,12 +42,5 @@ __all__ = [
     "has_torch",
 ]
 
-__getattr__ = lazy_exports(
-    __name__,
-    {
-        "crops": ["CenterCrop", "Framing", "RandomCrop", "RandomResizedCrop", "Scale", "ShortSide", "ThreeCrops"],
-        "frames": ["Frames", "FramesDataset", "as_torch", "collate", "has_torch"],
-        "samplers": ["GRID", "EveryClip", "RandomClip", "Sampler", "Seconds", "Segments", "UniformClips"],
-        "torchvision_compat": ["KineticsClips"],
-    },
-)
+# It alone imports annotations and sources, which the workers of a loader do not need.
+__getattr__ = lazy_exports(__name__, {"torchvision_compat": ["KineticsClips"]})

@@ -1,17 +1,17 @@
-"""Which part of a clip's pictures: pure functions of their size and a random generator.
+"""Framings: functions that choose the part of a clip's pictures from their size and a random generator.
 
-A framing is called with the height and the width of the pictures and a generator, and gives the views to take, each
-one and the same for all frames of the clip. Those that draw nothing need no generator.
+A framing is called with the height and the width of the pictures in pixels and a generator. It returns the views to
+take, each the same for all frames of the clip. Only the random ones need the generator.
 
-Boxes are taken out of the stored picture and scaled, never the other way round. Where they are scaled, their edges
-lie at even pixels, as those of 4:2:0 chroma do, so at most a pixel beside where they would lie after scaling.
+Boxes are cut from the stored picture and then scaled, never the other way round. Edges of scaled boxes lie at even
+pixels, like those of 4:2:0 chroma, so at most a pixel beside where they would lie after scaling.
 """
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,21 +23,21 @@ Framing = Callable[[int, int, np.random.Generator], Sequence[View]]
 
 @dataclass(frozen=True)
 class Scale:
-    """The whole picture, scaled to `size` x `size` or (height, width), whatever its shape."""
+    """The whole picture, scaled to `size` x `size` or (height, width) pixels, whatever its shape."""
 
     size: int | tuple[int, int]
 
     def __post_init__(self) -> None:
         if not (is_count(self.size) or _is_pair(self.size)):
-            raise ValueError(f"size={self.size!r}: must be a whole number of at least 1, or (height, width) of such")
+            raise ValueError(f"size must be an integer of at least 1, or (height, width) of such, got {self.size!r}")
 
     def __call__(self, height: int, width: int, rng: np.random.Generator | None = None) -> list[View]:
-        return [View(size=_pair(self.size))]
+        return [View(size=self.size if isinstance(self.size, tuple | list) else (self.size, self.size))]
 
 
 @dataclass(frozen=True)
 class ShortSide:
-    """The whole picture, its short side scaled to `size`; the long one to floor(size long / short), as torchvision."""
+    """The whole picture, its short side scaled to `size`, the long one to floor(size long / short), as torchvision."""
 
     size: int
 
@@ -50,40 +50,50 @@ class ShortSide:
 
 
 @dataclass(frozen=True)
-class CenterCrop:
-    """The middle `size` x `size`, after the short side was scaled to `short_side`, by default to `size`."""
-
+class _FixedCrops:
     size: int
     short_side: int | None = None
+    _along: ClassVar[Sequence[float]]  # positions of the boxes along the long side, from 0 to 1
 
     def __post_init__(self) -> None:
-        _check_sides(self.size, self.short_side)
+        check_count(size=self.size)
+        if self.short_side is not None:
+            check_count(short_side=self.short_side)
+            if self.size > self.short_side:
+                raise ValueError(f"size must be at most short_side={self.short_side}, got {self.size}")
 
     def __call__(self, height: int, width: int, rng: np.random.Generator | None = None) -> list[View]:
-        return [_cropped(height, width, self.size, self.short_side or self.size, 0.5, 0.5)]
+        positions = [(0.5, right) if width >= height else (right, 0.5) for right in self._along]
+        return [_cropped(height, width, self.size, self.short_side or self.size, *position) for position in positions]
 
 
 @dataclass(frozen=True)
-class ThreeCrops:
-    """Left, middle and right `size` x `size`, or top, middle and bottom, after the short side was scaled to
-    `short_side`, by default to `size`: PySlowFast's views."""
+class CenterCrop(_FixedCrops):
+    """The central `size` x `size`, after the short side was scaled to `short_side`, by default to `size`."""
 
-    size: int
-    short_side: int | None = None
+    _along = (0.5,)
 
-    def __post_init__(self) -> None:
-        _check_sides(self.size, self.short_side)
 
-    def __call__(self, height: int, width: int, rng: np.random.Generator | None = None) -> list[View]:
-        along, across = (0.0, 0.5, 1.0), 0.5
-        places = [(across, place) if width >= height else (place, across) for place in along]
-        return [_cropped(height, width, self.size, self.short_side or self.size, *place) for place in places]
+@dataclass(frozen=True)
+class ThreeCrops(_FixedCrops):
+    """Left, middle and right `size` x `size`, or top, middle and bottom: PySlowFast's views.
+
+    First the short side is scaled to `short_side`, by default to `size`.
+    """
+
+    _along = (0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """A random `size` x `size` after the short side was scaled to a random length in [low, high]: PySlowFast's
-    training, where 1 / length is uniform (INV_UNIFORM_SAMPLE) only with `inverse`. `flip` is a probability."""
+    """A random `size` x `size` of pictures scaled to a random short side: PySlowFast's training.
+
+    Args:
+        size: in pixels.
+        short_side: (low, high) in pixels; the length is uniform in [low, high].
+        flip: probability of mirroring.
+        inverse: 1 / length is uniform instead (INV_UNIFORM_SAMPLE there).
+    """
 
     size: int
     short_side: tuple[int, int] = (256, 320)
@@ -93,7 +103,9 @@ class RandomCrop:
     def __post_init__(self) -> None:
         check_count(size=self.size)
         if not _is_pair(self.short_side) or not self.size <= self.short_side[0] <= self.short_side[1]:
-            raise ValueError(f"short_side={self.short_side}: must be (low, high), with low at least size={self.size}")
+            raise ValueError(
+                f"short_side must be (low, high), with low at least size={self.size}, got {self.short_side}"
+            )
         _check_flip(self.flip)
 
     def __call__(self, height: int, width: int, rng: np.random.Generator) -> list[View]:
@@ -105,10 +117,15 @@ class RandomCrop:
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """A box with a random share of the area and a random shape, scaled to `size` x `size`: torchvision's.
+    """A box with a random area and a random shape, scaled to `size` x `size`: torchvision's.
 
-    The share is uniform in `scale`, the logarithm of width / height is in that of `ratio`; after ten boxes that do not
-    fit, it is the largest one in the middle whose shape is allowed. `flip` is a probability.
+    After ten boxes that do not fit, it is the largest one in the middle with an allowed shape.
+
+    Args:
+        size: in pixels.
+        scale: (low, high) of the uniform share of the area.
+        ratio: (low, high) of width / height, whose logarithm is uniform.
+        flip: probability of mirroring.
     """
 
     size: int
@@ -140,8 +157,7 @@ class RandomResizedCrop:
 
 
 def _cropped(height: int, width: int, size: int, short_side: int, down: float, right: float) -> View:
-    """The view of `size` x `size` in the picture whose short side is scaled to `short_side`; `down` and `right` say
-    how far the box lies from the top and the left, from 0 to 1."""
+    """The box of a picture scaled to `short_side` that lies `down` and `right`, from 0 to 1, of the way."""
     short = min(height, width)
     side = size * short / short_side
     if short == short_side:
@@ -168,28 +184,16 @@ def _flipped(view: View, probability: float, rng: np.random.Generator) -> View:
     return View(view.crop, view.size, flip=bool(rng.random() < probability))
 
 
-def _pair(size: int | tuple[int, int]) -> tuple[int, int]:
-    return size if isinstance(size, tuple | list) else (size, size)
-
-
 def _is_pair(size: Any) -> bool:
     return isinstance(size, tuple | list) and len(size) == 2 and all(map(is_count, size))
-
-
-def _check_sides(size: int, short_side: int | None) -> None:
-    check_count(size=size)
-    if short_side is not None:
-        check_count(short_side=short_side)
-        if size > short_side:
-            raise ValueError(f"size={size}: must be at most short_side={short_side}")
 
 
 def _check_range(name: str, bounds: tuple[float, float], most: float) -> None:
     is_pair = isinstance(bounds, tuple | list) and len(bounds) == 2
     if not is_pair or not 0 < bounds[0] <= bounds[1] <= most:
-        raise ValueError(f"{name}={bounds}: must be (low, high), with 0 < low <= high{' <= 1' * (most == 1)}")
+        raise ValueError(f"{name} must be (low, high), with 0 < low <= high{' <= 1' * (most == 1)}, got {bounds}")
 
 
 def _check_flip(probability: float) -> None:
     if not isinstance(probability, Real) or not 0 <= probability <= 1:
-        raise ValueError(f"flip={probability}: must be a probability, from 0 to 1")
+        raise ValueError(f"flip must be a probability, from 0 to 1, got {probability!r}")

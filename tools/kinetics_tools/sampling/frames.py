@@ -1,8 +1,7 @@
-"""Frames of the clips of a dataset, sampled as video models sample them, as arrays."""
+"""`Frames`: clips of a dataset as frames for video models."""
 
 import operator
 import os
-import sys
 import warnings
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,44 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kinetics_tools.media import ClipError, Layout, VideoReader
-from kinetics_tools.sampling.crops import (
-    CenterCrop,
-    Framing,
-    RandomCrop,
-    RandomResizedCrop,
-    Scale,
-    ShortSide,
-    ThreeCrops,
-)
-from kinetics_tools.sampling.samplers import GRID, EveryClip, RandomClip, Sampler, Seconds, Segments, UniformClips
-from kinetics_tools.text import check_count
-
-__all__ = [
-    "GRID",
-    "CenterCrop",
-    "EveryClip",
-    "Frames",
-    "FramesDataset",
-    "Framing",
-    "RandomClip",
-    "RandomCrop",
-    "RandomResizedCrop",
-    "Sampler",
-    "Scale",
-    "Seconds",
-    "Segments",
-    "ShortSide",
-    "ThreeCrops",
-    "UniformClips",
-    "as_torch",
-    "collate",
-    "has_torch",
-]
+from kinetics_tools.sampling.collate import shared_zero
+from kinetics_tools.sampling.crops import CenterCrop, Framing
+from kinetics_tools.sampling.samplers import Sampler
+from kinetics_tools.text import check_choice, check_count
 
 OnError = Literal["skip", "raise"]
 _FAILURES_IN_A_ROW = 32
 _KEY_BYTES = 4096
-NO_TORCH = "torch is not installed: pip install torch"
 
 
 class Frames:
@@ -58,23 +27,24 @@ class Frames:
         frames = Frames(RandomClip(16, 4, align="grid"), RandomResizedCrop(224, flip=0.5))
         stream = frames.apply(load_dataset("user/kinetics", "700", split="train", streaming=True))
 
-    `apply` takes a streaming or a map-style dataset. The object itself is a function of an example, or of a batch of
-    examples as `map(batched=True)` and `with_transform` give it, whose `video` column should be cast to
-    `Video(decode=False)`: else `datasets` opens every clip for nothing. To `map` give `remove_columns=["video"]`, too.
+    `apply` takes a streaming or a map-style dataset. The object itself is a function for `map` and `with_transform`,
+    of an example or of a batch. Cast the column to `Video(decode=False)` first, or `datasets` opens every clip for
+    nothing, and pass `remove_columns=["video"]` to `map`.
 
-    Where a clip lies in time and space depends on `seed`, on the epoch (see `set_epoch`) and on the clip's file name
-    (without one, its last bytes), and on nothing else: not on rank, worker, their number, or the order of clips.
+    The frames and the crop of a clip depend only on `seed`, on the epoch (see `set_epoch`) and on the clip's file name
+    (without one, on its last bytes): not on rank, worker, their number, or the order of clips.
 
-    Arguments:
-        sampler: which frames; see `RandomClip` and the others.
-        framing: which part of the pictures; a number is `CenterCrop` of that size. With several views, as of
-            `ThreeCrops`, the array has one more axis in front: (views, ...).
-        layout: the axes of a clip. A sampler of N clips puts N in front of them.
-        on_error: what becomes of a clip that cannot be read or has no window for the sampler: "skip" warns, names it,
-            and the next clip takes its place; "raise" raises ClipError. After 32 such clips in a row it raises anyway.
-            A function must return as many rows as it is given: in a batch the next good clip of the batch, after the
-            last the first, takes the place; a single example, or a batch without a good clip, raises ClipError.
-        column: where the clips are.
+    Args:
+        sampler: which frames, such as `RandomClip`.
+        framing: which part of the pictures; a number is `CenterCrop` of that size. Several views, as of `ThreeCrops`,
+            make an axis in front: (views, ...).
+        layout: axes of a clip; they follow an axis of N clips if the sampler takes N.
+        seed: for random clips and crops, at least 0.
+        on_error: "raise" raises ClipError for a clip that is unreadable or too short for the sampler. "skip" warns,
+            and the next clip takes its place; after 32 such clips in a row it raises, too. In a batch, which must keep
+            its length, the next good clip of the batch takes the place (after the last, the first); a single example,
+            or a batch without a good clip, raises.
+        column: name of the column with the clips.
     """
 
     def __init__(
@@ -87,28 +57,25 @@ class Frames:
         on_error: OnError = "skip",
         column: str = "video",
     ) -> None:
-        for name, value, choices in (("layout", layout, get_args(Layout)), ("on_error", on_error, get_args(OnError))):
-            if value not in choices:
-                raise ValueError(f"{name}={value!r}: must be one of {', '.join(choices)}")
+        check_choice(layout, get_args(Layout), "layout")
+        check_choice(on_error, get_args(OnError), "on_error")
         check_count(0, seed=seed)
         self.sampler = sampler
         self.framing: Framing = framing if callable(framing) else CenterCrop(framing)
         for name, function in (("sampler", self.sampler), ("framing", self.framing)):
             if isinstance(function, type) or not callable(function):
-                raise ValueError(
-                    f"{name}={function!r}: must be a made one, as RandomClip(16, 4) and CenterCrop(224) are"
-                )
+                raise ValueError(f"{name}={function!r}: must be an object such as RandomClip(16, 4) or CenterCrop(224)")
         self.layout, self.seed, self.on_error, self.column = layout, seed, on_error, column
-        self._epoch = _shared_zero()
+        self._epoch = shared_zero()
         self._failures = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Draws other frames from now on, in workers of a loader that run already, too; `epoch` is 0 or more."""
+        """Draw other clips and crops from now on, also in running workers of a loader; `epoch` is at least 0."""
         check_count(0, epoch=epoch)
         self._epoch[...] = int(epoch)
 
     def decode(self, video: Any) -> npt.NDArray[np.uint8]:
-        """The frames of one clip."""
+        """Return the frames of one clip; `video` is what `kinetics_tools.media.decode` takes."""
         rng = np.random.default_rng([self.seed, int(self._epoch), _key(video)])
         with VideoReader(video) as reader:
             indices = self.sampler(reader.num_frames, reader.fps, rng)
@@ -120,7 +87,7 @@ class Frames:
         return views[0] if len(views) == 1 else np.stack(views)
 
     def __call__(self, examples: Mapping[str, Any]) -> dict[str, Any]:
-        """An example with its frames, or a batch of as many rows; see `on_error` for those that failed."""
+        """Return an example, or a batch of as many rows, with `frames` in the place of the clips; see `on_error`."""
         check_column(self.column, examples)
         videos = examples[self.column]
         if not isinstance(videos, list):
@@ -130,35 +97,39 @@ class Frames:
         if decoded and all(isinstance(one, Exception) for one in decoded):
             raise ClipError(f"{decoded[0]} (and no clip of the batch can take its place)")
         good = _good_rows(decoded)
-        rows = [next((row for row in good if row >= place), good[0]) for place in range(len(decoded))]
+        rows = [next((row for row in good if row >= wanted), good[0]) for wanted in range(len(decoded))]
         return self._rows(examples, decoded, rows)
 
     def drop_failed(self, examples: Mapping[str, Any]) -> dict[str, Any]:
-        """A batch of examples with their frames, without the clips that failed."""
+        """Return a batch of examples with their frames, without the clips that failed."""
         check_column(self.column, examples)
         decoded = [self._tried(video) for video in examples[self.column]]
         return self._rows(examples, decoded, _good_rows(decoded))
 
     def apply(self, dataset: Any) -> Any:
-        """The dataset with frames: a streaming one again, or for a map-style one a `FramesDataset`.
+        """Return the dataset with frames: a streaming one again, or a `FramesDataset` of a map-style one.
 
-        A format such as "torch" is put aside, since it would make 8 bytes of each: `collate` makes the tensors.
+        A format such as "torch" is removed, since it would store 8 bytes per value: `collate` makes the tensors.
         """
         from datasets import IterableDataset, Video
 
         check_split_chosen(dataset)
-        dataset = without_format(dataset)
-        if dataset.features is not None:  # None after `map` of a stream, where whatever comes is taken
+        is_stream = isinstance(dataset, IterableDataset)
+        if is_stream:
+            dataset = dataset.with_format(None)
+        elif dataset.format["type"] not in (None, "custom"):  # "custom" is a user's transform, which stays
+            dataset = dataset.with_format(columns=dataset.format["columns"])
+        if dataset.features is not None:  # None after `map` of a stream, whose columns are unknown
             check_column(self.column, dataset.features)
             if isinstance(dataset.features[self.column], Video):
                 dataset = dataset.cast_column(self.column, Video(decode=False))
-        if isinstance(dataset, IterableDataset):
+        if is_stream:
             # Row by row, so that the state of a stream is that of the clips which were given out.
             return dataset.map(self.drop_failed, batched=True, batch_size=1, remove_columns=[self.column])
         return FramesDataset(dataset, self)
 
     def _tried(self, video: Any) -> npt.NDArray[np.uint8] | Exception:
-        """The frames of one clip; or, if it is to be skipped, why it has none."""
+        """The frames of one clip, or the error for which it is skipped."""
         try:
             frames = self.decode(video)
         except (ClipError, OSError) as error:
@@ -178,7 +149,6 @@ class Frames:
 
 
 def _good_rows(decoded: Sequence[npt.NDArray[np.uint8] | Exception]) -> list[int]:
-    """The rows that have frames; of each other one, a warning."""
     for one in decoded:
         if isinstance(one, Exception):
             warnings.warn(f"{one} (the next clip takes its place)", stacklevel=3)
@@ -186,7 +156,7 @@ def _good_rows(decoded: Sequence[npt.NDArray[np.uint8] | Exception]) -> list[int
 
 
 class FramesDataset:
-    """A map-style dataset, as torch's `DataLoader` takes it, whose rows have `frames` in the place of a clip."""
+    """Map-style dataset for torch's `DataLoader`, whose rows have `frames` in the place of a clip."""
 
     def __init__(self, dataset: Any, frames: Frames) -> None:
         self.dataset, self.frames = dataset, frames
@@ -195,7 +165,7 @@ class FramesDataset:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """The row with this index; for a clip that failed, under on_error="skip", the first good row after it."""
+        """Return a row; with on_error="skip", the next good one if its clip failed."""
         length = len(self)
         first = position_of(index, length, "row")
         for row in range(first, first + length):
@@ -209,31 +179,20 @@ class FramesDataset:
 
 
 def check_split_chosen(dataset: Any) -> None:
-    """Raises TypeError for what `load_dataset` gives without a split: several datasets by name."""
+    """Raise TypeError for several datasets by name, as `load_dataset` without a split returns."""
     if isinstance(dataset, dict):
         names = list(dataset)
         raise TypeError(f"{type(dataset).__name__}: choose one split of {', '.join(names)}, as by [{names[0]!r}]")
 
 
 def check_column(name: str, columns: Iterable[str]) -> None:
-    """Raises ValueError, which names those that there are, for a column that is not among them."""
+    """Raise ValueError if there is no column `name`."""
     if name not in columns:
         raise ValueError(f"column={name!r}: there is none; the columns are {', '.join(columns)}")
 
 
-def without_format(dataset: Any) -> Any:
-    """The dataset in Python's values, whatever format is set; of a map-style one, a user's transform stays."""
-    from datasets import IterableDataset
-
-    if isinstance(dataset, IterableDataset):
-        return dataset.with_format(None)
-    if dataset.format["type"] in (None, "custom"):
-        return dataset
-    return dataset.with_format(columns=dataset.format["columns"])
-
-
 def position_of(index: int, length: int, what: str) -> int:
-    """`index` as one in [0, length): a negative one counts from the end."""
+    """Return `index` as one in [0, length): a negative one counts from the end."""
     try:
         number = operator.index(index)
     except TypeError:
@@ -243,71 +202,8 @@ def position_of(index: int, length: int, what: str) -> int:
     return number % length
 
 
-def collate(examples: Sequence[Mapping[str, Any]], *, torch: bool | None = None) -> dict[str, Any]:
-    """A batch of examples, by column: arrays, tensors and numbers are stacked, all else becomes a list.
-
-    They are torch tensors where torch is installed, or as `torch` says: True without it raises ImportError. Raises
-    ValueError for no examples, for examples of different columns, and for arrays of different shapes.
-    """
-    if not examples:
-        raise ValueError("examples=[]: a batch has at least one")
-    for number, example in enumerate(examples):
-        if example.keys() != examples[0].keys():
-            raise ValueError(f"example {number} has the columns {list(example)}, the first one {list(examples[0])}")
-    as_tensors = has_torch() if torch is None else torch
-    batch: dict[str, Any] = {}
-    for name in examples[0]:
-        values = [_as_array(example[name]) for example in examples]
-        shapes = {value.shape for value in values if isinstance(value, np.ndarray)}
-        if len(shapes) > 1:
-            raise ValueError(f"{name}: has the shapes {', '.join(map(str, sorted(shapes)))}, which make no batch")
-        if as_tensors and all(isinstance(value, np.ndarray) for value in values):
-            batch[name] = _stacked(values)
-        elif all(isinstance(value, np.ndarray | np.number | np.bool_ | int | float) for value in values):
-            batch[name] = _of_numbers(np.stack(values)) if as_tensors else np.stack(values)
-        else:
-            batch[name] = values
-    return batch
-
-
-def _as_array(value: Any) -> Any:
-    """An array on the memory of a tensor; all else as it is."""
-    torch = sys.modules.get("torch")
-    return value.numpy() if torch is not None and isinstance(value, torch.Tensor) else value
-
-
-def _stacked(arrays: Sequence[npt.NDArray[Any]]) -> Any:
-    """A tensor, which a loader's worker makes in the memory that it shares with its parent, without another copy."""
-    tensors = [as_torch(array) for array in arrays]
-    from kinetics_tools.sampling.shared_batches import stacked
-
-    return stacked(tensors)
-
-
-def _of_numbers(array: npt.NDArray[Any]) -> Any:
-    tensor = as_torch(array)
-    from kinetics_tools.sampling.shared_batches import by_value
-
-    return by_value(tensor)
-
-
-def has_torch() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec("torch") is not None
-
-
-def as_torch(array: npt.NDArray[Any]) -> Any:
-    """A tensor on the memory of an array."""
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError(NO_TORCH) from error
-    return torch.from_numpy(array)
-
-
 def _key(video: Any) -> int:
-    """A number that names a clip: of its file's name without folders, or of the bytes at its end."""
+    """A number that names a clip: from its file name without folders, or from its last bytes."""
     video = getattr(video, "_hf_encoded", video)
     if isinstance(video, Mapping):
         video = video.get("path") or video.get("bytes") or b""
@@ -321,18 +217,8 @@ def _key(video: Any) -> int:
 
 
 def _end_of(file: Any) -> bytes:
-    """The last bytes of an open file, which is left where it was."""
     position = file.tell()
     file.seek(max(file.seek(0, os.SEEK_END) - _KEY_BYTES, 0))
     end: bytes = file.read()
     file.seek(position)
     return end
-
-
-def _shared_zero() -> Any:
-    """A number that a loader's processes share with their parent, which without torch there are none of."""
-    try:
-        import torch
-    except ImportError:
-        return np.zeros((), np.int64)
-    return torch.zeros((), dtype=torch.int64).share_memory_()

@@ -1,8 +1,7 @@
-"""Which frames of a clip: pure functions of its length, its rate and a random generator.
+"""Samplers: functions that choose the frames of a clip from its length, its rate and a random generator.
 
-A sampler is called with a clip's number of frames, its frames a second and a generator, and gives indices of shape
-(T,), or (N, T) for N clips, all in [0, number of frames). Those that draw nothing need no generator; the others raise
-ValueError without one.
+A sampler is called with a clip's number of frames, its frames per second and a generator. It returns int64 indices of
+shape (T,), or (N, T) for N clips, all in [0, number of frames). A random sampler raises ValueError without a generator.
 """
 
 import math
@@ -14,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from kinetics_tools.text import check_count, check_positive
+from kinetics_tools.text import check_choice, check_count, check_positive
 
 FrameIndices = npt.NDArray[np.int64]
 Generator = np.random.Generator
@@ -23,27 +22,26 @@ Short = Literal["repeat_last", "loop"]
 Align = Literal["grid"]
 
 GRID = 4
-"""Of a clip that `kinetics prepare --profile train` made, each frame whose index is a multiple of this decodes without
-the three before it."""
+"""Distance of the frames that decode alone in a clip that `kinetics prepare --profile train` made."""
 
 
 @dataclass(frozen=True)
 class RandomClip:
     """One clip of `num_frames` frames, `stride` apart, from a random start: (T,).
 
-    A clip spans s = stride (T - 1) + 1 of N frames, and its start is one of 0, 1, ..., max(N - s, 0), all as likely:
-    TorchCodec's clips_at_random_indices. MMAction2's SampleFrames takes s = stride T in training, so that the last
-    stride - 1 of these starts never come, and loops clips that are shorter.
+    A clip spans s = stride (T - 1) + 1 of N frames, and its start is uniform in 0, 1, ..., max(N - s, 0): TorchCodec's
+    clips_at_random_indices. MMAction2's SampleFrames uses s = stride T in training, so it never draws the last
+    stride - 1 of these starts, and loops clips that are shorter.
 
-    With `target_fps` the clip lasts as long as it does at that rate, as in PySlowFast's training: it spans
-    L = max(1, T stride fps / target_fps) frames, the start is uniform in [0, max(N - L, 0)], a real number, and the
+    With `target_fps` the clip lasts as long as at that rate, as in PySlowFast's training: it spans
+    L = max(1, T stride fps / target_fps) frames, the start is a real number, uniform in [0, max(N - L, 0)], and the
     frames are trunc(linspace(start, start + L - 1, T)).
 
-    Attributes:
-        align: "grid" takes only starts that are multiples of 4: of prepared clips these need the fewest frames
-            decoded. The stride must be a multiple of 4, too.
-        target_fps: None counts `stride` in the clip's own frames.
-        short: what follows the last frame of a clip that is shorter: "repeat_last", or "loop" from its first frame.
+    Args:
+        align: "grid" draws only starts that are multiples of 4, which need the fewest frames decoded of prepared clips.
+            The stride must be a multiple of 4, too.
+        target_fps: frames per second at which `stride` counts; None counts the clip's own frames.
+        short: what follows the last frame of a shorter clip: "repeat_last", or "loop" from its first frame.
     """
 
     num_frames: int
@@ -54,39 +52,38 @@ class RandomClip:
 
     def __post_init__(self) -> None:
         check_count(num_frames=self.num_frames, stride=self.stride)
-        _check_rate(self.target_fps)
-        _check_short(self.short)
-        if self.align not in (None, *get_args(Align)):
-            raise ValueError(f"align={self.align!r}: must be None or 'grid'")
+        _check(self.target_fps, self.short)
+        if self.align is not None:
+            check_choice(self.align, get_args(Align), "align")
         if self.align and self.target_fps:
-            raise ValueError(f"align={self.align!r} with target_fps={self.target_fps}: only one of them can be kept to")
+            raise ValueError(f"align={self.align!r} with target_fps={self.target_fps}: pass only one of them")
         if self.align and self.stride % GRID:
             raise ValueError(f"align={self.align!r} with stride={self.stride}: must be a multiple of {GRID}")
 
     def __call__(self, num_frames: int, fps: float, rng: Generator | None = None) -> FrameIndices:
         if self.target_fps is not None:
             span = _slowfast_span(self.num_frames, self.stride, fps, self.target_fps)
-            start = _drawing(rng).uniform(0, max(num_frames - span, 0))
+            start = _required(rng).uniform(0, max(num_frames - span, 0))
             return _fit(_spread(start, span, self.num_frames), num_frames, self.short)
         last_start = max(num_frames - (self.stride * (self.num_frames - 1) + 1), 0)
         unit = GRID if self.align else 1
-        first = unit * int(_drawing(rng).integers(last_start // unit + 1))
+        first = unit * int(_required(rng).integers(last_start // unit + 1))
         return _fit(first + self.stride * np.arange(self.num_frames), num_frames, self.short)
 
 
 @dataclass(frozen=True)
 class UniformClips:
-    """`num_clips` clips spread over the whole: (N, T), the views that PySlowFast tests with.
+    """`num_clips` clips spread evenly over the video: (N, T), the views that PySlowFast tests with.
 
     A clip lasts as `num_frames` frames `stride` apart do at `target_fps`: L = max(1, T stride fps / target_fps) of N
-    frames, and with d = max(N - L, 0) clip k of n starts at d k / n. So the last one ends before the clip does. With
+    frames, and with d = max(N - L, 0) clip k of n starts at d k / n, so the last one ends before the video does. With
     `offset` (USE_OFFSET_SAMPLING there) it starts at k floor(d / (n - 1)), a single one at floor(d / 2). The frames are
-    trunc(linspace(start, start + L - 1, T)), in float64; PySlowFast's float32 may give the frame beside one of these
-    where a place is almost whole, which depends on the processor.
+    trunc(linspace(start, start + L - 1, T)) in float64. PySlowFast's float32 may give the next frame for a position
+    that is almost whole, which depends on the processor.
 
-    Attributes:
+    Args:
         target_fps: 30 as in PySlowFast; None counts `stride` in the clip's own frames.
-        short: see `RandomClip`; PySlowFast repeats the last frame.
+        short: as for `RandomClip`; PySlowFast repeats the last frame.
     """
 
     num_clips: int
@@ -98,8 +95,7 @@ class UniformClips:
 
     def __post_init__(self) -> None:
         check_count(num_clips=self.num_clips, num_frames=self.num_frames, stride=self.stride)
-        _check_rate(self.target_fps)
-        _check_short(self.short)
+        _check(self.target_fps, self.short)
 
     def __call__(self, num_frames: int, fps: float, rng: Generator | None = None) -> FrameIndices:
         span = _slowfast_span(self.num_frames, self.stride, fps, fps if self.target_fps is None else self.target_fps)
@@ -118,11 +114,9 @@ class UniformClips:
 class Segments:
     """One frame of each of T equal parts of the clip: (T,), as TSN and VideoMAE sample, and MMAction2 with clip_len=1.
 
-    By default the middle ones: floor((i + 1/2) N / T). With `random`, and a = floor(N / T) > 0, i a + r with r one of
-    0, ..., a - 1; of a clip with fewer frames than parts, round(i N / T).
-
-    Attributes:
-        short: see `RandomClip`; it only matters for a clip with fewer frames than parts.
+    By default the middle ones: floor((i + 1/2) N / T). With `random`, and a = floor(N / T) > 0, i a + r with r uniform
+    in 0, ..., a - 1; of a clip with fewer frames than parts, round(i N / T). `short` is as for `RandomClip` and only
+    matters for such a clip.
     """
 
     num_frames: int
@@ -131,7 +125,7 @@ class Segments:
 
     def __post_init__(self) -> None:
         check_count(num_frames=self.num_frames)
-        _check_short(self.short)
+        _check(None, self.short)
 
     def __call__(self, num_frames: int, fps: float, rng: Generator | None = None) -> FrameIndices:
         parts = np.arange(self.num_frames)
@@ -139,7 +133,7 @@ class Segments:
         if not self.random:
             indices = (2 * parts + 1) * num_frames // (2 * self.num_frames)
         elif length:
-            indices = parts * length + _drawing(rng).integers(length, size=self.num_frames)
+            indices = parts * length + _required(rng).integers(length, size=self.num_frames)
         else:
             indices = np.round(parts * num_frames / self.num_frames).astype(np.int64)
         return _fit(indices, num_frames, self.short)
@@ -147,15 +141,12 @@ class Segments:
 
 @dataclass(frozen=True)
 class EveryClip:
-    """All windows of T frames, a step apart: (N, T) with N = 0 for a clip that is shorter: torchvision's VideoClips.
+    """All windows of T frames, a step apart: (N, T), with N = 0 for a shorter clip: torchvision's VideoClips.
 
-    First a clip of n frames is resampled to `frame_rate` by r = fps / frame_rate. If r is whole, every r-th frame is
-    taken: R = ceil(n / r). Else these are the R = floor(n frame_rate / fps) frames floor(i r), computed in float32.
-    Window k begins at frame k `step_between_clips` of these, and N = floor((R - T) / step) + 1. What follows the last
-    whole window is left out.
-
-    Attributes:
-        frame_rate: None takes the clip's own frames.
+    First a clip of n frames is resampled to `frame_rate` (None: its own) by r = fps / frame_rate. If r is whole, every
+    r-th frame is taken: R = ceil(n / r). Otherwise these are the R = floor(n frame_rate / fps) frames floor(i r),
+    computed in float32. Window k begins at frame k `step_between_clips` of these, and N = floor((R - T) / step) + 1.
+    Frames after the last whole window are dropped.
     """
 
     frames_per_clip: int
@@ -172,12 +163,12 @@ class EveryClip:
         return self._resampled(num_frames, fps)[starts[:, np.newaxis] + np.arange(self.frames_per_clip)]
 
     def count(self, num_frames: int, fps: float) -> int:
-        """How many windows there are."""
+        """Return the number of windows."""
         left = self._resampled_length(num_frames, fps) - self.frames_per_clip
         return left // self.step_between_clips + 1 if left >= 0 else 0
 
     def clip(self, number: int, num_frames: int, fps: float) -> FrameIndices:
-        """The window with this number: (T,)."""
+        """Return the window with this number: (T,)."""
         start = number * self.step_between_clips
         return self._resampled(num_frames, fps)[start : start + self.frames_per_clip]
 
@@ -201,15 +192,15 @@ class EveryClip:
 class Seconds:
     """Clips of `duration` seconds, as `duration` x `fps` frames: (T,), or (N, T) with `num_clips`: pytorchvideo's.
 
-    With D = N / (the clip's rate), a clip starts at s, uniform in [0, max(D - duration, 0)], or clip i of n at
+    With D = N / (the clip's rate), a random clip starts at s, uniform in [0, max(D - duration, 0)], and clip i of n at
     i max(D - duration, 0) / max(n - 1, 1). The t frames with s <= time < s + duration are reduced, or repeated, to
     T = round(duration fps): floor(k (t - 1) / (T - 1)) for k = 0, ..., T - 1. All of it is exact: rates and durations
-    are the fractions next to them with denominators up to a million, as 30000/1001 is to 29.97002997.
+    are the nearest fractions with denominators up to a million, such as 30000/1001 for 29.97002997.
 
-    Attributes:
+    Args:
         duration: in seconds.
-        fps: frames a second to keep.
-        num_clips: None for one random clip, else as many as are spread evenly.
+        fps: frames per second to keep.
+        num_clips: number of evenly spread clips; None for one random clip.
     """
 
     duration: float
@@ -229,7 +220,7 @@ class Seconds:
         rate = _fraction(fps)
         latest = max(num_frames / rate - _fraction(self.duration), Fraction(0))
         if self.num_clips is None:
-            return self._clip(Fraction(_drawing(rng).uniform(0, float(latest))), num_frames, rate)
+            return self._clip(Fraction(_required(rng).uniform(0, float(latest))), num_frames, rate)
         starts = [clip * latest / max(self.num_clips - 1, 1) for clip in range(self.num_clips)]
         return np.stack([self._clip(start, num_frames, rate) for start in starts])
 
@@ -247,9 +238,9 @@ def _fraction(number: float) -> Fraction:
     return Fraction(float(number)).limit_denominator()
 
 
-def _drawing(rng: Generator | None) -> Generator:
+def _required(rng: Generator | None) -> Generator:
     if rng is None:
-        raise ValueError("rng=None: this sampler draws, so it needs a generator, such as numpy.random.default_rng(0)")
+        raise ValueError("rng=None: this sampler is random; pass a generator such as numpy.random.default_rng(0)")
     return rng
 
 
@@ -268,11 +259,7 @@ def _fit(indices: npt.NDArray[Any], num_frames: int, short: Short) -> FrameIndic
     return indices % num_frames if short == "loop" else np.minimum(indices, num_frames - 1)
 
 
-def _check_rate(target_fps: float | None) -> None:
+def _check(target_fps: float | None, short: Short) -> None:
     if target_fps is not None:
         check_positive(target_fps=target_fps)
-
-
-def _check_short(short: Short) -> None:
-    if short not in get_args(Short):
-        raise ValueError(f"short={short!r}: must be one of {', '.join(get_args(Short))}")
+    check_choice(short, get_args(Short), "short")

@@ -1,4 +1,4 @@
-"""The windows of all clips as a map-style dataset, with the arguments of torchvision.datasets.Kinetics."""
+"""`KineticsClips`: all windows of all clips, with the arguments of torchvision.datasets.Kinetics."""
 
 import json
 import os
@@ -13,20 +13,23 @@ from typing import Any, Literal, cast, get_args
 import numpy as np
 
 from kinetics_tools.annotations.selection import Selection
+from kinetics_tools.io.atomic import replacing
 from kinetics_tools.media import ClipError, VideoReader, View, probe, read_audio
 from kinetics_tools.releases import LABELS, find_split
-from kinetics_tools.sampling.frames import NO_TORCH, as_torch, check_column, check_split_chosen, has_torch, position_of
+from kinetics_tools.sampling.collate import as_torch, has_torch
+from kinetics_tools.sampling.frames import check_column, check_split_chosen, position_of
 from kinetics_tools.sampling.samplers import EveryClip
 from kinetics_tools.sources.clips import check_data_dir, local_clips
+from kinetics_tools.text import check_choice
 
 OutputFormat = Literal["TCHW", "THWC"]
 _CACHE = ".kinetics-clips.json"
 _CACHE_VERSION = 2
 
-# Number of frames and frames a second of a clip; or why it has none.
+# Number of frames and frames per second of a clip, or why it cannot be read.
 _Length = tuple[int, float] | str | Exception
 
-# torchvision's arguments that have no use here: the value that asks for nothing, and what to do for another.
+# torchvision's arguments that have no effect here: their default, and what to do instead.
 _UNUSED: dict[str, tuple[Any, str]] = {
     "extensions": (("avi", "mp4"), "leave it out; clips are found by the names of their files"),
     "download": (False, "run `kinetics download` before"),
@@ -41,41 +44,37 @@ _UNUSED: dict[str, tuple[Any, str]] = {
 
 
 class KineticsClips:
-    """Every window of `frames_per_clip` frames of every clip: `(video, audio, label)`.
+    """Map-style dataset of every window of `frames_per_clip` frames of every clip: (video, audio, label).
 
     `video` is uint8 with the axes `output_format`, `audio` float32 (channels, samples) of the same seconds, `label` the
-    index of the class in this project's order, -1 without (see `to_torchvision`). They are torch tensors
-    where torch is installed, else, or with `tensors=False`, NumPy arrays. Windows are counted and frames resampled as
-    torchvision's VideoClips does it, see `EveryClip`; they are numbered clip after clip. Clips shorter than a window
-    have none, with a warning that counts them.
+    index of the class in this project's order (see `to_torchvision`), -1 without one. Windows are counted and frames
+    resampled as by torchvision's VideoClips (see `EveryClip`); they are numbered clip after clip. Shorter clips have no
+    window, and a warning counts them.
 
-    To start, nothing is decoded. A dataset whose rows have `num_frames` and `fps`, as prepared ones do, is not even
-    opened; of other clips the headers are read once, and of files the result is kept for the next time, as
-    `.kinetics-clips.json` in `root`. Clips that cannot be read are named by a warning at each start. The chosen split
-    of a prepared directory is copied once into the cache of `datasets`.
+    Nothing is decoded to start. Rows with `num_frames` and `fps`, as in prepared datasets, are not even opened. Of
+    other clips the headers are read, and for files the result is cached as `.kinetics-clips.json` in `root`. Each start
+    warns of unreadable clips. The chosen split of a prepared directory is copied once into the cache of `datasets`.
 
-    Clips have more or less sound, so for a loader's batches give `audio=False` or a `collate_fn` that pads. An item
-    raises ClipError where its clip is damaged, or another than was counted. torchvision's samplers of clips ask for its
-    own `VideoClips` and do not take this class; a plain sampler of indices does.
+    Clips differ in their sound, so batches need `audio=False` or a `collate_fn` that pads. An item raises ClipError if
+    its clip is corrupt or has changed. torchvision's own clip samplers accept only its own class.
 
-    The arguments of torchvision.datasets.Kinetics come first, by the same names and in the same order. Those that are
-    not described here may have their defaults; the error for another value says what to do instead.
+    The arguments of torchvision.datasets.Kinetics come first, with the same names and order. Those not described here
+    must have their defaults; the error for another value says what to do instead.
 
-    Arguments:
-        root: the directory of the clips, as `load_dataset("kinetics", ..., data_dir=...)` takes it or as
-            `kinetics prepare` wrote it; or a map-style dataset with the columns `video` and `label`, whose format or
-            transform, if it has one, is put aside.
+    Args:
+        root: directory of the clips, as for `load_dataset("kinetics", ..., data_dir=...)` or from `kinetics prepare`;
+            or a map-style dataset with the columns `video` and `label`, whose format or transform is ignored.
         frames_per_clip: T.
-        num_classes: of a directory, which release its clips are of: "400", "600", "700" or "700-2020".
+        num_classes: release of the clips of a directory: "400", "600", "700" or "700-2020".
         split: of a directory: "train", "val" or "validation", "test".
-        frame_rate: to resample to; None keeps that of each clip.
-        step_between_clips: frames from the start of one window to that of the next, after resampling.
-        transform: a function of `video`.
-        num_workers: threads that read headers; 0 is one, too.
+        frame_rate: frames per second to resample to; None keeps those of each clip.
+        step_between_clips: frames from the start of a window to that of the next, after resampling.
+        transform: function of `video`.
+        num_workers: number of threads that read headers; 0 is 1.
         output_format: "TCHW" or "THWC".
-        audio: False does not read sound: `audio` is empty.
-        size: (height, width) to scale to while decoding, which is faster than to do so after it.
-        tensors: None gives tensors where torch is installed.
+        audio: False returns empty `audio`.
+        size: (height, width) in pixels to scale to while decoding, which is faster than doing it later.
+        tensors: False returns NumPy arrays; None returns tensors if torch is installed.
     """
 
     def __init__(
@@ -104,27 +103,16 @@ class KineticsClips:
         size: tuple[int, int] | None = None,
         tensors: bool | None = None,
     ) -> None:
-        given = {
-            "extensions": tuple(extensions),
-            "download": download,
-            "_precomputed_metadata": _precomputed_metadata,
-            "_video_width": _video_width,
-            "_video_height": _video_height,
-            "_video_min_dimension": _video_min_dimension,
-            "_audio_samples": _audio_samples,
-            "_audio_channels": _audio_channels,
-            "_legacy": _legacy,
-        }
+        given = {**locals(), "extensions": tuple(extensions)}
         for name, (nothing, instead) in _UNUSED.items():
             if given[name] != nothing:
-                raise ValueError(f"{name}={given[name]!r}: has no use here; {instead}")
-        if output_format not in get_args(OutputFormat):
-            raise ValueError(f"output_format={output_format!r}: must be one of {', '.join(get_args(OutputFormat))}")
+                raise ValueError(f"{name}={given[name]!r}: has no effect here; {instead}")
+        check_choice(output_format, get_args(OutputFormat), "output_format")
         self.windows = EveryClip(frames_per_clip, step_between_clips, frame_rate)
         self.transform, self.audio, self.view, self.output_format = transform, audio, View(size=size), output_format
         self.tensors = has_torch() if tensors is None else tensors
-        if self.tensors and not has_torch():
-            raise ImportError(NO_TORCH)
+        if self.tensors:
+            as_torch(np.zeros(1))  # raises ImportError without torch
         if isinstance(root, str | os.PathLike):
             self._source: Any = _of_directory(Path(root), str(num_classes), split)
         else:
@@ -141,10 +129,11 @@ class KineticsClips:
 
     @property
     def num_videos(self) -> int:
+        """Number of clips, readable or not."""
         return len(self._stops)
 
     def get_clip_location(self, index: int) -> tuple[int, int]:
-        """Of a window, the number of its clip and its own number in that clip."""
+        """Return the number of the clip of a window, and the number of the window within its clip."""
         if not 0 <= index < len(self):
             raise IndexError(f"window {index} of {len(self)}")
         clip = bisect_right(self._stops, index)
@@ -160,11 +149,12 @@ class KineticsClips:
         clip, window = self.get_clip_location(position_of(index, len(self), "window"))
         video, label = self._source.clip(clip)
         with VideoReader(video) as reader:
-            # By the length that the windows were counted with: the rate of a file with a variable one is a matter of
-            # how it is taken.
+            # With the length and rate that the windows were counted with: a variable rate has several values.
             indices = self.windows.clip(window, *cast("tuple[int, float]", self._lengths[clip]))
             if indices.max() >= reader.num_frames:
-                raise ClipError(f"{reader.name}: has only {reader.num_frames} frames, other than was recorded")
+                raise ClipError(
+                    f"{reader.name}: has only {reader.num_frames} frames, fewer than recorded; create the dataset anew"
+                )
             frames: Any = reader.decode(indices, view=self.view, layout=self.output_format)
             start, end = reader.span(indices)
         sound: Any = np.zeros((1, 0), np.float32)
@@ -204,7 +194,7 @@ class _Rows:
 
 
 class _Files:
-    """Clips in files, whose lengths are kept in a file in their directory."""
+    """Clips in files, whose lengths are cached in a file in their directory."""
 
     def __init__(self, root: Path, paths: Sequence[str], labels: Sequence[int], classes: Sequence[str]) -> None:
         self.root, self.paths, self.labels, self.classes = root, paths, labels, list(classes)
@@ -215,7 +205,7 @@ class _Files:
         new = {key: path for key, path in zip(keys, self.paths, strict=True) if key not in known}
         with ThreadPoolExecutor(max(num_workers, 1)) as threads:
             found = dict(zip(new, threads.map(_length, new.values()), strict=True))
-        # An error of the medium may pass; a clip that is none stays so until its file changes.
+        # An error of the disk may pass; an unreadable clip stays so until its file changes.
         lasting = {key: length for key, length in found.items() if not isinstance(length, OSError)}
         if lasting:
             self._keep({**known, **lasting})
@@ -226,11 +216,10 @@ class _Files:
         return self.paths[number], self.labels[number]
 
     def _key(self, path: str) -> str:
-        """What a file is known by while it stays as it is."""
         name = os.path.relpath(path, self.root)
         try:
             stat = os.stat(path)
-        except OSError:  # it went since it was listed, which its reading tells
+        except OSError:  # deleted since it was listed, which reading it will report
             return name
         return f"{name}:{stat.st_size}:{stat.st_mtime_ns}"
 
@@ -247,13 +236,11 @@ class _Files:
             return {}
 
     def _keep(self, known: dict[str, _Length]) -> None:
-        temporary = self.root / f"{_CACHE}.{os.getpid()}.tmp"
         try:
-            temporary.write_text(json.dumps({"version": _CACHE_VERSION, "clips": known}, default=str))
-            os.replace(temporary, self.root / _CACHE)
-        except OSError as error:  # as on a medium that cannot be written to
-            warnings.warn(f"the clips' lengths are not kept for the next time: {error}", stacklevel=2)
-            temporary.unlink(missing_ok=True)
+            with replacing(self.root / _CACHE) as partial:
+                partial.write_text(json.dumps({"version": _CACHE_VERSION, "clips": known}, default=str))
+        except OSError as error:  # such as a read-only disk
+            warnings.warn(f"the lengths of the clips cannot be cached: {error}", stacklevel=2)
 
 
 def _of_directory(root: Path, release: str, split: str) -> Any:
@@ -265,8 +252,10 @@ def _of_directory(root: Path, release: str, split: str) -> Any:
     if any((root / release).glob(f"{split}-*.parquet")):
         named = load_dataset_builder(os.fspath(root), release).config.data_files or {}
         if split not in named:
-            raise ValueError(f"{root}: README.md names no {split} of {release}; `kinetics prepare` has shards to make")
-        # Of these files alone, since `datasets` writes all splits that it is told of into its cache.
+            raise ValueError(
+                f"{root}: README.md names no {split} of {release}; rerun `kinetics prepare` to complete it"
+            )
+        # Only these files, since `datasets` writes all splits that it is given into its cache.
         return _Rows(load_dataset("parquet", data_files={split: [str(file) for file in named[split]]}, split=split))
     table = local_clips(selection, root, split)
     assert table is not None, "no classes were asked for"
