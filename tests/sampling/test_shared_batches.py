@@ -10,8 +10,8 @@ import pytest
 
 from kinetics_tools.sampling import collate
 
-# Of 1.5 MB; two of them are over the size from which on memory is used again.
-SHAPE = (2, 512, 512, 3)
+# Of 0.9 MB; two of them are over the size from which on memory is used again.
+SHAPE = (2, 384, 384, 3)
 ROWS, BATCH = 40, 2
 
 
@@ -121,7 +121,7 @@ def sent_twice(rows):
 @pytest.mark.parametrize("is_kept", [False, True])
 def test_what_a_worker_does_to_a_batch_arrives(torch, collate_fn, is_kept):
     given = batches(torch, collate_fn=collate_fn)
-    shape = {changed_in_place: (2, 3, 512, 512, 2), cut_short: (2, 1, 512, 512, 3)}.get(collate_fn, (2, *SHAPE))
+    shape = {changed_in_place: (2, 3, 384, 384, 2), cut_short: (2, 1, 384, 384, 3)}.get(collate_fn, (2, *SHAPE))
     for batch in list(given) if is_kept else given:
         assert batch["frames"].shape == shape
         assert_right(batch)

