@@ -1,709 +1,361 @@
-"""Frames by index against a plain decode of everything by PyAV: identical unscaled, close where both scale."""
+"""`Frames` over datasets: which rows come, with which frames, in which order, whatever the loader does."""
 
-import contextlib
 import io
-import os
+import pickle
 import random
-import struct
-from fractions import Fraction
-from pathlib import Path
-from types import SimpleNamespace
+import subprocess
+import sys
 
 import av
+import datasets
 import numpy as np
 import pytest
 
-from kinetics_tools.media import ClipError, Encoding, VideoReader, View, decode, encode, read_audio, write_clip
-from kinetics_tools.media import packets as stored
-from kinetics_tools.media.mp4_index import frame_table
-from kinetics_tools.sampling.samplers import EveryClip, RandomClip, Seconds, Segments, UniformClips
-
-HEIGHT, WIDTH = 48, 64
-CLIPS = (
-    "arm_wrestling_340x256.mp4",
-    "flipping_pancake_426x240.mkv",
-    "nasa_two_streams.mp4",
-    "one_second_340x256.mp4",
-    "sports_340x256.mp4",
-)
-SAMPLERS = (
-    RandomClip(16, 4),
-    RandomClip(16, 4, align="grid"),
-    RandomClip(8, 8, target_fps=15),
-    RandomClip(16, 4, short="loop"),
-    UniformClips(3, 8, 4),
-    UniformClips(2, 8, 4, offset=True),
-    Segments(8),
-    Segments(8, random=True),
-    EveryClip(8, 40, 10),
-    Seconds(1, 8),
-    Seconds(0.5, 10, num_clips=3),
+from kinetics_tools.media import ClipError, decode, write_clip
+from kinetics_tools.sampling import (
+    EveryClip,
+    Frames,
+    RandomClip,
+    RandomCrop,
+    RandomResizedCrop,
+    ThreeCrops,
+    UniformClips,
+    collate,
 )
 
-
-def rgb(frame):
-    """As `frame.to_ndarray(format="rgb24")`, with the matrix that the frame names."""
-    matrix = {"src_colorspace": "ITU709", "dst_colorspace": "ITU709"} if frame.colorspace == 1 else {}
-    ranges = {"src_color_range": "MPEG", "dst_color_range": "JPEG"} if matrix else {}
-    return frame.reformat(format="rgb24", **matrix, **ranges).to_ndarray()
-
-
-def plain(content):
-    with av.open(io.BytesIO(content)) as container:
-        container.streams.video[0].thread_count = 1
-        return np.stack([rgb(frame) for frame in container.decode(video=0)])
-
-
-def scaled_by_pyav(content):
-    """Every frame, (96, 112, 3), scaled as `decode` promises it"""
-    with av.open(io.BytesIO(content)) as container:
-        return [scaled_frame(frame) for frame in container.decode(video=0)]
-
-
-def scaled_frame(frame):
-    matrix = "ITU709" if frame.colorspace == 1 else "ITU601"
-    return frame.reformat(112, 96, "gbrp", matrix, matrix, "BILINEAR", "MPEG", "JPEG").to_ndarray()
-
-
-def psnr(one, other):
-    error = np.mean((one.astype(float) - other) ** 2)
-    return 10 * np.log10(255**2 / error) if error else np.inf
-
-
-def pictures(count, *, height=HEIGHT, width=WIDTH, seed=0):
-    """Smooth pictures that move, each one another."""
-    rng = np.random.default_rng(seed)
-    coarse = av.VideoFrame.from_ndarray(rng.integers(0, 256, (12, 16, 3), np.uint8), format="rgb24")
-    texture = coarse.reformat(2 * width, 2 * height, "rgb24").to_ndarray()
-    return [np.roll(texture, (3 * time, 5 * time), (0, 1))[:height, :width] for time in range(count)]
-
-
-def encoded(
-    count=50,
-    *,
-    format="mp4",
-    codec="libx264",
-    pixels="yuv420p",
-    size=(HEIGHT, WIDTH),
-    times=None,
-    seed=0,
-    movflags="",
-    sound=None,
-    sound_seconds=3,
-    **options,
-):
-    """The bytes of a clip, 25 frames a second, whose frames are shown at `times` in 25ths of a second.
-
-    `sound` is the codec of its sound, which is silence, if it is to have any.
-    """
-    file = io.BytesIO()
-    container_options = {"fflags": "+bitexact", **({"movflags": movflags} if movflags else {})}
-    with av.open(file, "w", format=format, container_options=container_options) as container:
-        stream = container.add_stream(codec, 25, options={"threads": "1", **options})
-        (stream.height, stream.width), stream.pix_fmt = size, pixels
-        if sound:
-            heard = container.add_stream(sound, 48_000, layout="mono")
-            silence = np.zeros((1, sound_seconds * 48_000), np.float32)
-            frame = av.AudioFrame.from_ndarray(silence, format="fltp", layout="mono")
-            frame.sample_rate = 48_000
-            container.mux(heard.encode(frame))
-            container.mux(heard.encode())
-        for time, image in zip(
-            times or range(count), pictures(count, height=size[0], width=size[1], seed=seed), strict=True
-        ):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame.pts, frame.time_base = time, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return file.getvalue()
+FRAMES = Frames(RandomClip(4, 2), RandomResizedCrop(32, flip=0.5), seed=7)
 
 
 @pytest.fixture(scope="module")
-def clip():
-    return encoded(bf="2", g="12")
+def clips(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clips")
+    contents = []
+    for seed in range(6):
+        generator = np.random.default_rng(seed)
+        images = generator.integers(0, 256, (20, 48, 64, 3), np.uint8)
+        write_clip(folder / "clip.mp4", images, fps=10)
+        contents.append((folder / "clip.mp4").read_bytes())
+    return contents
 
 
-@pytest.fixture(scope="module", params=[*CLIPS, *(f"train {name}" for name in CLIPS)])
-def real(request):
-    """The bytes of a real clip, as it is or prepared, and all of its frames."""
-    folder = os.environ.get("KINETICS_SHARED")
-    if not folder:
-        lacking = "set KINETICS_SHARED to the folder with the real annotation files and clips"
-        if os.environ.get("KINETICS_TESTS_MUST_RUN") == "1":
-            pytest.fail(lacking, pytrace=False)
-        pytest.skip(lacking)
-    kind, _, name = request.param.rpartition(" ")
-    content = Path(folder, "clips", name).read_bytes()
-    if kind:
-        content = encode(content, Encoding(short_side=128))
-    return content, plain(content), scaled_by_pyav(content)
+def dataset(contents):
+    rows = {
+        "video": [{"bytes": content, "path": f"clip {row}.mp4"} for row, content in enumerate(contents)],
+        "label": list(range(len(contents))),
+    }
+    features = {"video": datasets.Video(decode=False), "label": datasets.Value("int64")}
+    plain = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    made = datasets.Dataset.from_dict(rows, features=datasets.Features({**features, "video": plain}))
+    return made.cast(datasets.Features(features))
 
 
-# ---- Which frames -------------------------------------------------------------------------------------------
+def streamed(contents, tmp_path, shards=1):
+    table = dataset(contents)
+    for shard in range(shards):
+        part = table.shard(shards, shard, contiguous=True)
+        part.to_parquet(str(tmp_path / f"{shard}.parquet"))
+    files = sorted(str(path) for path in tmp_path.glob("*.parquet"))
+    return datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
 
 
-def test_frames_of_real_clips_are_those_of_a_full_decode(real):
-    content, frames, _ = real
-    count, rng = len(frames), random.Random(0)
-    wanted = [[0], [count - 1], [count - 1, 0, count // 2, count // 2, 3], list(range(count))]
-    wanted += [[rng.randrange(count) for _ in range(rng.randint(1, 8))] for _ in range(8)]
-    for indices in wanted:
-        np.testing.assert_array_equal(decode(content, indices), frames[indices])
+def test_frames_of_an_example_and_of_both_kinds_of_dataset(clips, tmp_path):
+    table = dataset(clips)
+    mapped, stream = FRAMES.apply(table), list(FRAMES.apply(streamed(clips, tmp_path)))
+    assert len(mapped) == len(stream) == 6
+    transformed = table.with_transform(FRAMES)
+    for row in range(6):
+        expected = FRAMES.decode(table[row]["video"])
+        assert expected.shape == (4, 32, 32, 3)
+        assert set(stream[row]) == {"label", "frames"} == set(mapped[row])
+        assert stream[row]["label"] == mapped[row]["label"] == row
+        for example in (stream[row], mapped[row], FRAMES(table[row]), transformed[row]):
+            np.testing.assert_array_equal(example["frames"], expected)
+    assert len(list(mapped)) == 6
+    np.testing.assert_array_equal(mapped[-1]["frames"], mapped[5]["frames"])
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS, ids=str)
-def test_what_samplers_take_of_real_clips(real, sampler):
-    content, frames, same = real
-    with VideoReader(content) as reader:
-        assert reader.num_frames == len(frames)
-        indices = sampler(reader.num_frames, reader.fps, np.random.default_rng(0))
-        if not indices.size:
-            pytest.skip("the clip is shorter than a window")
-        np.testing.assert_array_equal(reader.decode(indices), frames[indices])
-        scaled = reader.decode(indices, view=View(size=(96, 112)))
-    first = av.VideoFrame.from_ndarray(frames[indices.flat[0]], format="rgb24")
-    expected = first.to_ndarray(format="rgb24", width=112, height=96, interpolation="BICUBIC")
-    assert psnr(scaled.reshape(-1, 96, 112, 3)[0], expected) > 30
-    for row, index in enumerate(indices.flat):
-        assert psnr(scaled.reshape(-1, 96, 112, 3)[row], same[index]) > 40
+@pytest.mark.parametrize("kind", ["arrow", "numpy", "torch"])
+def test_frames_of_a_dataset_with_a_format(clips, tmp_path, kind, request):
+    if kind == "torch":
+        request.getfixturevalue("torch")
+    mapped = FRAMES.apply(dataset(clips).with_format(kind))
+    stream = list(FRAMES.apply(streamed(clips, tmp_path).with_format(kind)))
+    for row, video in enumerate(dataset(clips)["video"]):
+        for example in (mapped[row], stream[row]):
+            assert (example["label"], type(example["label"])) == (row, int)
+            assert example["frames"].dtype == np.uint8
+            np.testing.assert_array_equal(example["frames"], FRAMES.decode(video))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {},
-        {"bf": "0"},
-        {"bf": "3", "b-pyramid": "strict"},
-        {"bf": "5", "g": "10", "b-pyramid": "normal"},
-        {"g": "9", "x264-params": "open-gop=1:bframes=3:keyint=9:min-keyint=3"},
-        {"x264-params": "intra-refresh=1:keyint=12"},
-        {"g": "1"},
-        {"codec": "mpeg4", "bf": "2", "g": "11"},
-        {"codec": "libvpx-vp9", "format": "webm", "g": "16", "cpu-used": "8", "deadline": "realtime"},
-        {"codec": "libx264", "format": "matroska", "bf": "3", "g": "14"},
-        {"codec": "libx264", "format": "mpegts", "bf": "2", "g": "14"},
-        {"codec": "libx264", "format": "avi", "bf": "0", "g": "14"},
-        {"codec": "libx265", "bf": "3", "x265-params": "log-level=none:keyint=12:open-gop=1:pools=1"},
-        {"codec": "libx264", "pixels": "yuv444p", "bf": "2"},
-        {"codec": "libx264", "pixels": "yuv420p10le", "bf": "2"},
-        {"times": [time * time // 9 + time for time in range(50)], "bf": "3"},
-        {"times": [time + (40 if time > 20 else 0) for time in range(50)], "bf": "3", "format": "matroska"},
-    ],
-    ids=str,
-)
-def test_frames_of_every_kind_of_stream(options):
-    if options.get("codec", "libx264") not in av.codecs_available:
-        pytest.skip(f"this build of FFmpeg lacks {options['codec']}")
-    content = encoded(**options)
-    frames = plain(content)
-    assert len(frames) == 50
-    rng = random.Random(0)
-    for indices in (
-        [0],
-        [49],
-        list(range(50)),
-        [49, 0, 25, 25],
-        *([rng.randrange(50) for _ in range(rng.randint(1, 5))] for _ in range(30)),
+def test_a_format_that_chooses_columns_still_does(clips):
+    table = dataset(clips).add_column("words", ["long"] * 6).with_format("numpy", columns=["video"])
+    assert set(FRAMES.apply(table)[0]) == {"frames"}
+
+
+def test_a_stream_whose_columns_nobody_knows(clips, tmp_path):
+    stream = streamed(clips, tmp_path).cast_column("video", datasets.Video(decode=False))
+    mapped = stream.map(lambda row: {**row, "label": row["label"] + 1})
+    for row, example in enumerate(FRAMES.apply(mapped)):
+        assert example["label"] == row + 1
+        np.testing.assert_array_equal(example["frames"], FRAMES.decode(dataset(clips)[row]["video"]))
+
+
+def test_a_column_that_is_not_there_is_named_with_those_that_are(clips, tmp_path):
+    frames = Frames(RandomClip(4, 2), column="clip")
+    stream = streamed(clips, tmp_path).cast_column("video", datasets.Video(decode=False))
+    for call in (
+        lambda: frames.apply(dataset(clips)),
+        lambda: frames.apply(stream),
+        lambda: frames(dataset(clips)[0]),
+        lambda: dataset(clips).with_transform(frames)[0:2],
+        lambda: next(iter(frames.apply(stream.map(lambda row: row)))),  # whose columns nobody knows before
     ):
-        np.testing.assert_array_equal(decode(content, indices), frames[indices])
+        with pytest.raises(ValueError, match="column='clip': there is none; the columns are video, label"):
+            call()
 
 
-SOUNDING = {
-    "mp4": {"sound": "aac"},
-    "fragments": {"sound": "aac", "movflags": "frag_keyframe+empty_moov"},
-    "fragments after a first part": {"sound": "aac", "movflags": "frag_keyframe"},
-    "Matroska": {"sound": "aac", "format": "matroska"},
-    "WebM": {"sound": "libopus", "format": "webm", "codec": "libvpx-vp9", "cpu-used": "8", "deadline": "realtime"},
-}
+def test_rows_are_taken_one_by_one_of_one_split(clips):
+    table = dataset(clips)
+    with pytest.raises(TypeError, match=r"row slice\(0, 2, None\): must be one whole number"):
+        FRAMES.apply(table)[0:2]
+    for index in (6, -7):
+        with pytest.raises(IndexError, match=f"row {index} of 6"):
+            FRAMES.apply(table)[index]
+    for several in (datasets.DatasetDict(test=table), datasets.IterableDatasetDict(test=table.to_iterable_dataset())):
+        with pytest.raises(TypeError, match=r"DatasetDict: choose one split of test, as by \['test'\]"):
+            FRAMES.apply(several)
 
 
-@pytest.mark.parametrize("container", SOUNDING)
-def test_sound_may_outlast_the_pictures(container):
-    """By a second: what such a file says of its length is not that of the pictures."""
-    content = encoded(g="12", **SOUNDING[container])
-    frames = plain(content)
-    assert len(frames) == 50
-    np.testing.assert_array_equal(decode(content, range(50)), frames)
+def test_views_and_clips_have_axes_of_their_own(clips):
+    frames = Frames(UniformClips(5, 4, 2), ThreeCrops(24), layout="CTHW").decode(clips[0])
+    assert frames.shape == (3, 5, 3, 4, 24, 24)
+    indices = UniformClips(5, 4, 2)(20, 10.0)
+    left, _, right = ThreeCrops(24)(48, 64)
+    np.testing.assert_array_equal(frames[0], decode(clips[0], indices, crop=left.crop, size=(24, 24), layout="CTHW"))
+    np.testing.assert_array_equal(frames[2], decode(clips[0], indices, crop=right.crop, size=(24, 24), layout="CTHW"))
 
 
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.8])
-@pytest.mark.parametrize("container", SOUNDING)
-def test_a_clip_with_sound_that_lacks_its_end_is_refused(container, share, tmp_path):
-    content = encoded(g="12", **SOUNDING[container])
-    cut = tmp_path / "cut"
-    cut.write_bytes(content[: int(len(content) * share)])
-    for video in (cut, cut.read_bytes()):
-        with pytest.raises(ClipError, match=r"(is not a readable clip|is cut off).*; drop it or fetch it again"):
-            VideoReader(video)
-
-
-@pytest.mark.parametrize("format", ["avi", "asf"])
-def test_frames_come_as_they_are_shown_where_the_file_does_not_say_when(format):
-    content = encoded(format=format, bf="2", g="12")
-    frames = plain(content)
-    for one, other in zip(frames, plain(encoded(bf="2", g="12")), strict=True):
-        assert psnr(one, other) > 30, "a decoder gives them as they are shown"
-    with VideoReader(content) as reader:
-        assert (reader.num_frames, reader.fps) == (50, 25)
-        assert reader.span([3, 10]) == pytest.approx((3 / 25, 11 / 25))
-        for indices in (range(50), [49, 0, 25, 25], [3]):
-            np.testing.assert_array_equal(reader.decode(indices), frames[list(indices)])
-
-
-def test_frames_that_an_edit_list_hides_do_not_count(clip, tmp_path):
-    cut = tmp_path / "cut.mp4"
-    with (
-        av.open(io.BytesIO(clip)) as source,
-        av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as target,
-    ):
-        video = source.streams.video[0]
-        copy = target.add_stream_from_template(video)
-        shift = int(7 / video.average_rate / video.time_base)
-        for packet in source.demux(video):
-            if packet.size:
-                packet.stream, packet.pts, packet.dts = copy, packet.pts - shift, packet.dts - shift
-                target.mux(packet)
-    frames = plain(cut.read_bytes())
-    assert len(frames) == 43
-    np.testing.assert_array_equal(decode(cut, [42, 0, 5, 20]), frames[[42, 0, 5, 20]])
-    np.testing.assert_array_equal(frames, plain(clip)[7:])
-
-
-def test_a_careless_cut_begins_at_its_first_key_frame(clip, tmp_path):
-    cut = tmp_path / "cut.mp4"
-    with av.open(io.BytesIO(clip)) as source, av.open(str(cut), "w") as target:
-        video = source.streams.video[0]
-        copy = target.add_stream_from_template(video)
-        for packet in [packet for packet in source.demux(video) if packet.size][5:]:
-            packet.stream = copy
-            target.mux(packet)
-    frames = plain(cut.read_bytes())
-    with VideoReader(cut) as reader:
-        assert reader.num_frames == len(frames) == 38
-        np.testing.assert_array_equal(reader.decode(range(38)), frames)
-
-
-def test_a_decode_sends_little(clip, monkeypatch):
-    """Of 50 frames with a key frame every 12, one frame takes at most one group of pictures."""
-    with VideoReader(clip) as reader:
-        runs = reader._runs([30])
-        assert sum(stop - start for start, stop in runs) <= 12
-        assert len(reader._runs([2, 47])) == 2
-
-
-def test_indices_outside_of_the_clip_name_it(clip):
-    for indices in ([50], [-1, 3], [[0, 1], [2, 99]]):
-        with pytest.raises(IndexError, match=r"a clip of \d+ bytes: frame -?\d+ of 50; indices are from 0 up"):
-            decode(clip, indices)
-    for indices in ([0.5], [[[1]]]):
-        with pytest.raises(ValueError, match=r"must be integers, \(T,\) or \(N, T\)"):
-            decode(clip, indices)
-    with pytest.raises(ValueError, match="at least one frame"):
-        decode(clip, [])
-
-
-def test_times_are_those_of_the_frames():
-    times = [time * time // 9 + time for time in range(50)]
-    with VideoReader(encoded(times=times, bf="3")) as reader:
-        np.testing.assert_allclose(reader.times_seconds, np.array(times) / 25)
-        assert reader.fps == pytest.approx(49 / (times[-1] / 25))
-        assert reader.span([3, 10, 4]) == pytest.approx((times[3] / 25, times[11] / 25))
-    with VideoReader(encoded(50)) as reader:
-        assert reader.fps == 25
-        assert reader.span([[0], [49]]) == pytest.approx((0, 2))
-
-
-# ---- Pictures -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("view", [View(), View((5, 3, 31, 20)), View((4, 6, 32, 20), (24, 30)), View(size=(30, 40))])
-def test_layouts_and_flips_hold_the_same_pixels(clip, view):
-    indices = [[3, 0, 3], [20, 21, 49]]
-    with VideoReader(clip) as reader:
-        frames = reader.decode(indices, view=view)
-        for layout, axes in (("TCHW", (0, 1, 4, 2, 3)), ("CTHW", (0, 4, 1, 2, 3))):
-            other = reader.decode(indices, view=view, layout=layout)
-            assert other.flags.c_contiguous
-            assert other.flags.writeable
-            np.testing.assert_array_equal(other, frames.transpose(axes))
-            flipped = reader.decode(indices, view=View(view.crop, view.size, flip=True), layout=layout)
-            np.testing.assert_array_equal(flipped, frames.transpose(axes)[..., ::-1])
-        flipped = reader.decode(indices, view=View(view.crop, view.size, flip=True))
-        np.testing.assert_array_equal(flipped, frames[:, :, :, ::-1])
-        several = reader.decode_views(indices, views=lambda height, width: [view, View()])
-        np.testing.assert_array_equal(several[0], frames)
-
-
-@pytest.mark.parametrize("crop", [(0, 0, 48, 64), (2, 4, 30, 40), (5, 3, 31, 21), (10, 10, 38, 54), (47, 63, 1, 1)])
-@pytest.mark.parametrize("pixels", ["yuv420p", "yuv444p", "yuv420p10le"])
-def test_crops_are_cut_out_before_they_are_scaled(crop, pixels):
-    content = encoded(3, pixels=pixels)
-    top, left, height, width = crop
-    whole = plain(content)
-    part = decode(content, [1], crop=crop)
-    np.testing.assert_array_equal(part, whole[1:2, top : top + height, left : left + width])
-    scaled = decode(content, [1], crop=crop, size=(20, 30))[0]
-    image = av.VideoFrame.from_ndarray(np.ascontiguousarray(part[0]), format="rgb24")
-    expected = image.reformat(30, 20, "rgb24", interpolation="BILINEAR").to_ndarray()
-    assert psnr(scaled, expected) > 25
-
-
-def test_crops_outside_of_the_picture(clip):
-    for crop in ((0, 0, 49, 64), (-1, 0, 4, 4), (0, 60, 4, 5), (0, 0, 0, 4)):
-        with pytest.raises(ValueError, match=r"must lie in the picture of 48x64 pixels"):
-            decode(clip, [0], crop=crop)
-    with pytest.raises(ValueError, match="size="):
-        decode(clip, [0], size=(0, 4))
-    with pytest.raises(ValueError, match=r"size=64: must be \(height, width\), whole numbers of pixels"):
-        decode(clip, [0], size=64)
-    with pytest.raises(ValueError, match=r"crop=\(0, 0, 8\): must be \(top, left, height, width\)"):
-        decode(clip, [0], crop=(0, 0, 8))
-    with pytest.raises(ClipError, match="the video has neither bytes nor a path; drop the row"):
-        decode(None, [0])
-    with pytest.raises(ValueError, match="unknown layout 'HWC'"):
-        decode(clip, [0], layout="HWC")
-
-
-@pytest.mark.parametrize("options", [{}, {"format": "matroska"}, {"format": "avi"}, {"codec": "mpeg4"}], ids=str)
-def test_a_reader_goes_on_after_a_crop_outside_of_the_picture(options):
-    content = encoded(bf="2", g="12", **options)
-    frames = plain(content)
-    with VideoReader(content) as reader:
-        for first in (3, 20, 49):
-            for indices in ([3, 5], [0, 49], [30]):
-                with pytest.raises(ValueError, match="must lie in the picture"):
-                    reader.decode([first], view=View(crop=(0, 0, 99, 99)))
-                np.testing.assert_array_equal(reader.decode(indices), frames[indices])
-
-
-def test_colours_mean_what_the_clip_says():
-    """Of colour bars, in both matrices and both ranges."""
-    bars = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    for number, colour in enumerate([(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 200)]):
-        bars[:, 16 * number : 16 * number + 16] = colour
-    for matrix, number in (("ITU709", 1), ("ITU601", 6)):
-        for range_, full in (("MPEG", 1), ("JPEG", 2)):
-            file = io.BytesIO()
-            with av.open(file, "w", format="mp4") as container:
-                stream = container.add_stream("libx264", 25, options={"crf": "1"})
-                stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
-                stream.codec_context.colorspace, stream.codec_context.color_range = number, full
-                frame = av.VideoFrame.from_ndarray(bars, format="rgb24")
-                frame = frame.reformat(WIDTH, HEIGHT, "yuv420p", matrix, matrix, None, "JPEG", range_)
-                container.mux(stream.encode(frame))
-                container.mux(stream.encode())
-            for size in (None, (24, 32)):
-                image = decode(file.getvalue(), [0], size=size)[0]
-                middles = image[image.shape[0] // 2, image.shape[1] // 8 :: image.shape[1] // 4]
-                np.testing.assert_allclose(middles, bars[0, 8::16], atol=8)
-
-
-def test_colours_that_only_the_file_states(clip):
+def test_a_clip_has_one_geometry():
+    """Of a picture that stands still, all frames are the same."""
+    still = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 6, 8, 3), np.uint8), 8, axis=0)
+    still = still.repeat(8, axis=1).repeat(8, axis=2)
     file = io.BytesIO()
-    with av.open(io.BytesIO(clip)) as source, av.open(file, "w", format="mp4") as target:
-        stream = target.add_stream_from_template(source.streams.video[0])
-        context = stream.codec_context
-        context.color_primaries, context.color_trc, context.colorspace, context.color_range = 1, 1, 1, 2
-        for packet in source.demux(video=0):
-            if packet.size:
-                packet.stream = stream
-                target.mux(packet)
-    content = file.getvalue()
-    assert frame_table(content).config.colours == (1, 1, 1, 2)
-    expected = plain(content)
-    assert np.abs(expected.astype(int) - plain(clip)).max() > 10
-    np.testing.assert_array_equal(decode(content, range(50)), expected)
-
-
-# ---- Sources ------------------------------------------------------------------------------------------------
-
-
-def test_every_form_of_a_video_reads_the_same(clip, tmp_path, monkeypatch):
-    import fsspec
-
-    expected = decode(clip, [4, 2])
-    path = tmp_path / "clip.mp4"
-    path.write_bytes(clip)
-    with fsspec.open("memory://folder/clip.mp4", "wb") as file:
-        file.write(clip)
-    for video in (
-        path,
-        str(path),
-        {"bytes": clip, "path": "no path.mp4"},
-        {"bytes": None, "path": str(path)},
-        {"bytes": None, "path": "memory://folder/clip.mp4"},
-        "memory://folder/clip.mp4",
-        io.BytesIO(clip),
-    ):
-        np.testing.assert_array_equal(decode(video, [4, 2]), expected)
-    monkeypatch.chdir(tmp_path)
-    for name in ("-clip.mp4", "http:clip.mp4"):
-        path.with_name(name).write_bytes(clip)
-        np.testing.assert_array_equal(decode(name, [4, 2]), expected)
-
-
-def test_decoders_of_datasets(clip, torchcodec):
-    import datasets
-
-    video = datasets.Video()
-    decoder = video.decode_example({"bytes": clip, "path": None})
-    np.testing.assert_array_equal(decode(decoder, [4, 2]), decode(clip, [4, 2]))
-    with pytest.raises(TypeError, match="keeps no bytes"):
-        decode(torchcodec.decoders.VideoDecoder(clip), [0])
-
-
-def test_frames_agree_with_torchcodec(real, torchcodec):
-    content, frames, _ = real
-    decoder = torchcodec.decoders.VideoDecoder(content, stream_index=0, dimension_order="NHWC")
-    indices = [0, len(frames) // 2, len(frames) - 1]
-    assert psnr(decode(content, indices), decoder.get_frames_at(indices).data.numpy()) > 40
-
-
-@pytest.mark.parametrize("fault", ["empty", "text", "half", "index first, half", "sound alone"])
-def test_what_cannot_be_read_is_a_clip_error_with_its_name(tmp_path, fault):
-    clip = tmp_path / "clip.mp4"
-    write_clip(clip, pictures(30), fps=10)
-    content = clip.read_bytes()
-    if fault == "sound alone":
-        with av.open(str(clip), "w") as container:
-            stream = container.add_stream("aac", 44_100, layout="mono")
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 44_100), np.float32), format="fltp", layout="mono")
-            frame.sample_rate = 44_100
-            container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-    else:
-        first = encode(content)
-        broken = {
-            "empty": b"",
-            "text": b"not a clip\n" * 99,
-            "half": content[: len(content) // 2],
-            "index first, half": first[: len(first) * 2 // 3],
-        }
-        clip.write_bytes(broken[fault])
-    with pytest.raises(ClipError, match=r"clip\.mp4: .*drop it or fetch it again"):
-        decode(clip, [0, 29])
-
-
-def test_a_path_that_does_not_exist(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"absent\.mp4"):
-        decode(tmp_path / "absent.mp4", [0])
-    with pytest.raises(ValueError, match="drop the row"):
-        decode({"bytes": None, "path": None}, [0])
-
-
-def test_damage_ends_in_frames_or_in_a_clip_error(clip):
-    """Never in a hang or a crash."""
-    rng = random.Random(0)
-    for _ in range(100):
-        content = bytearray(clip)
-        for _ in range(rng.randint(1, 20)):
-            content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
-        with contextlib.suppress(ClipError, IndexError):
-            assert decode(bytes(content), [0, 10, 30], size=(20, 20)).shape == (3, 20, 20, 3)
-
-
-# ---- Sound --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def tone(tmp_path_factory):
-    """Two seconds of uncompressed sound whose pitch rises from 200 to 1,000 Hz, beside frames that begin at 0.2 s."""
-    path = tmp_path_factory.mktemp("tone") / "tone.mov"
-    seconds = np.arange(2 * 44_100) / 44_100
-    samples = (0.3 * np.sin(2 * np.pi * (200 * seconds + 200 * seconds**2))).astype(np.float32)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", 25, options={"bf": "0"})
-        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
-        sound = container.add_stream("pcm_s16le", 44_100, layout="mono")
-        for time, image in enumerate(pictures(45)):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
-            frame.pts, frame.time_base = time + 5, Fraction(1, 25)
-            container.mux(stream.encode(frame))
+    with av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream("libx264", 10, options={"crf": "0"})
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for image in still:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
         container.mux(stream.encode())
-        for start in range(0, len(samples), 1000):
-            whole = np.round(samples[start : start + 1000] * 32_767).astype(np.int16)
-            frame = av.AudioFrame.from_ndarray(whole[np.newaxis], format="s16", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = 44_100, start, Fraction(1, 44_100)
-            container.mux(sound.encode(frame))
-        container.mux(sound.encode())
-    return path, samples[44_100 // 5 :]
+    for framing in (RandomResizedCrop(32, flip=0.5), RandomCrop(32, (40, 60), flip=0.5)):
+        for seed in range(10):
+            frames = Frames(RandomClip(8), framing, seed=seed).decode(file.getvalue())
+            assert (frames == frames[0]).all()
 
 
-def test_sound_of_a_span_lies_beside_its_frames(tone):
-    path, samples = tone
-    whole = read_audio(path)
-    assert whole.sample_rate == 44_100
-    assert whole.samples.dtype == np.float32
-    np.testing.assert_allclose(whole.samples[0], samples, atol=1e-4)
-    for start, end in ((0, 0.5), (0.7, 1.3), (1.2, 1.8)):
-        part = read_audio(path.read_bytes(), start_seconds=start, end_seconds=end)
-        first, count = round(start * 44_100), round((end - start) * 44_100)
-        assert part.samples.shape == (1, count)
-        np.testing.assert_allclose(part.samples[0], samples[first : first + count], atol=1e-4)
-    low = read_audio(path, start_seconds=0.7, end_seconds=1.3, sample_rate=16_000)
-    assert (low.samples.shape, low.sample_rate) == ((1, 9600), 16_000)
-    expected = np.interp(0.7 + np.arange(9600) / 16_000, np.arange(len(samples)) / 44_100, samples)
-    np.testing.assert_allclose(low.samples[0, 100:-100], expected[100:-100], atol=0.01)
+def test_frames_depend_on_seed_epoch_and_clip_alone(clips, tmp_path):
+    table = dataset(clips)
+
+    def frames(seed=0, epoch=0, row=0):
+        sampled = Frames(RandomClip(4, 2), RandomResizedCrop(32, flip=0.5), seed=seed)
+        sampled.set_epoch(epoch)
+        return sampled.decode(table[row]["video"])
+
+    np.testing.assert_array_equal(frames(), frames())
+    assert (frames() != frames(seed=1)).any()
+    assert (frames() != frames(epoch=1)).any()
+    same = table[0]["video"]["bytes"]
+    twice = dataset([same, same])
+    assert (FRAMES.decode(twice[0]["video"]) != FRAMES.decode(twice[1]["video"])).any()
+    copied = pickle.loads(pickle.dumps(FRAMES))
+    np.testing.assert_array_equal(copied.decode(table[2]["video"]), FRAMES.decode(table[2]["video"]))
 
 
-def test_sound_of_real_clips_is_that_of_a_full_decode(shared):
-    """AAC and Opus need what lies before a span, too."""
-    for name in ("flipping_pancake_426x240.mkv", "nasa_two_streams.mp4"):
-        path = shared / "clips" / name
-        whole = read_audio(path)
-        for start, end in ((0, 0.5), (1, 3.5), (8, 10)):
-            part = read_audio(path, start_seconds=start, end_seconds=end)
-            first = round(start * whole.sample_rate)
-            expected = whole.samples[:, first : first + part.samples.shape[1]]
-            np.testing.assert_allclose(part.samples, expected, atol=1e-4)
+def test_ranks_and_workers_give_what_one_process_does(clips, tmp_path, torch):
+    from datasets.distributed import split_dataset_by_node
+
+    table, stream = dataset(clips), streamed(clips, tmp_path, shards=6)
+    frames = Frames(RandomClip(4, 2), RandomResizedCrop(32, flip=0.5), seed=7)
+    for epoch in range(2):
+        frames.set_epoch(epoch)
+        expected = {row: frames.decode(table[row]["video"]) for row in range(6)}
+        seen = {}
+        for rank in range(2):
+            part = split_dataset_by_node(stream, rank=rank, world_size=2)
+            loader = torch.utils.data.DataLoader(
+                frames.apply(part), batch_size=2, num_workers=2, collate_fn=collate, persistent_workers=True
+            )
+            for batch in loader:
+                assert batch["frames"].dtype == torch.uint8
+                seen.update(zip(batch["label"].tolist(), batch["frames"].numpy(), strict=True))
+        assert seen.keys() == expected.keys()
+        for row, one in expected.items():
+            np.testing.assert_array_equal(seen[row], one)
 
 
-def test_sound_beyond_its_end_is_silent_and_may_be_absent(tone, clip):
-    path, _ = tone
-    late = read_audio(path, start_seconds=1.5, end_seconds=4)
-    assert late.samples.shape == (1, round(2.5 * 44_100))
-    assert late.samples[:, :10_000].any()
-    assert not late.samples[:, 44_100:].any()
-    assert read_audio(clip).samples.shape == (1, 0)
-    with pytest.raises(ValueError, match="must begin at 0 or later"):
-        read_audio(path, start_seconds=2, end_seconds=1)
+def test_workers_that_run_already_learn_the_epoch(clips, torch):
+    frames = Frames(RandomClip(4, 2), RandomResizedCrop(32, flip=0.5), seed=7)
+    mapped = frames.apply(dataset(clips))
+    loader = torch.utils.data.DataLoader(
+        mapped, batch_size=3, num_workers=1, collate_fn=collate, persistent_workers=True
+    )
+    epochs = []
+    for epoch in range(2):
+        frames.set_epoch(epoch)
+        epochs.append(np.concatenate([batch["frames"].numpy() for batch in loader]))
+        np.testing.assert_array_equal(epochs[-1], np.stack([mapped[row]["frames"] for row in range(6)]))
+    assert (epochs[0] != epochs[1]).any()
 
 
-# ---- The table of an mp4 ------------------------------------------------------------------------------------
+def test_workers_learn_the_epoch_also_where_torch_is_imported_late(clips, tmp_path, torch):
+    (tmp_path / "clip.mp4").write_bytes(clips[0])
+    code = f"""
+import datasets
+from kinetics_tools.sampling import Frames, RandomCrop, RandomClip, collate
+table = datasets.Dataset.from_dict({{"video": [{{"path": {str(tmp_path / "clip.mp4")!r}, "bytes": None}}] * 2}})
+frames = Frames(RandomClip(4, 2), RandomCrop(32, (40, 48)))
+from torch.utils.data import DataLoader
+loader = DataLoader(frames.apply(table), batch_size=2, num_workers=1, collate_fn=collate, persistent_workers=True)
+sums = []
+for epoch in range(4):
+    frames.set_epoch(epoch)
+    sums.append(sum(int(batch["frames"].sum()) for batch in loader))
+print(len(set(sums)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 1
 
 
-def demuxed(content):
-    with av.open(io.BytesIO(content)) as container:
-        stream = container.streams.video[0]
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        return (
-            [(packet.pos, packet.size, packet.pts) for packet in packets],
-            [position for position, packet in enumerate(packets) if packet.is_keyframe],
-            stream.time_base,
-        )
+def test_an_open_file_draws_as_its_bytes_or_its_name_say(clips, tmp_path):
+    (tmp_path / "clip.mp4").write_bytes(clips[0])
+    frames = Frames(RandomClip(4, 2), RandomResizedCrop(32, flip=0.5))
+    with open(tmp_path / "clip.mp4", "rb") as file:
+        np.testing.assert_array_equal(frames.decode(file), frames.decode(tmp_path / "clip.mp4"))
+    np.testing.assert_array_equal(frames.decode(io.BytesIO(clips[0])), frames.decode(clips[0]))
 
 
-def tabled(content):
-    table = frame_table(content)
-    rows = zip(table.offsets.tolist(), table.sizes.tolist(), table.times.tolist(), strict=True)
-    return list(rows), table.keys.tolist(), Fraction(1, table.timescale)
+def test_rows_without_a_clip_are_left_out(clips):
+    table = [None, {"bytes": None, "path": None}, {"bytes": clips[0], "path": "0.mp4"}]
+    with pytest.warns(UserWarning, match="has neither bytes nor a path; drop the row"):
+        batch = FRAMES.drop_failed({"video": table, "label": [0, 1, 2]})
+    assert batch["label"] == [2]
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"bf": "0"}, {"bf": "3", "g": "8"}, {"times": [i * i for i in range(50)]}], ids=str
-)
-def test_the_table_holds_what_ffmpeg_reads(options):
-    content = encoded(**options)
-    assert tabled(content) == demuxed(content)
-    assert tabled(encode(content)) == demuxed(encode(content))
+def test_the_next_clip_takes_the_place_of_a_bad_one(clips, tmp_path):
+    contents = [clips[0], b"junk", clips[1], clips[2][: len(clips[2]) // 2], clips[3][:300]]
+    table, stream = dataset(contents), streamed(contents, tmp_path)
+    with pytest.warns(UserWarning, match=r"clip 1\.mp4: is not a readable clip .*the next clip takes its place"):
+        assert [example["label"] for example in FRAMES.apply(stream)] == [0, 2]
+    mapped = FRAMES.apply(table)
+    with pytest.warns(UserWarning, match=r"clip 3\.mp4: "):
+        assert [mapped[row]["label"] for row in range(5)] == [0, 2, 2, 0, 0]
+    strict = Frames(RandomClip(4, 2), 32, on_error="raise")
+    with pytest.raises(ClipError, match=r"clip 1\.mp4: "):
+        list(strict.apply(stream))
+    with pytest.raises(ClipError, match=r"clip 3\.mp4: "):
+        strict.apply(table)[3]
 
 
-def test_the_tables_of_real_clips(shared):
-    for path in sorted((shared / "clips").glob("*.mp4")):
-        assert tabled(path.read_bytes()) == demuxed(path.read_bytes())
-    assert frame_table((shared / "clips" / "flipping_pancake_426x240.mkv").read_bytes()) is None
+def test_a_function_of_a_batch_gives_as_many_rows(clips):
+    """The place of a clip that failed is taken by the next good one of the batch, after the last by the first."""
+    table = dataset([clips[0], b"junk", clips[1], b"junk"])
+    transformed = table.with_transform(FRAMES)
+    with pytest.warns(UserWarning, match=r"clip 1\.mp4: .*the next clip takes its place"):
+        assert transformed[0:3]["label"] == [0, 2, 2]
+    with pytest.warns(UserWarning, match=r"clip 3\.mp4: "):
+        batch = transformed[0:4]
+    assert batch["label"] == [0, 2, 2, 0]
+    for row, label in enumerate(batch["label"]):
+        np.testing.assert_array_equal(batch["frames"][row], FRAMES.decode(table[label]["video"]))
+    for removed in ([], ["video"]):
+        with pytest.warns(UserWarning, match=r"clip 1\.mp4: "):
+            mapped = table.map(FRAMES, batched=True, remove_columns=removed, load_from_cache_file=False)
+        assert mapped["label"][:] == [0, 2, 2, 0]
+    with pytest.raises(ClipError, match=r"clip 1\.mp4: .*no clip of the batch can take its place"):
+        transformed[1]
+    with pytest.raises(ClipError, match=r"clip 1\.mp4: "):
+        table.map(FRAMES, load_from_cache_file=False)
 
 
-# Of the display matrix in tkhd: a, b, c, d, and what a player makes of the stored pictures with it.
-TURNS = {
-    "clockwise": ((0, 1, -1, 0), lambda frames: np.rot90(frames, -1, (1, 2))),
-    "half": ((-1, 0, 0, -1), lambda frames: np.rot90(frames, 2, (1, 2))),
-    "anticlockwise": ((0, -1, 1, 0), lambda frames: np.rot90(frames, 1, (1, 2))),
-    "mirrored": ((-1, 0, 0, 1), lambda frames: frames[:, :, ::-1]),
-}
+def test_draws_do_not_depend_on_where_a_file_lies(clips, tmp_path):
+    names = ("abcdefghij0_000001_000011.mp4", "abcdefghij1_000001_000011.mp4")
+    paths = [tmp_path / "val" / "zumba" / names[0], tmp_path / "moved" / names[0], tmp_path / names[1]]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(clips[0])
+    stored = {"bytes": clips[0], "path": names[0]}
+    archived = {"bytes": clips[0], "path": f"zip://val/{names[0]}::https://host/val.zip"}
+    one, moved, other = (FRAMES.decode(path) for path in paths)
+    for same in (moved, FRAMES.decode(str(paths[0])), FRAMES.decode(stored), FRAMES.decode(archived)):
+        np.testing.assert_array_equal(same, one)
+    assert (one != other).any()
 
 
-def turned(content, matrix):
-    a, b, c, d = (number << 16 for number in matrix)
-    upright = struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
-    header = content.index(b"tkhd")
-    return content[:header] + content[header:].replace(upright, struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30), 1)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_failures_in_a_row_are_counted_anew_after_an_error(tmp_path):
+    stream = Frames(RandomClip(4, 2), 32).apply(streamed([b"junk"] * 40, tmp_path))
+    for _ in range(2):
+        with pytest.raises(ClipError, match=r"clip 31\.mp4"):
+            list(stream)
 
 
-@pytest.mark.parametrize("turn", TURNS)
-def test_turned_clips_are_upright(clip, turn):
-    matrix, upright = TURNS[turn]
-    content, expected = turned(clip, matrix), upright(plain(clip))
-    assert frame_table(content).config is None
-    np.testing.assert_array_equal(decode(content, range(50)), expected)
-    top, left, height, width = 4, 6, 30, 40
-    cropped = expected[[7, 3], top : top + height, left : left + width]
-    np.testing.assert_array_equal(decode(content, [7, 3], crop=(top, left, height, width)), cropped)
-    np.testing.assert_array_equal(decode(content, [7, 3], flip=True), expected[[7, 3], :, ::-1])
-    size = expected.shape[1] // 2, expected.shape[2] // 2
-    halves = expected[[7, 3]].reshape(2, size[0], 2, size[1], 2, 3).mean((2, 4))
-    assert psnr(decode(content, [7, 3], size=size), halves) > 30
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_nothing_but_bad_clips_is_an_error_and_no_hang(tmp_path):
+    contents = [b"junk"] * 40
+    with pytest.raises(ClipError, match=r"clip \d+\.mp4"):
+        list(Frames(RandomClip(4, 2), 32).apply(streamed(contents, tmp_path)))
+    with pytest.raises(ClipError, match=r"clip \d+\.mp4"):
+        Frames(RandomClip(4, 2), 32).apply(dataset(contents))[5]
+    with pytest.raises(ClipError, match="none of the 3 clips can be read"):
+        Frames(RandomClip(4, 2), 32).apply(dataset(contents[:3]))[1]
 
 
-def test_a_decoder_that_rested_gives_the_frames_of_the_next_clip(clip, monkeypatch):
-    other = encoded(40, seed=1, bf="2", g="12")
-    assert frame_table(other).config == frame_table(clip).config is not None
-    damaged = bytearray(clip)
-    damaged[clip.index(b"mdat") + 900 : clip.index(b"mdat") + 1000 : 7] = bytes(15)
-    opened = []
-    create = av.CodecContext.create
-    counting = SimpleNamespace(create=lambda *args: opened.append(args) or create(*args))
-    monkeypatch.setattr(stored.av, "CodecContext", counting)
-    stored._idle.by_config.clear()
-    for content in (clip, other, clip):
-        count = len(plain(content))
-        for indices in ([count - 1], [9, 2, 30], range(count)):
-            np.testing.assert_array_equal(decode(content, indices), plain(content)[list(indices)])
-    assert len(opened) == 1
-    with contextlib.suppress(ClipError):
-        decode(bytes(damaged), range(50))
-    np.testing.assert_array_equal(decode(other, range(40)), plain(other))
+def test_windows_that_a_clip_is_too_short_for(clips):
+    with pytest.raises(ClipError, match=r"its 20 frames are too few for EveryClip\(frames_per_clip=30"):
+        Frames(EveryClip(30), 32).decode(clips[0])
 
 
-def with_parameters_in_packets(content):
-    """The clip with a parameter set before each of its key frames, as transport streams have it."""
-    file = io.BytesIO()
-    with av.open(io.BytesIO(content)) as source, av.open(file, "w", format="mp4") as target:
-        parameters = source.streams.video[0].codec_context.extradata
-        unit = parameters[6 : 8 + int.from_bytes(parameters[6:8], "big")]
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(video=0):
-            if packet.size:
-                copy = av.Packet(bytes(2) + unit + bytes(packet) if packet.is_keyframe else bytes(packet))
-                copy.pts, copy.dts, copy.duration = packet.pts, packet.dts, packet.duration
-                copy.time_base, copy.is_keyframe, copy.stream = packet.time_base, packet.is_keyframe, stream
-                target.mux(copy)
-    return file.getvalue()
+def test_batches_without_torch(clips, monkeypatch):
+    mapped = FRAMES.apply(dataset(clips))
+    batch = collate([{**mapped[row], "youtube_id": "a"} for row in range(3)], torch=False)
+    assert batch["frames"].shape == (3, 4, 32, 32, 3)
+    assert batch["label"].tolist() == [0, 1, 2]
+    assert batch["youtube_id"] == ["a", "a", "a"]
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(ImportError, match=r"pip install torch"):
+        collate([mapped[0]], torch=True)
 
 
-def test_clips_that_bring_other_parameters_get_a_decoder_of_their_own(clip):
-    content = with_parameters_in_packets(clip)
-    assert frame_table(content).config is None
-    np.testing.assert_array_equal(decode(content, [49, 0, 20]), plain(clip)[[49, 0, 20]])
+def test_examples_that_make_no_batch():
+    with pytest.raises(ValueError, match=r"examples=\[\]: a batch has at least one"):
+        collate([])
+    with pytest.raises(ValueError, match=r"example 1 has the columns \['a'\], the first one \['a', 'b'\]"):
+        collate([{"a": 1, "b": 2}, {"a": 1}])
+    with pytest.raises(ValueError, match=r"a: has the shapes \(2,\), \(3,\), which make no batch"):
+        collate([{"a": np.zeros(2)}, {"a": np.zeros(3)}])
 
 
-def test_unusual_files_are_left_to_ffmpeg(clip):
-    assert frame_table(clip) is not None
-    assert frame_table(clip[:-1000]) is None
-    assert frame_table(clip.replace(b"stsz", b"stz2")) is None
-    assert frame_table(clip.replace(b"avc1", b"encv")) is None
-    edits = clip.index(b"elst")
-    # Nine edits; one that begins later; a faster one; one that ends before the last frames.
-    for position, value in ((edits + 11, 9), (edits + 19, 5), (edits + 21, 2), (edits + 14, 0)):
-        assert frame_table(clip[:position] + bytes([value]) + clip[position + 1 :]) is None
-    file = io.BytesIO()
-    options = {"movflags": "frag_keyframe+empty_moov"}
-    with av.open(file, "w", format="mp4", container_options=options) as container:
-        stream = container.add_stream("libx264", 25)
-        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
-        for image in pictures(30):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")))
-        container.mux(stream.encode())
-    assert frame_table(file.getvalue()) is None
-    np.testing.assert_array_equal(decode(file.getvalue(), [29, 3]), plain(file.getvalue())[[29, 3]])
+def test_texts_of_numpy_are_listed():
+    assert collate([{"a": np.str_("x")}, {"a": np.str_("y")}]) == {"a": ["x", "y"]}
 
 
-def test_a_damaged_table_gives_none_or_a_table(clip):
-    rng = random.Random(1)
-    start = clip.index(b"moov")
-    for _ in range(500):
-        content = bytearray(clip)
-        for _ in range(rng.randint(1, 4)):
-            content[rng.randrange(start, len(content))] ^= 1 << rng.randrange(8)
-        table = frame_table(bytes(content))
-        assert table is None or (table.offsets + table.sizes).max() <= len(content)
+@pytest.mark.parametrize("as_tensors", [True, False])
+def test_tensors_are_stacked_as_arrays_are(clips, tmp_path, torch, as_tensors):
+    stream = FRAMES.apply(streamed(clips, tmp_path)).with_format("torch")
+    batch = collate(list(stream), torch=as_tensors)
+    assert isinstance(batch["frames"], torch.Tensor if as_tensors else np.ndarray)
+    assert batch["frames"].shape == (6, 4, 32, 32, 3)
+    assert batch["label"].tolist() == list(range(6))
+    np.testing.assert_array_equal(batch["frames"][3], FRAMES.decode(dataset(clips)[3]["video"]))
+
+
+def test_damaged_clips_never_hang(clips):
+    generator = random.Random(0)
+    contents = []
+    for _ in range(20):
+        content = bytearray(clips[0])
+        for _ in range(30):
+            content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
+        contents.append(bytes(content))
+    mapped = Frames(RandomClip(4, 2), 32).apply(dataset([*contents, clips[1]]))
+    with pytest.warns(UserWarning, match="the next clip takes its place"):
+        assert all(mapped[row]["frames"].shape == (4, 32, 32, 3) for row in range(21))
