@@ -80,7 +80,7 @@ def read_audio(
 def _decoded(
     container: av.container.InputContainer, stream: Any, start: Fraction, end: Fraction | None
 ) -> Iterator[tuple[Fraction, npt.NDArray[np.float32]]]:
-    """Times in seconds and samples, (channels, samples), from somewhat before `start` on."""
+    """Yield times in seconds and samples, (channels, samples), from somewhat before `start` on."""
     discard_others(container, stream)
     stream.codec_context.thread_count = 1
     target = start - SOUND_LEAD_SECONDS

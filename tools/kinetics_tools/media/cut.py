@@ -135,7 +135,7 @@ def _encoded(
 
 
 def _converter(stream: Any, frame: av.VideoFrame, rotation: Rotation) -> Callable[[Any], Any]:
-    """A function that makes frames like this one ready for the encoder: upright, of even size, 4:2:0 with 8 bits."""
+    """Return a function that prepares such frames for the encoder: upright, of even size, 4:2:0 with 8 bits."""
     filters = list(rotation.filters)
     if frame.width % 2 or frame.height % 2:
         filters.append("crop=floor(iw/2)*2:floor(ih/2)*2:0:0")
@@ -200,10 +200,10 @@ def _segment(video: VideoSource, audio: VideoSource | None, start: Fraction, end
             yield from _decoded(container, [sound], zero, start, end)
 
 
-def _decoded(
+def _decoded(  # noqa: C901  (one pass over packets of both streams)
     container: av.container.InputContainer, streams: Sequence[Any], zero: Fraction, start: Fraction, end: Fraction
 ) -> Iterator[_Decoded]:
-    """Frames of `streams` in [start, end) s after `zero`, as `_segment` gives them."""
+    """Yield frames of `streams` in [start, end) s after `zero`, as `_segment` does."""
     begin = start if streams[-1].type == "video" else start - SOUND_LEAD_SECONDS
     reached = {stream.index: Fraction(0) for stream in streams}
     wanted = set(reached)

@@ -242,10 +242,10 @@ def _at_constant_rate(name: str, first: _Timed, frames: Iterable[_Timed], timing
         shown += 1
 
 
-def _decoded(
+def _decoded(  # noqa: C901  (one pass over packets of both streams)
     name: str, container: av.container.InputContainer, pictures: Any, sound: Any, sounds: list[Any], *, is_copied: bool
 ) -> Iterator[_Timed]:
-    """Times and frames; those of sound, or its packets if `is_copied`, are appended to `sounds`."""
+    """Yield times and frames of pictures; append those of sound, or its packets if `is_copied`, to `sounds`."""
     streams = [pictures] if sound is None else [pictures, sound]
     for stream in streams:
         stream.codec_context.thread_count = 1  # the caller has other clips for the other cores

@@ -188,7 +188,7 @@ def _samples(boxes: dict[bytes, bytes], edits: bytes | None, timescale: int, mov
 
 
 def _config(descriptions: bytes) -> DecoderConfig | None:
-    """Configuration in the only sample description; None if it holds anything else that matters to the pictures."""
+    """Return the configuration in the only sample description; None if anything else there affects the pictures."""
     if descriptions[12:16] != b"avc1":
         return None
     details = dict(_boxes(descriptions[8 + _DESCRIPTION_BYTES :]))

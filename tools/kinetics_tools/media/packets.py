@@ -110,7 +110,7 @@ def _of_container(name: str, container: Any, table: FrameTable | None, content: 
 
 
 def _check_end(name: str, stream: Any, packets: Sequence[Any]) -> None:
-    """A truncated file may still have the index of what is missing."""
+    """Check the end of the packets: a truncated file may still have the index of what is missing."""
     base, start, duration = stream.time_base or Fraction(1), stream.start_time, stream.duration
     ends = [packet.pts + (packet.duration or 0) for packet in packets if packet.pts is not None]
     # A stream that states neither its start nor its duration gets those of the file from FFmpeg, which in Matroska and
@@ -120,7 +120,7 @@ def _check_end(name: str, stream: Any, packets: Sequence[Any]) -> None:
 
 
 def _opened(source: VideoSource) -> Any:
-    """A context with the container; without probing if the file itself states all that is needed."""
+    """Open the container, without probing if the file itself states all that is needed."""
     head = check_headers(source)
     is_self_describing = head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3"
     return open_container(source, container_options=_SELF_DESCRIBING if is_self_describing else {})
@@ -141,7 +141,7 @@ _idle = _IdleDecoders()
 
 @contextmanager
 def _decoder(config: DecoderConfig) -> Iterator[Any]:
-    """An H.264 decoder, which is kept for the next clip with the same configuration."""
+    """Provide an H.264 decoder, which is kept for the next clip with the same configuration."""
     decoder = _idle.by_config.pop(config, None)
     if decoder is None:
         decoder = av.CodecContext.create("h264", "r")

@@ -128,7 +128,7 @@ def _agree(frames: int, seconds: Fraction, rate: Fraction) -> bool:
 
 
 def _count(name: str, stream: av.video.stream.VideoStream, packets: Iterable[Any]) -> tuple[int, Fraction]:
-    """Number of frames of a stream and the seconds that they take, by reading all of its packets."""
+    """Return the number of frames of a stream and their seconds, by reading all of its packets."""
     frames: list[tuple[int | None, int]] = []  # (start, duration) in the stream's time base
     has_key, key = False, None
     for packet in packets:

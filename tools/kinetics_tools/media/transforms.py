@@ -132,7 +132,7 @@ class FrameWriter:
                     target[channel] = plane
 
     def _planes(self, frame: av.VideoFrame) -> Pixels | list[Pixels]:
-        """The upright picture: (H, W, 3), or planes (H, W) of green, blue and red."""
+        """Return the upright picture: (H, W, 3), or planes (H, W) of green, blue and red."""
         if (frame.height, frame.width) != self._whole:  # a stream that changes its size
             frame = _converted(self._cropping, frame, frame, self._whole, frame.format.name)
         colours = frame
@@ -158,7 +158,7 @@ class FrameWriter:
         return planes
 
     def _cut(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """The box of a frame, without scaling: its chroma too lies where it did."""
+        """Return the box of a frame, without scaling: its chroma too lies where it did."""
         top, left, height, width = self._box
         down, right = _SUBSAMPLING.get(frame.format.name, (1, 1))
         is_aligned = not top % (1 << down) and not left % (1 << right)

@@ -76,7 +76,7 @@ def _matroska_problem(file: BinaryIO, size: int) -> str | None:
 
 
 def _vint(data: bytes, position: int) -> tuple[int | None, int]:
-    """An EBML length, None if it is stated as unknown, and the position after it."""
+    """Return an EBML length, None if it is stated as unknown, and the position after it."""
     width = 9 - data[0].bit_length() if data else 0
     if not 1 <= width <= min(8, len(data)):
         return None, position

@@ -157,7 +157,7 @@ class RandomResizedCrop:
 
 
 def _cropped(height: int, width: int, size: int, short_side: int, down: float, right: float) -> View:
-    """The box of a picture scaled to `short_side` that lies `down` and `right`, from 0 to 1, of the way."""
+    """Return the box of a picture scaled to `short_side` that lies `down` and `right`, from 0 to 1, of the way."""
     short = min(height, width)
     side = size * short / short_side
     if short == short_side:

@@ -129,7 +129,7 @@ class Frames:
         return FramesDataset(dataset, self)
 
     def _tried(self, video: Any) -> npt.NDArray[np.uint8] | Exception:
-        """The frames of one clip, or the error for which it is skipped."""
+        """Return the frames of one clip, or the error for which it is skipped."""
         try:
             frames = self.decode(video)
         except (ClipError, OSError) as error:
@@ -203,7 +203,7 @@ def position_of(index: int, length: int, what: str) -> int:
 
 
 def _key(video: Any) -> int:
-    """A number that names a clip: from its file name without folders, or from its last bytes."""
+    """Return a number that names a clip: from its file name without folders, or from its last bytes."""
     video = getattr(video, "_hf_encoded", video)
     if isinstance(video, Mapping):
         video = video.get("path") or video.get("bytes") or b""

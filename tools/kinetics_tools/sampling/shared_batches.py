@@ -80,7 +80,7 @@ _buffers: list[_Buffer] = []
 
 
 def _free_buffer(size: int) -> _Buffer | None:
-    """The smallest free buffer of at least `size` bytes, or a new one; None if too many are in use."""
+    """Return the smallest free buffer of at least `size` bytes, or a new one; None if too many are in use."""
     free = sorted((buffer for buffer in _buffers if buffer.is_free()), key=lambda buffer: buffer.size)
     for buffer in free:
         if buffer.size >= size:
