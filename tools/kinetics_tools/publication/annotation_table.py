@@ -1,7 +1,6 @@
 """Table without video of which annotated clips a preparation has, for publishers who may not pass clips on."""
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
@@ -54,11 +53,18 @@ def write_annotation_table(
         fingerprint = digest.hexdigest()[:8]
         pattern = f"{part.release}/{part.split}-*-of-00001-{fingerprint}.parquet"
         listed = Part(part.release, part.split, 1, fingerprint, pattern, {"content": "annotations", **part.about})
-        report = _sum(reports, fingerprint)
-        file = io.BytesIO()
+        report = ShardReport(
+            fingerprint=fingerprint,
+            clips=table.num_rows,
+            rows=table.num_rows,
+            bytes_in=0,
+            bytes_out=0,
+            seconds=round(sum(one.seconds for one in reports), 3),
+            dropped=tuple(one for report in reports for one in report.dropped),
+        )
         metadata = {**table.schema.metadata, FOOTER_KEY.encode(): json.dumps(asdict(report)).encode()}
-        pq.write_table(table.replace_schema_metadata(metadata), file)
-        target.write(pattern.replace("*", "00000"), file.getvalue())
+        with target.writing(pattern.replace("*", "00000")) as file:
+            pq.write_table(table.replace_schema_metadata(metadata), file)
         manifest = manifests.setdefault(part.release, parse_manifest(part.release, ""))
         put_split(manifest, part.split, {**asdict(SplitReport.of(listed, {0: report})), **listed.about})
     for release, manifest in manifests.items():
@@ -69,7 +75,7 @@ def _read_shards(store: Folder, part: Part) -> tuple[pa.Table, list[ShardReport]
     """Return a row of each prepared clip, and the report of each shard."""
     schema = annotation_features(part.release).arrow_schema
     tables, reports = [], []
-    names = sorted(name for name in store.sizes(part.release) if part.shard(f"{part.release}/{name}") is not None)
+    names = [name for name in sorted(store.sizes(part.release)) if part.shard(f"{part.release}/{name}") is not None]
     if len(names) != part.count:
         raise FileNotFoundError(
             f"{store.url} has {len(names):,} of {part.count:,} shards of {part.title}; run `kinetics prepare` first"
@@ -79,12 +85,11 @@ def _read_shards(store: Folder, part: Part) -> tuple[pa.Table, list[ShardReport]
             report = read_report(file)
             if report is None:
                 raise ValueError(f"{store.path(part.release)}/{name} is corrupt; remove it and prepare it again")
-            table = pq.read_table(file, columns=_KEYS)
-        reports.append(report)
-        available = pa.array([True] * len(table)), pa.nulls(len(table), pa.string())
-        columns = [*(table[key] for key in _KEYS), *available]
-        tables.append(pa.Table.from_arrays(columns, names=schema.names).cast(schema))
-    return pa.concat_tables(tables), reports
+            reports.append(report)
+            tables.append(pq.read_table(file, columns=_KEYS))
+    table = pa.concat_tables(tables)
+    columns = [*(table[key] for key in _KEYS), pa.array([True] * len(table)), pa.nulls(len(table), pa.string())]
+    return pa.Table.from_arrays(columns, names=schema.names).cast(schema), reports
 
 
 def _dropped_rows(part: Part, reasons: Mapping[str, str], annotations: str | None) -> pa.Table:
@@ -96,21 +101,6 @@ def _dropped_rows(part: Part, reasons: Mapping[str, str], annotations: str | Non
         unknown = next(iter(reasons.keys() - set(names)))
         raise ValueError(f"{unknown} of {part.title} is not in {path}; pass the annotations that it was prepared with")
     keys = table.take(rows)
-    missing = pa.array([False] * len(rows)), pa.array([reasons[names[row]] for row in rows])
-    columns = [*(keys[key] for key in _KEYS), *missing]
+    columns = [*(keys[key] for key in _KEYS), pa.array([False] * len(rows))]
+    columns.append(pa.array([reasons[names[row]] for row in rows]))
     return pa.Table.from_arrays(columns, names=[*_KEYS, "available", "reason"])
-
-
-def _sum(reports: Iterable[ShardReport], fingerprint: str) -> ShardReport:
-    """Return the report of a table that has a row of each clip, dropped or not."""
-    reports = list(reports)
-    clips = sum(one.clips for one in reports)
-    return ShardReport(
-        fingerprint=fingerprint,
-        clips=clips,
-        rows=clips,
-        bytes_in=0,
-        bytes_out=0,
-        seconds=round(sum(one.seconds for one in reports), 3),
-        dropped=tuple(one for report in reports for one in report.dropped),
-    )

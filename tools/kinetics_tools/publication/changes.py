@@ -112,6 +112,10 @@ class Publication:
             found = pool.map(lambda item: self._has_file(listing, *item), local.items())
             return [name for name, has_file in zip(local, found, strict=True) if not has_file]
 
+    def replaced(self, listing: Listing) -> list[str]:
+        """Return the remote shards of earlier preparations of the parts."""
+        return [name for name in sorted(listing.files) if any(part.replaces(name) for part in self.parts)]
+
     def note_upload(self, shards: Sequence[str]) -> None:
         """Remember that the remote has these local shards, so that their footers need not be read there."""
         local = self.all_local()
@@ -179,7 +183,7 @@ class Publication:
         return self._last_change(listing, missing, card) if last else None
 
     def _last_change(self, listing: Listing, missing: Sequence[str], card: str) -> Change | None:
-        delete = [name for name in sorted(listing.files) if any(part.replaces(name) for part in self.parts)]
+        delete = self.replaced(listing)
         texts = {
             name: content
             for name, content in self._description(listing, missing, delete, card).items()

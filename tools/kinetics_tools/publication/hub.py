@@ -75,9 +75,8 @@ class HubRemote(Remote):
                 self._set(private=False)
 
     def read(self, name: str, listing: Listing) -> bytes:
-        with self._errors(f"read {name} of {self._name}"):
-            data: bytes = self._fs.cat_file(self._path(name, listing))
-            return data
+        with self._errors(f"read {name} of {self._name}"), self.open(name, listing) as file:
+            return file.read(listing.files[name])
 
     def open(self, name: str, listing: Listing) -> BinaryIO:
         with self._errors(f"open {name} of {self._name}"):

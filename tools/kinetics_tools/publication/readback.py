@@ -1,10 +1,10 @@
 """Read a publication back as a reader would: footers of all shards, samples of rows, and `load_dataset` itself."""
 
-import functools
 import gc
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, BinaryIO
 
 import datasets
 import pyarrow.parquet as pq
@@ -40,36 +40,32 @@ def read_back(publication: Publication, remote: Remote) -> int:
                 f"{remote.url} has {len(reports):,} shards of {part.title}, its card names {len(names):,}; push again"
             )
         sampled = set(names[:: max(1, len(names) // _SAMPLED_SHARDS)][:_SAMPLED_SHARDS])
-        compare = functools.partial(_compare, publication, remote, listing, part, set(publication.local(part)), sampled)
+        local = publication.local(part)
+
+        def compare(name: str, part: Part = part, sampled: set[str] = sampled, local: Any = local) -> int:
+            path = publication.store.path(name) if name in local else None
+            with remote.open(name, listing) as file:
+                return _compare(file, path, part, name, is_sampled=name in sampled, where=f"{remote.url}: {name}")
+
         with ThreadPoolExecutor(_WORKERS) as pool:
             compared += sum(pool.map(compare, names))
         _check_load(remote, listing, part, rows=sum(report.rows for report in reports.values()))
     return compared
 
 
-def _compare(
-    publication: Publication,
-    remote: Remote,
-    listing: Listing,
-    part: Part,
-    local_names: set[str],
-    sampled: set[str],
-    name: str,
-) -> int:
-    """Compare a shard with the local one; return the number of rows that were compared."""
-    where = f"{remote.url}: {name}"
-    local = pq.ParquetFile(publication.store.path(name)) if name in local_names else None
-    group = _chosen_group(name)
-    with remote.open(name, listing) as file:
-        try:
-            published = pq.ParquetFile(file)
-            features = datasets.Features.from_arrow_schema(published.schema_arrow)
-            rows = published.metadata.num_rows
-            hashes = list(_hashes(published, group)) if name in sampled and rows else []
-        except Exception as error:
-            raise PushError(
-                f"{where} is unreadable ({str(error).splitlines()[0]}); delete it there and push again"
-            ) from None
+def _compare(file: BinaryIO, path: str | None, part: Part, name: str, *, is_sampled: bool, where: str) -> int:
+    """Compare a shard with the local one at `path`; return the number of rows that were compared."""
+    local = pq.ParquetFile(path) if path is not None else None
+    group = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")  # any, but always the same
+    try:
+        published = pq.ParquetFile(file)
+        features = datasets.Features.from_arrow_schema(published.schema_arrow)
+        rows = published.metadata.num_rows
+        hashes = list(_hashes(published, group)) if is_sampled and rows else []
+    except Exception as error:
+        raise PushError(
+            f"{where} is unreadable ({str(error).splitlines()[0]}); delete it there and push again"
+        ) from None
     if features != part.features:
         raise PushError(f"{where} has unexpected columns: {', '.join(features)}")
     if local is not None and local.metadata.num_rows != rows:
@@ -77,10 +73,6 @@ def _compare(
     if local is not None and hashes and hashes != list(_hashes(local, group)):
         raise PushError(f"{where} differs from the local shard; delete it there and push again")
     return len(hashes)
-
-
-def _chosen_group(name: str) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
 
 
 def _hashes(file: pq.ParquetFile, number: int) -> Iterator[tuple[str, str]]:

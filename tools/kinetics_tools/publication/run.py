@@ -10,12 +10,13 @@ only state is what the remote has: the same call resumes.
 """
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -41,7 +42,7 @@ GATES = ("auto", "manual", "no")
 _ATTEMPTS = 3  # to upload a shard that is missing again afterwards
 
 
-@dataclass(frozen=True)
+@dataclass
 class PushReport:
     """What a push did, or would do.
 
@@ -209,54 +210,49 @@ class _Run:
         self._report = report
         self._message = message or f"Add {', '.join(part.title for part in publication.parts)}"
         self._say = say
+        self._retry = functools.partial(retry_remote, say=say)
         self._uploads: Counter[str] = Counter()
 
     def dry(self) -> PushReport:
         """Return what would be done."""
         listing = self._checked_listing(last=True)
-        missing = retry_remote(lambda: self._publication.missing(listing), self._say)
         local = self._publication.all_local()
-        return replace(
-            self._report,
-            url=self._remote.url,
-            files_sent=len(missing),
-            bytes_sent=sum(local[name] for name in missing),
-            files_deleted=sum(part.replaces(name) for part in self._publication.parts for name in listing.files),
-            is_dry=True,
-        )
+        missing = self._retry(lambda: self._publication.missing(listing))
+        self._report.files_sent = len(missing)
+        self._report.bytes_sent = sum(local[name] for name in missing)
+        self._report.files_deleted = len(self._publication.replaced(listing))
+        self._report.is_dry = True
+        return self._report
 
     def publish(self, stream: Stream | None, *, verify: bool, delete_local: bool) -> PushReport:
+        """Upload what is missing, with what else was asked for."""
         started = time.monotonic()
         access = Access(self._report.private, self._report.gated)
         listing = self._checked_listing(last=stream is None)
         if stream is not None:
             stream.check_disk(self._publication, listing)
         if not listing.exists or access != Access():
-            retry_remote(lambda: self._remote.create(access), self._say)
-            listing = retry_remote(self._remote.list_files, self._say)
+            self._retry(lambda: self._remote.create(access))
+            listing = self._retry(self._remote.list_files)
         if stream is not None:
             stream.run(self._publication, listing, upload=self._upload_and_remove, say=self._say)
         self._upload(None if stream else listing)
         if access != Access():
-            retry_remote(lambda: self._remote.open_to_readers(access), self._say)
+            self._retry(lambda: self._remote.open_to_readers(access))
         if verify:
-            self._report = replace(self._report, verified=read_back(self._publication, self._remote))
+            self._report.verified = read_back(self._publication, self._remote)
         if delete_local or stream is not None:
             self._remove_local()
-        return replace(self._report, wall_seconds=time.monotonic() - started)
+        self._report.wall_seconds = time.monotonic() - started
+        return self._report
 
     def _checked_listing(self, *, last: bool) -> Listing:
         """Return what the remote has, before anything changes. Corrupt shards end the run here."""
-        retry_remote(self._remote.check_rights, self._say)
-        self._report = replace(self._report, url=self._remote.url)
-        listing = retry_remote(self._remote.list_files, self._say)
-
-        def check() -> None:
-            self._publication.check(listing, last=last)
-            for part in self._publication.parts:
-                self._publication.reports(listing, part)
-
-        retry_remote(check, self._say)
+        self._retry(self._remote.check_rights)
+        self._report.url = self._remote.url
+        listing = self._retry(self._remote.list_files)
+        self._retry(lambda: self._publication.check(listing, last=last))
+        self._retry(lambda: [self._publication.reports(listing, part) for part in self._publication.parts])
         return listing
 
     def _upload(self, listing: Listing | None = None, *, last: bool = True) -> None:
@@ -271,7 +267,7 @@ class _Run:
                 self._commit(change, listing)
             return change
 
-        while (change := retry_remote(step, self._say)) is not None:
+        while (change := self._retry(step)) is not None:
             if change.is_visible and self._publication.in_one:
                 break
 
@@ -286,17 +282,13 @@ class _Run:
         shards = format_count(len(change.shards), "shard")
         self._say(f"uploading {shards}, {format_size(size)}" if change.shards else "writing the card")
         message = self._message if change.is_visible else f"{self._message}: {shards}, not in the card yet"
-        url = self._remote.commit(change, listing, message, self._publication.store)
+        self._report.url = self._remote.commit(change, listing, message, self._publication.store)
         self._publication.note_upload(change.shards)
         self._uploads.update(change.shards)
-        self._report = replace(
-            self._report,
-            url=url,
-            files_sent=self._report.files_sent + len(change.shards),
-            bytes_sent=self._report.bytes_sent + size,
-            files_deleted=self._report.files_deleted + len(change.delete),
-            commits=self._report.commits + 1,
-        )
+        self._report.files_sent += len(change.shards)
+        self._report.bytes_sent += size
+        self._report.files_deleted += len(change.delete)
+        self._report.commits += 1
 
     def _upload_and_remove(self) -> None:
         self._upload(last=False)
@@ -306,9 +298,7 @@ class _Run:
         """Remove the local shards that the remote has."""
         # Listed first: a shard that a stream finishes from here on is not compared, and must stay.
         local = self._publication.all_local()
-        listing = retry_remote(self._remote.list_files, self._say)
-        missing = set(retry_remote(lambda: self._publication.missing(listing), self._say))
-        removed = [name for name in local if name not in missing]
-        for name in removed:
+        listing = self._retry(self._remote.list_files)
+        for name in local.keys() - self._retry(lambda: self._publication.missing(listing)):
             self._publication.store.remove(name)
-        self._report = replace(self._report, files_removed=self._report.files_removed + len(removed))
+            self._report.files_removed += 1

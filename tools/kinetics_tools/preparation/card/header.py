@@ -155,4 +155,7 @@ def _with_previous(data: Any, previous: str) -> str:
                 data[name] = [*_as_list(data.get(name)), *others]
         elif name not in ours:
             data[name] = value
-    return f"---\n{data.to_yaml()}\n---\n"
+    # As `to_yaml` writes it, but by the dumper in C: the names of labels make a thousand lines.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump(data.to_dict(), Dumper=dumper, sort_keys=False, allow_unicode=True, line_break="\n").strip()
+    return f"---\n{text}\n---\n"
