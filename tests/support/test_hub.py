@@ -138,7 +138,9 @@ def run(
     code = f"import json, sys\nfrom pathlib import Path\n{code}\nPath(sys.argv[1]).write_text(json.dumps(answer))"
     answer = home / "answer.json"
     home.mkdir(exist_ok=True)
-    run_program(code, answer, *arguments, env=environment(hub.url, home, token=token, **options), timeout=120)
+    # Without torch, which `datasets` would import for nothing when it streams.
+    env = {**environment(hub.url, home, token=token, **options), "USE_TORCH": "0"}
+    run_program(code, answer, *arguments, env=env, timeout=120)
     return json.loads(answer.read_text())
 
 
