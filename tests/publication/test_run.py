@@ -17,12 +17,13 @@ from kinetics_tools.errors import PushError
 from kinetics_tools.preparation.parquet import prepared_features
 from kinetics_tools.publication.infos import published_infos
 from kinetics_tools.releases import LABELS
+from tests.support.clients import run_program
 from tests.support.fault_server import Fault
 from tests.support.hub import Hub
 from tests.support.hub_clients import PUSHER, Clients, clients_of
+from tests.support.hub_process import environment
 from tests.support.hub_pushes import (
     REPO,
-    answer_of,
     content,
     files,
     ids,
@@ -690,9 +691,10 @@ print("ANSWER" + json.dumps(answer))
 """
 
 
-def test_datasets_alone_reads_shares_and_resumes_it(hub: Hub, out: Path, reader: Clients) -> None:
+def test_datasets_alone_reads_shares_and_resumes_it(hub: Hub, out: Path, tmp_path: Path) -> None:
     quiet(out, REPO)
-    answer = answer_of(reader.run(SHARE, REPO, token=ANN))
+    env = environment(hub.url, tmp_path / "home", token=ANN)
+    answer = json.loads(run_program(SHARE, REPO, env=env, timeout=300, cwd=tmp_path).rpartition("ANSWER")[2])
     expected = ids(out)
     assert answer["stream"] == answer["whole"] == [[one, 500] for one in expected]
     assert sorted(one for node in answer["nodes"] for one in node) == sorted(expected)
