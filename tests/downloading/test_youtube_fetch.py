@@ -116,7 +116,7 @@ def files_in(folder):
 
 
 def test_a_segment_becomes_a_clip_and_little_else_is_fetched(server, video, tmp_path, monkeypatch):
-    options = importlib.import_module("kinetics_tools.media.cut")._CUT_H264  # the package has a function of this name
+    options = importlib.import_module("kinetics_tools.media.cut")._H264  # the package has a function of this name
     monkeypatch.setitem(options, "qp", "0")
     monkeypatch.delitem(options, "crf")
     path = tmp_path / "out" / "train" / "zumba" / f"{ID}_000311_000321.mp4"

@@ -51,7 +51,8 @@ def _as_typed(message: str, command: Any) -> str:
     def replace(found: re.Match[str]) -> str:
         name, given, quoted, bare = found.groups()
         value = quoted or bare
-        if not given and "_" not in name:  # a word like others
+        is_subject = message.startswith(" must be", found.end())
+        if not given and "_" not in name and not is_subject:  # a word like others
             return found[0]
         return f"{typed[name]} {value}" if value else typed[name]
 
