@@ -145,16 +145,17 @@ class ArchiveSource:
         stems: list[str] = []
         unannotated: list[str] = []
         twice: list[str] = []
-        row_of = self._row_of_replacement if shard == self._replacements else self.index.row
+        find = self._find_replaced if shard == self._replacements else self.index.find
         try:
             with open_binary(shard) as file:
                 for member, data in read_archive(file, name=name):
                     file_name, stem = member.rpartition("/")[2], stem_of(member)
                     stems.append(stem)
-                    row = row_of(stem)
+                    clip = find(stem)
+                    row = None if clip is None else self.index.row(clip)
                     if row is None:
                         _logger.debug(f"{name}: {member!a} is not among the clips to load")
-                        if self.index.find(stem) is None:
+                        if clip is None:
                             unannotated.append(file_name)
                     elif row in replaced:
                         continue
@@ -168,9 +169,8 @@ class ArchiveSource:
         if shard == self._replacements and not os.path.exists(self._replaced_path):
             self._keep_replaced(stems)
 
-    def _row_of_replacement(self, stem: str) -> int | None:
-        name = replaced_clip(self.index, stem)
-        return None if name is None else self.index.row(name)
+    def _find_replaced(self, stem: str) -> str | None:
+        return replaced_clip(self.index, stem)
 
     @functools.cached_property
     def _replaced(self) -> set[int]:
@@ -183,8 +183,8 @@ class ArchiveSource:
                 _logger.warning(f"{self._replacements}: reading once which clips it replaces")
                 return {row for _, _, row in self._clips(self._replacements, set())}
             with open(self._replaced_path, encoding="utf-8") as file:
-                rows = map(self._row_of_replacement, json.load(file))
-                return {row for row in rows if row is not None}
+                names = map(self._find_replaced, json.load(file))
+                return {row for name in names if name is not None and (row := self.index.row(name)) is not None}
 
     @property
     def _replaced_path(self) -> str:
