@@ -52,7 +52,7 @@ _ERROR_CLASSES = {
 class ArchiveRun:
     """Download of archives by several threads. The fields with defaults are its results, see `Report`."""
 
-    states: Mapping[str, "SplitState"]
+    states: Mapping[str, SplitState]
     ledger: Ledger
     progress: Progress
     workers: int
