@@ -68,6 +68,7 @@ from kinetics_tools.io import (  # From: kinetics-dataset
 )
 from kinetics_tools.releases import (  # From: kinetics-dataset
     ANNOTATED_CLIPS,
+    CACHE_VERSION,
     LABELS,
     RELEASES,
     SPLITS,
@@ -127,8 +128,7 @@ _logger = get_logger("datasets.kinetics")
 # paths at "::", unless it thinks that it has done so. We open URLs ourselves, and paths are paths.
 _patched_for_streaming = True
 
-# Arrow cache schema version; bump it to invalidate caches.
-_CACHE_VERSION = datasets.Version("1.0.0")
+_CACHE_VERSION = datasets.Version(CACHE_VERSION)
 
 # "torchcodec", or "torchvision" with `datasets` 3.
 _DECODER_PACKAGE = datasets.Video.dtype.partition(".")[0]
@@ -136,7 +136,7 @@ _DECODER_PACKAGE = datasets.Video.dtype.partition(".")[0]
 
 @dataclass(eq=False)
 class KineticsConfig(datasets.BuilderConfig):
-    """What to load of a release of Kinetics. Each field is an argument of `load_dataset("kinetics", release, ...)`.
+    """Choice of clips and how to load them. Each field is an argument of `load_dataset("kinetics", release, ...)`.
 
     Attributes:
         data_dir: directory with `train`, `val`/`validate`/`validation` and `test`, each holding

@@ -8,6 +8,9 @@ import datasets
 
 from kinetics_tools.text import check_choice, unknown_choice
 
+#: Version of the Arrow cache of the builder; bump it to invalidate caches.
+CACHE_VERSION = "1.0.0"
+
 RELEASES = ("400", "600", "700", "700-2020")
 SPLITS = ("train", "validation", "test")
 # Every spelling of a split that a published annotation file or a directory name uses.

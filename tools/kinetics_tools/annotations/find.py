@@ -1,4 +1,4 @@
-"""Where the annotations of a split are: in a clip directory, in a file that the user names, or published."""
+"""Search for the annotations of a split: in a clip directory, in a file that the user names, or published."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Which annotated clip a file is: the one place of this rule."""
+"""Index of annotated clips by file name: the one place of the rule which clip a file is."""
 
 import functools
 from collections import Counter

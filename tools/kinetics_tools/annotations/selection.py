@@ -1,4 +1,4 @@
-"""What a user asks for: a release, and which of its clips."""
+"""Selection by a user: a release, and which of its clips."""
 
 import hashlib
 import os

@@ -15,7 +15,7 @@ _SETTLED = (*HERE, "missing", "empty", "unavailable")
 
 @dataclass(frozen=True)
 class Report:
-    """What a download found and did, or with `dry_run` would do.
+    """Result of a download, or with `dry_run` of its plan.
 
     Attributes:
         counts: split -> status -> number of clips. The statuses are those of `ledger.Entry` and "pending".

@@ -20,7 +20,7 @@ _LONGEST_CONFLICT_WAIT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How often to retry, and how long to wait before each retry.
+    """Number of retries, and the wait before each of them.
 
     Attributes:
         retries: number of retries in a row without success, after the first attempt.

@@ -129,7 +129,7 @@ def _movie(content: bytes) -> bytes | None:
 
 
 def _has_parameters(content: bytes, table: FrameTable, position: int) -> bool:
-    """Whether parameter sets precede the picture in a packet."""
+    """Return True if parameter sets precede the picture in a packet."""
     start = int(table.offsets[position])
     end = start + int(table.sizes[position])
     while start + _LENGTH_BYTES < end:

@@ -123,7 +123,7 @@ def _info(name: str, container: av.container.InputContainer, stream: av.video.st
 
 
 def _agree(frames: int, seconds: Fraction, rate: Fraction) -> bool:
-    """Whether they agree to half a frame: Matroska, and often an edit list of an mp4, has times in ms."""
+    """Return True if they agree to half a frame: Matroska, and often an edit list of an mp4, has times in ms."""
     return rate > 0 and abs(frames - seconds * rate) <= Fraction(1, 2)
 
 

@@ -194,7 +194,7 @@ def _converted(
 
 
 def _stored_box(box: Box, stored: Size, rotation: Rotation) -> Box:
-    """Where a box of the upright picture lies in the stored one, which has the size `stored`."""
+    """Return the place of a box of the upright picture in the stored one, which has the size `stored`."""
     if rotation is _UPRIGHT:
         return box
     top, left, height, width = box

@@ -12,7 +12,7 @@ CLIPS_PER_SHARD = 512  # about 400 MB
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """How to prepare clips. The fields are checked when the object is made.
+    """Settings of a preparation. The fields are checked when the object is made.
 
     Attributes:
         profile: "train" to encode clips so that sampling decodes few frames, "source" to keep the bytes of the files.

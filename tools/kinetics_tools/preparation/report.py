@@ -38,7 +38,7 @@ class _Shards(Protocol):
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What exists of a split. The manifest stores these fields.
+    """Shards and clips of a split that exist. The manifest stores these fields.
 
     Attributes:
         files: pattern of the names of its shards, relative to the output directory.

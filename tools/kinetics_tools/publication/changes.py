@@ -1,4 +1,4 @@
-"""What a remote is missing of the prepared splits of a folder, and the next step to bring it there."""
+"""Difference between the prepared splits of a folder and a remote, and the next step to remove it."""
 
 import io
 from collections.abc import Sequence

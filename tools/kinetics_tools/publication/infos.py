@@ -14,7 +14,7 @@ from kinetics_tools.io.atomic import replacing
 from kinetics_tools.preparation.card import CARD_NAME
 from kinetics_tools.publication.hub import Repository
 from kinetics_tools.publication.remote import retry_remote
-from kinetics_tools.releases import ANNOTATED_CLIPS, RELEASES, SPLITS, dataset_info
+from kinetics_tools.releases import ANNOTATED_CLIPS, CACHE_VERSION, RELEASES, SPLITS, dataset_info
 
 
 def dataset_infos() -> dict[str, dict[str, Any]]:
@@ -37,7 +37,7 @@ def dataset_infos() -> dict[str, dict[str, Any]]:
             "builder_name": "kinetics",
             "dataset_name": "kinetics",
             "config_name": release,
-            "version": "1.0.0",
+            "version": CACHE_VERSION,
             "splits": {name: {"name": name, **({"num_examples": n} if n else {})} for name, n in counts.items()},
         }
     return infos

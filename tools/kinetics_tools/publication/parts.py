@@ -45,12 +45,12 @@ class Part:
 
     @property
     def basis(self) -> Mapping[str, Any]:
-        """What the plan of the split follows from, as in prepare.json."""
+        """Inputs that the plan of the split follows from, as in prepare.json."""
         return self.about.get("basis", {})
 
     @property
     def has_video(self) -> bool:
-        """Whether the shards hold videos, and not annotations only."""
+        """True if the shards hold videos, and not annotations only."""
         return "content" not in self.about
 
     @property

@@ -61,7 +61,7 @@ class Change:
 
 
 class Remote(ABC):
-    """What `push` needs of a remote. Methods raise PushError, or TransientError if a retry may help.
+    """Interface that `push` needs of a remote. Methods raise PushError, or TransientError if a retry may help.
 
     `repo_id` is the name of a dataset repository, for its card, and None for a bucket or a folder.
     """

@@ -44,7 +44,7 @@ _ATTEMPTS = 3  # to upload a shard that is missing again afterwards
 
 @dataclass
 class PushReport:
-    """What a push did, or would do.
+    """Result of a push, or of its dry run.
 
     Attributes:
         url: where to see it: the last commit, the pull request, or the remote if nothing had to be done.

@@ -25,7 +25,7 @@ _REMOTE_CLIP_BYTES = 1_000_000  # a guess: the size of each clip in an object st
 
 @dataclass(frozen=True)
 class Stream:
-    """What to prepare on the way to a remote.
+    """Shards to prepare on the way to a remote.
 
     Attributes:
         selection: release and clips to prepare.

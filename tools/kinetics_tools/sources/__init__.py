@@ -1,4 +1,4 @@
-"""Where clips come from: clip directories, archives and the public mirror."""
+"""Sources of clips: clip directories, archives and the public mirror."""
 
 from kinetics_tools.sources.archives import ArchiveSource, ArchiveStream
 from kinetics_tools.sources.clips import ClipFinder, FileSource, check_data_dir, clip_tables, local_clips

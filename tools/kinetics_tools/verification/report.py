@@ -77,7 +77,7 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What `verify` found.
+    """Findings of `verify`.
 
     Attributes:
         release, directory, deep, classes, max_clips_per_class, seed: the arguments.
