@@ -1,5 +1,6 @@
 """Pushes to a local Hub by the real clients: that readers see all or nothing, whatever happens on the way."""
 
+import hashlib
 import json
 import shutil
 import threading
@@ -15,6 +16,8 @@ from typer.testing import CliRunner
 from kinetics_tools.cli.app import app
 from kinetics_tools.errors import PushError
 from kinetics_tools.preparation.parquet import prepared_features
+from kinetics_tools.publication.digests import DIGESTS_NAME
+from kinetics_tools.publication.folder import FolderRemote
 from kinetics_tools.publication.infos import published_infos
 from kinetics_tools.releases import LABELS
 from tests.support.clients import run_program
@@ -28,6 +31,7 @@ from tests.support.hub_pushes import (
     files,
     ids,
     killed_pushes,
+    linked_copy,
     quiet,
     readers_see,
     run,
@@ -71,18 +75,46 @@ def test_what_was_prepared_before_prepare_json_told_all_is_pushed_too(hub: Hub, 
     assert "| 700 | validation | 23 | 24 | 1 |" in text(hub, "README.md")
 
 
-def test_the_footer_of_each_remote_shard_is_read_once_in_a_run(hub: Hub, large: Path) -> None:
-    quiet(large, REPO)
-    assert hub.count("/_blobs/*", "GET") == 0  # what was uploaded just now is known
-    hub.clear(log=True)
-    assert quiet(large, REPO).commits == 0
-    gets = hub.matching("/_blobs/*", "GET")
-    assert len(gets) == 16
-    assert max(request.sent for request in gets) <= 1 << 16
-    assert hub.count("*/commit/*") == 0
-    hub.clear(log=True)
-    assert quiet(large, REPO, dry_run=True).files_sent == 0
-    assert len({request.path for request in hub.matching("/_blobs/*", "GET")}) == hub.count("/_blobs/*", "GET") == 16
+def test_a_repository_lists_digests_so_that_no_shard_is_read_there(hub: Hub, large: Path, tmp_path: Path) -> None:
+    """Nor here, unless the hidden file with the digests of local shards is not there."""
+    out = linked_copy(large, tmp_path / "out")
+    quiet(out, REPO)
+    listed = [json.loads(line) for line in (out / DIGESTS_NAME).read_text().splitlines()]
+    assert {name: digest for name, digest, *_ in listed} == {name: files(hub)[name] for name in shards(out)}
+    for known in (True, False):
+        hub.clear(log=True)
+        if not known:
+            (out / DIGESTS_NAME).unlink()
+        assert quiet(out, REPO).commits == 0
+        assert hub.count("/_blobs/*", "GET") == hub.count("*/commit/*") == 0
+
+
+def test_a_video_that_changed_at_the_same_size_is_uploaded(hub: Hub, out: Path) -> None:
+    """Its footer, which tells shards of a bucket and a folder apart, stays as it was."""
+    quiet(out, REPO)
+    name = shards(out)[3]
+    changed = bytearray((out / name).read_bytes())
+    changed[100] ^= 1
+    (out / name).unlink()  # its hard links stay as they are
+    (out / name).write_bytes(changed)
+    (out / DIGESTS_NAME).write_text('[1, 2]\n{}\n"torn')
+    assert quiet(out, REPO, dry_run=True).files_sent == 1
+    assert quiet(out, REPO).files_sent == 1
+    assert files(hub)[name] == hashlib.sha256(changed).hexdigest()
+
+
+def test_the_footer_of_each_shard_of_a_folder_is_read_once_in_a_run(
+    hub: Hub, large: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    footer = FolderRemote.footer
+    monkeypatch.setattr(
+        FolderRemote, "footer", lambda self, name, *rest: read.append(name) or footer(self, name, *rest)
+    )
+    quiet(large, f"file://{tmp_path}/there")
+    assert read == []  # what was uploaded just now is known
+    assert quiet(large, f"file://{tmp_path}/there").commits == 0
+    assert sorted(read) == shards(large)
 
 
 def test_splits_and_releases_join_what_is_there(hub: Hub, out: Path, tmp_path: Path, reader: Clients) -> None:

@@ -1,7 +1,8 @@
 """Difference between the prepared splits of a folder and a remote, and the next step to remove it."""
 
+import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
@@ -30,20 +31,22 @@ from kinetics_tools.preparation.card import (
     make_card,
     make_placeholder,
 )
+from kinetics_tools.publication.digests import DIGESTS_NAME, Digests, FileState
 from kinetics_tools.publication.parts import Part
 from kinetics_tools.publication.remote import Change, Listing, Remote
 from kinetics_tools.releases import RELEASES
 
 _SHARDS_WITH_CARD = 50  # largest number of shards that one commit uploads together with their card
 _WORKERS = 16
-_HARMLESS = (CARD_NAME, LOCK_NAME, ".gitattributes", ".gitignore", "LICENSE", "dataset_infos.json")
+_HARMLESS = (CARD_NAME, LOCK_NAME, DIGESTS_NAME, ".gitattributes", ".gitignore", "LICENSE", "dataset_infos.json")
 
 
 class Publication:
     """The shards of `parts` in a local folder, on their way to a remote.
 
-    With `in_one`, all goes into one commit. A file is at the remote if its size and its Parquet footer are the same,
-    since the footer names each clip and where its bytes are. Remote footers are read once in a run.
+    With `in_one`, all goes into one commit. A file is at the remote if its SHA-256 is the same; in a bucket and a
+    folder, which list none, if its size and its Parquet footer are: the footer names each clip and where its bytes are.
+    Remote footers are read once in a run.
     """
 
     def __init__(
@@ -62,6 +65,8 @@ class Publication:
         self._remote = remote
         self._allow_partial = allow_partial
         self._force = force
+        self._digests = Digests(store)
+        self._uploaded: dict[str, FileState] = {}  # name -> state of the file at that moment
         self._footers: dict[tuple[str, int], bytes] = {}  # of the remote, by name and size
 
     def local(self, part: Part) -> dict[str, int]:
@@ -108,6 +113,8 @@ class Publication:
     def missing(self, listing: Listing) -> list[str]:
         """Return the local shards that the remote does not have, or has with other content."""
         local = self.all_local()
+        for name in self._uploaded.keys() & listing.digests.keys():
+            self._digests.learn(name, listing.digests[name], self._uploaded.pop(name))
         with ThreadPoolExecutor(_WORKERS) as pool:
             found = pool.map(lambda item: self._has_file(listing, *item), local.items())
             return [name for name, has_file in zip(local, found, strict=True) if not has_file]
@@ -116,10 +123,15 @@ class Publication:
         """Return the remote shards of earlier preparations of the parts."""
         return [name for name in sorted(listing.files) if any(part.replaces(name) for part in self.parts)]
 
-    def note_upload(self, shards: Sequence[str]) -> None:
-        """Remember that the remote has these local shards, so that their footers need not be read there."""
+    @contextlib.contextmanager
+    def uploading(self, shards: Sequence[str]) -> Iterator[None]:
+        """Remember, if the block raises no error, that the remote has these local shards, so that it is not read."""
         local = self.all_local()
-        self._footers |= {(name, local[name]): self._local_footer(name, local[name]) for name in shards}
+        states = {name: self._digests.state(name) for name in shards}
+        footers = {(name, local[name]): self._local_footer(name, local[name]) for name in shards}
+        yield
+        self._uploaded |= states
+        self._footers |= footers
 
     def reports(self, listing: Listing, part: Part) -> dict[int, ShardReport]:
         """Return the report of each shard of a part, from the footer of the local file or else the remote one.
@@ -148,6 +160,8 @@ class Publication:
     def _has_file(self, listing: Listing, name: str, size: int) -> bool:
         if listing.files.get(name) != size:
             return False
+        if name in listing.digests:
+            return self._digests.sha256(name) == listing.digests[name]
         return self._remote_footer(listing, name) == self._local_footer(name, size)
 
     def _local_footer(self, name: str, size: int) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem, errors, utils
+from huggingface_hub.hf_api import RepoFile
 from packaging.version import Version
 
 from kinetics_tools.errors import PushError, TransientError
@@ -184,8 +185,10 @@ class Repository(HubRemote):
                         "--create-pr first"
                     ) from None
                 return Listing({}, exists=False)
-            entries = self._api.list_repo_tree(self._name, recursive=True, revision=info.sha, repo_type="dataset")
-            return Listing({entry.path: entry.size for entry in entries if hasattr(entry, "size")}, info.sha, exists)
+            tree = self._api.list_repo_tree(self._name, recursive=True, revision=info.sha, repo_type="dataset")
+            files = [entry for entry in tree if isinstance(entry, RepoFile)]
+        digests = {file.path: file.lfs.sha256 for file in files if file.lfs is not None}
+        return Listing({file.path: file.size for file in files}, info.sha, exists, digests)
 
     def _path(self, name: str, listing: Listing) -> str:
         return f"datasets/{self._name}@{listing.head}/{name}"

@@ -34,12 +34,14 @@ class Listing:
         files: path -> bytes.
         head: commit that has the files; None for a bucket, a folder and an empty remote.
         exists: False if the repository, its branch or the bucket must be created first.
+        digests: path -> SHA-256 in hexadecimal, of the files whose digest the remote lists.
         texts: text files that were read so far, by path.
     """
 
     files: Mapping[str, int]
     head: str | None = None
     exists: bool = True
+    digests: Mapping[str, str] = field(default_factory=dict, repr=False)
     texts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
 

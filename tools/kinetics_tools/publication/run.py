@@ -282,8 +282,8 @@ class _Run:
         shards = format_count(len(change.shards), "shard")
         self._say(f"uploading {shards}, {format_size(size)}" if change.shards else "writing the card")
         message = self._message if change.is_visible else f"{self._message}: {shards}, not in the card yet"
-        self._report.url = self._remote.commit(change, listing, message, self._publication.store)
-        self._publication.note_upload(change.shards)
+        with self._publication.uploading(change.shards):
+            self._report.url = self._remote.commit(change, listing, message, self._publication.store)
         self._uploads.update(change.shards)
         self._report.files_sent += len(change.shards)
         self._report.bytes_sent += size

@@ -1,12 +1,12 @@
 """Probe of one clip's file: what `verify` learns by opening it. Runs in worker processes."""
 
-import functools
 import hashlib
 import os
 import stat
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from kinetics_tools.io.digest import file_sha256
 from kinetics_tools.media import ClipError, ClipInfo, check_frames, probe
 
 # The head of a clip holds its first picture and the tail of an mp4 the lengths of its frames: two clips whose size
@@ -75,14 +75,11 @@ def digest(clip: str | bytes) -> str | None:
     """Return the SHA-256 of a clip, a path or its bytes, in hexadecimal; None for a file that cannot be read."""
     if isinstance(clip, bytes):
         return hashlib.sha256(clip).hexdigest()
-    total = hashlib.sha256()
     try:
         with open(clip, "rb") as file:
-            for block in iter(functools.partial(file.read, 1 << 20), b""):
-                total.update(block)
+            return file_sha256(file)
     except OSError:
         return None
-    return total.hexdigest()
 
 
 def _ends(file: BinaryIO) -> tuple[int, str]:
