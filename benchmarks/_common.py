@@ -7,6 +7,7 @@ measures in processes that `fresh` starts, so that no side inherits another's me
 import contextlib
 import csv
 import importlib.metadata
+import json
 import multiprocessing
 import os
 import platform
@@ -18,7 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -143,7 +144,10 @@ class Result:
 
 
 def report(title: str, results: Sequence[Result]) -> None:
-    """Prints the table and ends the program: status 1 when a target is missed."""
+    """Prints the table, keeps it under results/ for the plots of the docs, and ends the program.
+
+    Exits with status 1 if a target is missed.
+    """
     heads = ("claim", "ours", "against", "ratio", "target", "")
     lines = [heads]
     for result in results:
@@ -154,6 +158,10 @@ def report(title: str, results: Sequence[Result]) -> None:
     print(f"{title}\n{_machine()}")
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    kept = {"title": title, "machine": _machine(), "results": [asdict(result) for result in results]}
+    path = Path(__file__).with_name("results") / f"{Path(sys.argv[0]).stem}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(kept, indent=2) + "\n")
     sys.exit(any(result.missed for result in results))
 
 
