@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OLDEST_TESTS ?= tests/annotations tests/loading tests/media tests/sources
 PYTEST_ARGS ?= --numprocesses logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test soak check oldest clean
+.PHONY: demo test soak check docs oldest clean
 
 demo: $(VENV)/.demo
 	$(BIN)/kinetics demo --out demo
@@ -25,6 +25,11 @@ check: $(VENV)/.check
 	$(BIN)/mypy
 	PYTHONPATH=tools $(BIN)/lint-imports
 	$(BIN)/deptry --no-ansi .
+
+# The site of docs/, in build/site. A broken link or a public name without a docstring is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
+	@echo "build/site/index.html is the start page"
 
 # The oldest supported releases of the libraries, among them `datasets` 3.6.
 oldest: $(VENV)-oldest/.test
@@ -46,6 +51,10 @@ $(VENV)/.test: $(VENV)/.demo
 
 $(VENV)/.check: $(VENV)/.demo
 	$(BIN)/pip install --quiet --editable '.[check]'
+	touch $@
+
+$(VENV)/.docs: $(VENV)/.demo
+	$(BIN)/pip install --quiet --editable '.[docs]'
 	touch $@
 
 clean:

@@ -12,7 +12,9 @@ from kinetics_tools.text import check_choice, unknown_choice
 CACHE_VERSION = "1.0.0"
 
 RELEASES = ("400", "600", "700", "700-2020")
+"""Names of the releases."""
 SPLITS = ("train", "validation", "test")
+"""Names of the splits."""
 # Every spelling of a split that a published annotation file or a directory name uses.
 SPLIT_SPELLINGS = {
     "train": "train",
@@ -101,8 +103,8 @@ class _Labels(dict[str, tuple[str, ...]]):
         raise KeyError(unknown_choice(release, RELEASES, "release"))
 
 
-#: Class names of each release. The position of a name is its index: byte order, as in MMAction2's label maps.
 LABELS = _Labels(_read_labels())
+"""Class names by release. The position of a name is its label: byte order, as in MMAction2's label maps."""
 
 
 def find_split(name: str) -> str:

@@ -30,6 +30,7 @@ ANNOTATION_SCHEMA = pa.schema(
         ("label", pa.string()),
     ]
 )
+"""Schema of the tables that `read_annotations` and `read_split` return."""
 _JSON_ENTRY = pa.struct(
     [
         ("annotations", pa.struct([("label", pa.string()), ("segment", pa.list_(pa.float32(), 2))])),

@@ -20,6 +20,7 @@ from datasets.utils.logging import get_logger
 from kinetics_tools.io import JsonLog, disk_errors, read_json_lines
 
 LEDGER_NAME = "ledger.jsonl"
+"""File name of the ledger in a clip directory."""
 _logger = get_logger("datasets.kinetics")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
+"""Array of uint8 pixels: a picture (H, W, C) in RGB."""
 
 
 def contact_sheet(rows: Sequence[Pixels], *, gap: int = 4) -> Pixels:

@@ -15,6 +15,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from kinetics_tools.media.pictures import Pixels
 
 Layout = Literal["THWC", "TCHW", "CTHW"]
+"""Order of the axes of decoded frames."""
 Box = tuple[int, int, int, int]
 """(top, left, height, width) in pixels of the upright picture."""
 Size = tuple[int, int]

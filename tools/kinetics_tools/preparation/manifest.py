@@ -10,7 +10,8 @@ from kinetics_tools.io import Folder
 from kinetics_tools.preparation.report import MANIFEST_NAME, Report
 from kinetics_tools.releases import SPLITS
 
-LOCK_NAME = ".prepare.lock"  # beside the releases, held by writers of a manifest or the card
+LOCK_NAME = ".prepare.lock"
+"""File name of the lock beside the releases, held by writers of a manifest or the card."""
 _MADE_WITH = ("kinetics-dataset", "av", "pyarrow", "datasets")
 # What every manifest has of a split; "absent", "basis" and "made_with" were added later.
 _FIELDS: dict[str, type | tuple[type, ...]] = {

@@ -26,7 +26,9 @@ from kinetics_tools.releases import clip_features
 _ROW_GROUP_BYTES = 24 << 20
 _CHUNKS = {"min_chunk_size": 256 * 1024, "max_chunk_size": 1024 * 1024, "norm_level": 0}
 FOOTER_KEY = "kinetics"
-FOOTER_BYTES = 1 << 16  # most footers are smaller
+"""Key of the shard report in the metadata of a Parquet file."""
+FOOTER_BYTES = 1 << 16
+"""Number of bytes to read first from the end of a shard; most footers are smaller."""
 
 # What decides the bytes of a shard besides its clips and options.
 FORMAT = {"format": 1, "row_group_bytes": _ROW_GROUP_BYTES, "chunks": _CHUNKS}

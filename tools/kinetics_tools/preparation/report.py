@@ -17,6 +17,7 @@ from kinetics_tools.preparation.parquet import ShardReport
 from kinetics_tools.text import format_count, format_size
 
 MANIFEST_NAME = "prepare.json"
+"""File name of the manifest in the directory of a release."""
 _SHOWN_CLIPS = 10
 
 

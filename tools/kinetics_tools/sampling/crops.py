@@ -19,6 +19,7 @@ from kinetics_tools.media import View
 from kinetics_tools.text import check_count, is_count
 
 Framing = Callable[[int, int, np.random.Generator], Sequence[View]]
+"""Function of (height, width, generator) that returns the views to crop from a clip."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from kinetics_tools.text import check_choice, check_count, check_positive
 FrameIndices = npt.NDArray[np.int64]
 Generator = np.random.Generator
 Sampler = Callable[[int, float, Generator], FrameIndices]
+"""Function of (num_frames, fps, generator) that returns the indices of the frames to decode."""
 Short = Literal["repeat_last", "loop"]
 Align = Literal["grid"]
 

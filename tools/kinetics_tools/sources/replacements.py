@@ -7,6 +7,7 @@ from kinetics_tools.releases import REPLACEMENTS_URL
 from kinetics_tools.sources.tree import scan_directory
 
 REPLACEMENTS_NAME = REPLACEMENTS_URL.rpartition("/")[2]
+"""File name of the archive that replaces corrupt clips of Kinetics-400."""
 # Where the public scripts put them.
 _DIRECTORIES = ("replacement", "replacement/replacement_for_corrupted_k400", "replacement_for_corrupted_k400")
 
