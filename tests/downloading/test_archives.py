@@ -174,6 +174,20 @@ def test_the_replacements_of_400_win(tmp_path, out, workers):
     assert load_counts(late) == 40
 
 
+def test_a_replacement_is_matched_by_the_video_alone(tmp_path, out):
+    """Where its segment is another than the annotated one, as in loading and verify."""
+    clips = made_clips(6, size=2000)
+    named = {f"{clips[2].youtube_id}_000900_000910.mp4": b"better", f"{'x' * 11}_000000_000010.mp4": b"of no clip"}
+    release = Release(tmp_path / "mirror", "400", {"train": {"part_0": clips}}, replacement=named).write()
+    with FaultServer(release.root) as mirror:
+        report = download("400", out, splits=["train"], mirror=mirror.url)
+    assert report.is_complete
+    expected = release.tree()
+    expected[f"train/{clips[2].label}/{clips[2].file_name}"] = b"better"
+    assert tree_of(out) == expected
+    assert f"{'x' * 11}_000000_000010.mp4" in next(line for line in report.lines() if ": unannotated: 1 " in line)
+
+
 def test_a_mirror_without_replacements_is_said_and_complete_and_lacks_are_named(tmp_path, out, monkeypatch):
     absent = made_clips(5, seed=1)
     archives = {"train": {"part_0": made_clips(10, size=2000)}}

@@ -670,6 +670,19 @@ def test_400_takes_the_replacements_from_their_archive_where_the_public_script_p
     assert not [message for message in warnings(caplog) if "there twice" in message]
 
 
+def test_a_replacement_of_a_clip_that_is_not_asked_for_is_not_called_unannotated(tmp_path, caplog):
+    clips = CLIPS["train"]
+    data_dir = write_tree(tmp_path, ".tar.gz", clips={"train": clips})
+    other = next(clip for clip in clips if clip.label != clips[5].label)
+    (data_dir / "replacement").mkdir()
+    members = {f"{other.youtube_id}_000900_000910.mp4": b"better", f"{'x' * 11}_000000_000010.mp4": b"of no clip"}
+    (data_dir / "replacement" / "replacement_for_corrupted_k400.tgz").write_bytes(tar_gz(members))
+    asked = [clip for clip in clips if clip.label == clips[5].label]
+    assert both("400", data_dir=str(data_dir), classes=[clips[5].label]) == {"train": rows_of(asked, "400")}
+    named = {message for message in warnings(caplog) if "unannotated" in message}
+    assert named == {f"kinetics 400 train: unannotated members of archives: 1 ({'x' * 11}_000000_000010.mp4)"}
+
+
 @pytest.mark.parametrize("layout", FEW_LAYOUTS)
 def test_400_replaces_one_clip_of_a_video_and_not_its_twin(tmp_path, layout):
     clips = CLIPS["train"]

@@ -32,6 +32,8 @@ from kinetics_tools.io import (
     read_archive,
 )
 from kinetics_tools.run import Progress, Workers
+from kinetics_tools.sources import replaced_clip
+from kinetics_tools.text import stem_of
 
 _READ_BYTES = 1 << 18
 _NAMED_REFUSALS = 100  # of one archive; the rest are counted
@@ -175,7 +177,7 @@ class ArchiveRun:
         for member, data in read_archive(file, name=archive.url, on_refused=refuse):
             if self._stop.is_set():
                 raise Stopped
-            name = index.find_file(member)
+            name = replaced_clip(index, stem_of(member)) if archive.is_replacement else index.find_file(member)
             if name is None:
                 unannotated += 1
                 if unannotated <= _NAMED_UNANNOTATED:
