@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 OLDEST_TESTS ?= tests/annotations tests/loading tests/media tests/sources
 PYTEST_ARGS ?= --numprocesses logical --maxprocesses 8 --dist worksteal
 
-.PHONY: demo test soak check docs oldest clean
+.PHONY: demo test soak check docs docs-pictures oldest clean
 
 demo: $(VENV)/.demo
 	$(BIN)/kinetics demo --out demo
@@ -30,6 +30,12 @@ check: $(VENV)/.check
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 	@echo "build/site/index.html is the start page"
+
+# The pictures of docs/images, from the samplers, benchmarks/results and the demo.
+docs-pictures: $(VENV)/.docs demo
+	$(BIN)/python docs/scripts/samplers.py
+	$(BIN)/python docs/scripts/speed.py
+	$(BIN)/python docs/scripts/contact_sheet.py demo
 
 # The oldest supported releases of the libraries, among them `datasets` 3.6.
 oldest: $(VENV)-oldest/.test
