@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 OLDEST_TESTS ?= tests/annotations tests/loading tests/media tests/sources
 PYTEST_ARGS ?= --numprocesses logical --maxprocesses 8 --dist worksteal
 
+# Tests start hundreds of interpreters, each of which would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test soak check docs docs-pictures oldest clean
 
 demo: $(VENV)/.demo
