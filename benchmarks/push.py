@@ -3,8 +3,8 @@
 Push of 1 GB of shards against `HfApi.upload_folder` of the same files, each into a new repository; the same push once
 more. Then streaming the pushed split with plain `datasets` against pyarrow reading the same files, from disk and out of
 the system's cache, and against webdataset reading the same clips from tar out of the same Hub: all give rows as Python
-values, and bytes a second count from the first clip on. All of them with the memory settings that README.md and the
-card recommend, and all of them without.
+values, and bytes a second count from the first clip on. All of them with the memory settings that docs/stream.md and
+the card recommend, and all of them without.
 
     python benchmarks/push.py
 """
@@ -31,7 +31,7 @@ REPO = "ann/kinetics"
 # Memory that files held goes back to the host of a virtual machine a second after they went, and takes time to come
 # again. A push that follows at once would be spared that: both sides wait.
 REST_SECONDS = 3
-# As README.md has them: else glibc gives the memory of each block back, and takes it again with all pages cleared.
+# As docs/stream.md has them: else glibc gives the memory of each block back, and takes it again with all pages cleared.
 KEEPING = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": "33554432",
