@@ -1,9 +1,10 @@
-"""Scores a model of examples/train.py over several views of each clip, and writes what `kinetics evaluate` reads.
+"""Score a model of examples/train.py on several views per clip, and write predictions for `kinetics evaluate`.
 
     python examples/evaluate_views.py demo/prepared run/checkpoint.pt --release 700 --split validation
     kinetics evaluate scores.parquet 700 --annotations demo/700/annotations
 
-Ten windows over the clip and three crops of each, as PySlowFast tests: the mean of their softmax is the clip's score.
+The views are ten windows with three crops each, as in PySlowFast's tests. The score of a clip is the mean of their
+softmax.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from kinetics_tools.sampling import Frames, ThreeCrops, UniformClips
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="what load_dataset takes: a folder that `kinetics prepare` made, or a repository")
+    parser.add_argument("data", help="argument of load_dataset: a directory from `kinetics prepare`, or a repository")
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--release", default="700")
     parser.add_argument("--split", type=split_name, default="validation")
@@ -28,9 +29,9 @@ def main() -> None:
     parser.add_argument("--windows", type=whole, default=10)
     args = parser.parse_args()
     if args.out.suffix != ".parquet" or not args.out.parent.is_dir():
-        parser.error(f"--out {args.out}: must be a .parquet file in a folder that is there")
+        parser.error(f"--out {args.out}: must be a .parquet file in an existing directory")
     if not args.checkpoint.is_file():
-        parser.error(f"{args.checkpoint}: is no file; examples/train.py makes a checkpoint.pt in its --out")
+        parser.error(f"{args.checkpoint} is not a file; examples/train.py writes checkpoint.pt to its --out")
 
     saved = torch.load(args.checkpoint, weights_only=False)
     for name in ("model", "frames", "stride", "size"):  # as it was trained

@@ -1,13 +1,13 @@
-"""Trains a video model on prepared shards, streamed; stops and resumes exactly; on one process or many.
+"""Train a video model on streamed shards, with exact resume, on one or several processes.
 
     kinetics demo
     python examples/train.py demo/prepared --release 700 --split validation --out run
-    python examples/train.py demo/prepared --release 700 --split validation --out run    # goes on, if it was killed
+    python examples/train.py demo/prepared --release 700 --split validation --out run    # resumes a killed run
     torchrun --nproc-per-node 2 examples/train.py demo/prepared --release 700 --split validation --out run2
 
-It needs torch, and transformers for `--model videomae`. What a run draws (order of files, windows, crops) follows from
-the seed and the epoch alone, so a run that was killed gives the loss curve that it would have given. All processes take
-every step together, and rank 0 keeps one checkpoint with the places of all of them.
+Needs torch, and transformers for `--model videomae`. The order of files, windows and crops depends only on the seed and
+the epoch, so a killed and resumed run has the same loss curve as an uninterrupted one. All processes take every step
+together, and rank 0 keeps one checkpoint with the positions of all of them.
 """
 
 import argparse
@@ -38,11 +38,11 @@ from kinetics_tools.sampling import (
 )
 
 MEAN, STD = 0.45, 0.225
-FREE_TO_CHANGE = {"out", "epochs", "save_every"}  # the options that a run may go on with other values of
+FREE_TO_CHANGE = {"out", "epochs", "save_every"}  # options that may change when a run is resumed
 
 
 class SmallNet(nn.Module):
-    """A 3D convolutional network with 0.2 million weights: enough for the sample, not for Kinetics."""
+    """3D convolutional network with 0.2 million weights: enough for the sample, not for Kinetics."""
 
     def __init__(self, classes: int):
         super().__init__()
@@ -59,7 +59,7 @@ class SmallNet(nn.Module):
 
 
 class VideoMAE(nn.Module):
-    """A small VideoMAE from a config, with weights that were never trained."""
+    """Small VideoMAE with random weights."""
 
     def __init__(self, classes: int, num_frames: int, size: int):
         super().__init__()
@@ -88,19 +88,19 @@ def build(name: str, classes: int, num_frames: int, size: int) -> nn.Module:
 
 
 def floats(frames: torch.Tensor) -> torch.Tensor:
-    """uint8 clips as the models take them."""
+    """Return uint8 clips as normalized floats."""
     return (frames.float() / 255 - MEAN) / STD
 
 
 def load(args: argparse.Namespace) -> Any:
-    """The clips, streamed."""
+    """Return the stream of clips."""
     asked = f"{args.data} with --release {args.release} --split {args.split}"
     try:
         data = load_dataset(args.data, args.release, split=args.split, streaming=True)
-    except (ValueError, OSError) as error:  # as of a split, a release or a folder that is not there
+    except (ValueError, OSError) as error:  # such as a missing split, release or directory
         raise SystemExit(f"{asked}: {error}") from None
     if not hasattr((data.features or {}).get("label"), "num_classes"):
-        raise SystemExit(f"{asked}: has no column `label` of classes, as what `kinetics prepare` made has")
+        raise SystemExit(f"{asked}: has no column `label` of class labels; pass a directory from `kinetics prepare`")
     return data
 
 
@@ -109,13 +109,13 @@ def has_label(row: dict[str, Any]) -> bool:
 
 
 class Stream:
-    """This rank's clips of an epoch, in batches, from where `state` says."""
+    """Batches of this rank's clips in an epoch, from the position in `state` on."""
 
     def __init__(self, args: argparse.Namespace, rank: int, world: int):
         data = load(args)
         self.classes = data.features["label"].num_classes
-        # The files are shuffled; the clips in them are already, so that no buffer is needed, and none is lost. Newer
-        # releases of datasets would read several files at once for the buffer.
+        # Only shards are shuffled: the clips in them already are, so no buffer is needed, and resume is exact. Newer
+        # releases of datasets would read several shards at once for the buffer.
         options = {"max_buffer_input_shards": 1, "buffer_size": 1}
         known = inspect.signature(data.shuffle).parameters
         data = data.shuffle(seed=args.seed, **{name: value for name, value in options.items() if name in known})
@@ -150,7 +150,7 @@ class Stream:
 
 
 def split_name(text: str) -> str:
-    """For argparse, which tells nothing of another error."""
+    """Return a split; argparse shows the message of no other error."""
     try:
         return find_split(text)
     except ValueError as error:
@@ -158,10 +158,10 @@ def split_name(text: str) -> str:
 
 
 def whole(text: str, least: int = 1) -> int:
-    """For argparse, too."""
+    """Return an integer of at least `least`."""
     number = int(text)
     if number < least:
-        raise argparse.ArgumentTypeError(f"{number}: must be {least} or more")
+        raise argparse.ArgumentTypeError(f"{number}: must be at least {least}")
     return number
 
 
@@ -172,26 +172,26 @@ def seed(text: str) -> int:
 def rate(text: str) -> float:
     number = float(text)
     if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{number}: must be more than 0 and finite")
+        raise argparse.ArgumentTypeError(f"{number}: must be above 0 and finite")
     return number
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Whole or not at all: a kill may come at any time."""
+    """Write a checkpoint atomically."""
     partial = path.with_suffix(".tmp")
     torch.save(content, partial)
     os.replace(partial, path)
 
 
 def check_options(args: argparse.Namespace, saved: dict[str, Any], options: dict[str, Any]) -> None:
-    """A run goes on as it began."""
+    """Exit if a resumed run has other options."""
     changed = [f"{name} {saved.get(name)}, not {value}" for name, value in options.items() if saved.get(name) != value]
     if changed:
         raise SystemExit(f"{args.out} has a run with {'; '.join(changed)}: choose another --out")
 
 
 def summed(value: float) -> float:
-    """Over all processes."""
+    """Return the sum over all processes."""
     total = torch.tensor(float(value))
     if dist.is_initialized():
         dist.all_reduce(total)
@@ -199,7 +199,7 @@ def summed(value: float) -> float:
 
 
 def gathered(value: Any, world: int) -> list[Any]:
-    """What each process has, by rank."""
+    """Return the values of all processes, by rank."""
     values = [value] * world
     if dist.is_initialized():
         dist.all_gather_object(values, value)
@@ -207,7 +207,7 @@ def gathered(value: Any, world: int) -> list[Any]:
 
 
 def accuracy(model: nn.Module, args: argparse.Namespace) -> float:
-    """Top-1 of the middle of each clip."""
+    """Return the top-1 accuracy on the middle of each clip."""
     data = load(args)
     data = Frames(UniformClips(1, args.frames, args.stride), CenterCrop(args.size), layout="CTHW").apply(data)
     right = count = 0
@@ -223,13 +223,13 @@ def accuracy(model: nn.Module, args: argparse.Namespace) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="what load_dataset takes: a folder that `kinetics prepare` made, or a repository")
+    parser.add_argument("data", help="argument of load_dataset: a directory from `kinetics prepare`, or a repository")
     parser.add_argument("--release", default="700")
     parser.add_argument("--split", type=split_name, default="train")
-    parser.add_argument("--out", type=Path, default=Path("run"), help="folder of the checkpoint and the losses")
+    parser.add_argument("--out", type=Path, default=Path("run"), help="output directory")
     parser.add_argument("--model", choices=("small", "videomae"), default="small")
     parser.add_argument("--epochs", type=whole, default=30)
-    parser.add_argument("--batch-size", type=whole, default=6, help="clips of a rank at once")
+    parser.add_argument("--batch-size", type=whole, default=6, help="clips per rank and step")
     parser.add_argument("--frames", type=whole, default=8)
     parser.add_argument("--stride", type=whole, default=8)
     parser.add_argument("--size", type=whole, default=64)
@@ -263,10 +263,10 @@ def main() -> None:
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         epoch, step, state, losses = saved["epoch"], saved["step"], saved["streams"][rank], saved["losses"]
-        print(f"rank {rank}: goes on in epoch {epoch} after step {step}", flush=True)
+        print(f"rank {rank}: resumed in epoch {epoch} after step {step}", flush=True)
 
     def keep(state: dict[str, Any] | None) -> None:
-        """Each process is at a place of its own in the stream."""
+        """Save a checkpoint with the position of each process in its stream."""
         streams = gathered(state, world)
         if rank == 0:
             content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "losses": losses}

@@ -82,7 +82,7 @@ def test_killed_and_resumed_it_gives_the_losses_that_it_would_have_given(sample,
     for at in (1, 5):
         kill_at(torch, [train(sample, tmp_path / "killed", *SHORT)], tmp_path / "killed" / "checkpoint.pt", at)
     output = finished(train(sample, tmp_path / "killed", *SHORT))
-    assert "goes on in epoch" in output
+    assert "resumed in epoch" in output
     assert json.loads((tmp_path / "killed" / "losses.json").read_text()) == expected
 
 
@@ -104,7 +104,7 @@ def test_two_processes_share_the_clips(sample, torch, tmp_path):
 
 
 def test_killed_processes_resume_together(sample, torch, tmp_path):
-    """Of 18 clips, one of four processes has at most 4, and one at least 5: in the fifth step, not all have a clip."""
+    """One of four processes has at most 4 of 18 clips, and one at least 5: in the fifth step, not all have a clip."""
     options = ("--epochs", "2", "--stride", "2", "--save-every", "1", "--batch-size", "1", "--size", "32")
     for process in ranks(sample, tmp_path / "whole", *options, world=4):
         finished(process)
@@ -113,7 +113,7 @@ def test_killed_processes_resume_together(sample, torch, tmp_path):
     checkpoint = tmp_path / "killed" / "checkpoint.pt"
     kill_at(torch, ranks(sample, tmp_path / "killed", *options, world=4), checkpoint, 5)
     outputs = [finished(process) for process in ranks(sample, tmp_path / "killed", *options, world=4)]
-    assert all("goes on in epoch" in output for output in outputs)
+    assert all("resumed in epoch" in output for output in outputs)
     # Not to the last bit: the sum over four processes depends on how their gradients are packed, first and later on.
     assert json.loads((tmp_path / "killed" / "losses.json").read_text()) == expected
 
@@ -141,12 +141,14 @@ def test_what_is_not_there_is_named(sample, torch, tmp_path, options, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        *((f"{name} 0", f"argument {name}: 0: must be 1 or more") for name in ("--epochs", "--batch-size", "--frames")),
-        *((f"{name} 0", f"argument {name}: 0: must be 1 or more") for name in ("--stride", "--size", "--save-every")),
-        ("--seed -1", "argument --seed: -1: must be 0 or more"),
-        ("--rate 0", "argument --rate: 0.0: must be more than 0"),
-        ("--rate nan", "argument --rate: nan: must be more than 0"),
-        ("--rate inf", "argument --rate: inf: must be more than 0 and finite"),
+        *(
+            (f"--{name} 0", f"argument --{name}: 0: must be at least 1")
+            for name in ("epochs", "batch-size", "frames", "stride", "size", "save-every")
+        ),
+        ("--seed -1", "argument --seed: -1: must be at least 0"),
+        ("--rate 0", "argument --rate: 0.0: must be above 0"),
+        ("--rate nan", "argument --rate: nan: must be above 0"),
+        ("--rate inf", "argument --rate: inf: must be above 0 and finite"),
         ("--split trian", "argument --split: "),
     ],
 )
@@ -174,7 +176,7 @@ def test_a_folder_that_cannot_be_made_is_told_before_work_starts(torch, tmp_path
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda table: table.drop_columns(["label"]), "has no column `label` of classes"),
+        (lambda table: table.drop_columns(["label"]), "has no column `label` of class labels"),
         (
             lambda table: table.set_column(
                 table.schema.get_field_index("label"),
@@ -221,10 +223,10 @@ def test_views_are_scored_and_evaluate_reads_the_scores(sample, torch, tmp_path)
     for out in ("nowhere/scores.parquet", "scores.csv"):  # before all is scored
         code, output = evaluate(checkpoint, out)
         assert code == 2
-        assert f"--out {out}: must be a .parquet file in a folder that is there" in output
+        assert f"--out {out}: must be a .parquet file in an existing directory" in output
     code, output = evaluate(tmp_path / "none.pt", scores)
     assert code == 2
-    assert "none.pt: is no file; examples/train.py makes a checkpoint.pt in its --out" in output
+    assert "none.pt is not a file; examples/train.py writes checkpoint.pt to its --out" in output
     code, output = evaluate(checkpoint, scores)
     assert code == 0, output
     annotations = str(sample / "demo" / "700" / "annotations")
