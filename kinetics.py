@@ -117,11 +117,11 @@ __all__ = [
 
 if _tools_version != __version__:
     raise ImportError(
-        f"kinetics.py is of version {__version__} and the package kinetics-dataset of version {_tools_version}: "
+        f"kinetics.py has version {__version__}, the package kinetics-dataset has {_tools_version}: "
         f"pip install kinetics-dataset=={__version__}"
     )
 
-# A child of the library's logger, so that `datasets.logging.set_verbosity_*` rules it.
+# A child of the library's logger, so that `datasets.logging.set_verbosity_*` applies to it.
 _logger = get_logger("datasets.kinetics")
 
 # `datasets` replaces `open`, `os.path.isdir` and others in the module of a builder by ones that take URLs and split
@@ -142,16 +142,16 @@ class KineticsConfig(datasets.BuilderConfig):
         data_dir: directory with `train`, `val`/`validate`/`validation` and `test`, each holding
             `<class>/<clip>.mp4`, `<clip>.mp4` or archives as the public mirror has them. Without it, the public
             archives.
-        splits: splits to load, of "train", "validation" and "test"; the others are not downloaded. All that there
-            are if None.
-        classes: names of the classes to load; all if None. `label` keeps its index in the whole release.
-        max_clips_per_class: largest number of annotated clips of each class.
+        splits: splits to load, from "train", "validation" and "test"; the others are not downloaded. None for all that
+            exist.
+        classes: names of the classes to load; None for all. `label` keeps its index in the whole release.
+        max_clips_per_class: maximum number of annotated clips of each class; None for all.
         annotations: directory, file or URL that replaces the annotations (default: those in `data_dir`; without
             them the names of class directories and files; else the published edition).
         mirror: URL that replaces the public hosts (default: the environment variable KINETICS_MIRROR).
         on_missing: how to handle missing clips and corrupt archives: "skip" reports them, "raise" raises
             FileNotFoundError or ArchiveError.
-        seed: seed for the choice of clips under `max_clips_per_class`.
+        seed: seed for the choice of clips with `max_clips_per_class`.
         decode: True decodes `video` to a torchcodec `VideoDecoder`, False returns `{"bytes", "path"}`, None decodes
             if the decoder loads. The stored data is the same.
     """
@@ -167,7 +167,7 @@ class KineticsConfig(datasets.BuilderConfig):
     decode: bool | None = None
 
     def selection(self) -> Selection:
-        """Return the checked selection of clips. Raises what `Selection` raises."""
+        """Return the checked selection of clips. Raises the errors of `Selection`."""
         return Selection(
             release=self.name,
             splits=self.splits,
@@ -196,7 +196,7 @@ class KineticsConfig(datasets.BuilderConfig):
             self.data_dir = check_data_dir(self.data_dir)
 
     def create_config_id(self, config_kwargs: dict[str, Any], custom_features: Any = None) -> str:
-        """Return the name of the cache: what is asked for and, for a local tree, the state that it is in now."""
+        """Return the name of the cache, from the arguments and the current state of a local directory."""
         self.check()
         asked = {name: getattr(self, name) for name in config_kwargs if name != "decode"}
         if state := self._state():
@@ -259,7 +259,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
         return info
 
     def get_exported_dataset_info(self) -> datasets.DatasetInfo:
-        # `datasets` 3 takes what lies in a dataset_infos.json beside a builder for facts about every load of it.
+        # `datasets` 3 applies a dataset_infos.json beside a builder to every load of it.
         return datasets.DatasetInfo()
 
     # -- Decoding
@@ -279,7 +279,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
         # The cache may have been written where the decoder loads, or does not.
         return self._decode_as_asked(super()._load_info())
 
-    # -- Where the clips are
+    # -- Sources of the clips
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
         config = self.config
@@ -293,7 +293,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
             sources.update({split: source.downloaded() for split, source in archives.items()})
         elif archives and config.on_missing == "raise":
             raise ValueError(
-                "on_missing='raise' does not work while archives are streamed: missing clips show at their end only; "
+                "on_missing='raise' cannot stream archives: missing clips are known only at their end; "
                 "load without streaming, or pass on_missing='skip'"
             )
         return [
@@ -322,7 +322,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
             _logger.warning(f"kinetics {config.name} {split}: skipped: {reason}")
         if not sources:
             raise FileNotFoundError(
-                f"no clips of kinetics {config.name} in {config.data_dir}: it should hold train, val (or validate, "
+                f"no clips of kinetics {config.name} in {config.data_dir}: it must hold train, val (or validate, "
                 "validation) or test, each with <class>/<clip>.mp4, <clip>.mp4 or *.tar.gz; "
                 f"it holds {few(sorted(os.listdir(config.data_dir)), 10) or 'nothing'}"
             )
@@ -337,7 +337,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
         with ThreadPoolExecutor(max_workers=16) as pool:
             sizes = dict(zip(urls, pool.map(remote_size, urls), strict=True))
         total = sum(sizes.values())
-        # How much of the archives a selection takes shows only when they are read.
+        # The size of a selection is known only when the archives are read.
         takes_all = all(source.index.takes_all for source in archives.values())
         local = sum(map(os.path.getsize, filter(os.path.exists, shards)))
         self._check_space(sizes, total + local, cache, takes_all=takes_all, splits=", ".join(archives))
@@ -373,7 +373,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
             needed[cache.directory] = missing
         spaces = disk_spaces(needed)
         if sizes:
-            untold = f" (the server does not tell the size of {unknown:,})" if unknown else ""
+            untold = f" ({unknown:,} of unknown size)" if unknown else ""
             free = ", ".join(f"{format_size(space.free)} are free in {space.directory}" for space in spaces)
             _logger.warning(
                 f"kinetics {self.config.name} ({splits}): {len(sizes):,} archives of {format_size(total)}{untold}, "
@@ -426,15 +426,15 @@ class Kinetics(datasets.ArrowBasedBuilder):
         twice = counts.field("values").filter(pc.greater(counts.field("counts"), 1)).to_pylist()
         if twice:
             _logger.warning(
-                f"{finder.selection.title(split)}: {len(twice):,} clips are in several archives and come more than "
-                f"once ({few(twice)}), because processes do not know of each other's; without num_proc each comes once"
+                f"{finder.selection.title(split)}: {len(twice):,} clips are in several archives and loaded several "
+                f"times ({few(twice)}), because processes read archives independently; omit num_proc to load each once"
             )
 
     def _prepare_split_single(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         try:
             yield from super()._prepare_split_single(*args, **kwargs)
         except DatasetGenerationError as error:
-            # In the process that wrote, because what comes out of another one has lost its cause.
+            # In the process that wrote, because an error loses its cause between processes.
             if isinstance(error.__cause__, OSError):
                 raise error.__cause__ from None
             raise
@@ -463,7 +463,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
 
 @functools.cache
 def _decoder_problem() -> str | None:
-    """Return why the decoder that this release of `datasets` uses for video does not load, or None."""
+    """Return the reason that the video decoder of this release of `datasets` does not load; None if it does."""
     module, _, name = datasets.Video.dtype.rpartition(".")
     try:
         getattr(import_module(module), name)
@@ -475,8 +475,8 @@ def _decoder_problem() -> str | None:
 @functools.cache
 def _warn_about_decoding(problem: str) -> None:
     _logger.warning(
-        f'{problem}: `video` comes as {{"bytes", "path"}}. For frames through `datasets`, install torch, '
-        f"{_DECODER_PACKAGE} and FFmpeg's shared libraries; decode=False says that bytes are wanted."
+        f'{problem}: `video` holds {{"bytes", "path"}}. For frames through `datasets`, install torch, '
+        f"{_DECODER_PACKAGE} and FFmpeg's shared libraries; pass decode=False to get bytes without this warning."
     )
 
 
@@ -506,7 +506,7 @@ def _register() -> None:
     original = getattr(load, "dataset_module_factory", None)
     if original is None:
         _logger.warning(
-            f"datasets {datasets.__version__} has no function in which kinetics could register. Use the builder: "
+            f"datasets {datasets.__version__} has no function to register kinetics with. Use the builder: "
             "kinetics.Kinetics(config_name='700', data_dir=...).as_streaming_dataset(), or install datasets<6."
         )
         return

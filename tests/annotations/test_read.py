@@ -144,7 +144,7 @@ def tables(draw):
 
 
 def number(value):
-    """As the public files write whole seconds; else all digits."""
+    """Write whole seconds like the public files, and others with all digits."""
     return str(int(value)) if value == int(value) else repr(value)
 
 

@@ -41,6 +41,7 @@ def test_an_interrupt_is_exit_code_130(monkeypatch, tmp_path):
     assert (result.exit_code, result.output) == (130, "interrupted\n")
 
 
+PANELS = {"Selection", "Source", "Encoding", "Parallelism", "Output"}
 EXAMPLES = {
     (): "kinetics demo --out demo",
     ("demo",): "kinetics demo --out /tmp/kinetics-demo",
@@ -59,6 +60,15 @@ def test_help_shows_examples_that_can_be_copied_and_no_types_of_flags(command):
     assert result.exit_code == 0
     assert EXAMPLES[command] in map(str.strip, result.stdout.splitlines())
     assert not re.search(r"<bool>|BOOLEAN|list\[", result.stdout)
+
+
+@pytest.mark.parametrize("verb", ["download", "prepare", "push", "verify"])
+def test_help_groups_the_options_in_80_columns(verb):
+    result = CliRunner().invoke(app, [verb, "--help"], terminal_width=80, env={"COLUMNS": "80"})
+    lines = result.stdout.splitlines()
+    found = {name for name in PANELS if any(line.startswith(f"╭─ {name} ─") for line in lines)}
+    assert found == PANELS - {"download": {"Encoding"}, "verify": {"Encoding", "Source"}}.get(verb, set())
+    assert max(map(len, lines)) == 80
 
 
 def test_version():

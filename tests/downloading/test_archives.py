@@ -285,7 +285,7 @@ def test_a_clip_that_is_gone_brings_its_archive_again_and_no_other(mirror, relea
 
 
 def test_what_others_made_of_a_clip_stays_also_after_an_interruption(mirror, release, out):
-    """As those do who scale their clips; files of ours that the ledger does not have yet are ours, though."""
+    """Scaled clips of users are kept; our files that the ledger does not list yet count as ours."""
     same, scaled = release.clips("train")[:2]
     for clip, content in ((same, same.content), (scaled, b"scaled")):
         path = out / "train" / clip.label / clip.file_name
@@ -652,7 +652,7 @@ def test_the_command_prints_a_report_and_its_exit_code_says_whether_it_is_comple
         (["7000", "--classes", "zumba"], "unknown release '7000'; did you mean '700'?"),
         (["700-2020", "--source", "tapes"], "unknown source 'tapes'"),
         (["700-2020", "--source", "youtub"], "unknown source 'youtub'; did you mean 'youtube'?"),
-        (["700-2020", "--retry-errors"], "pass --source youtube, or leave them out"),
+        (["700-2020", "--retry-errors"], "pass --source youtube, or omit them"),
         (["700-2020", "--workers", "0"], "workers must be at least 1, got 0"),
         (["700-2020", "--max-per-class", "0"], "--max-per-class must be at least 1, got 0"),
         (["700-2020", "--rate-limit", "fast"], "--rate-limit must be a number of bytes"),

@@ -125,7 +125,7 @@ def test_a_length_that_is_never_reached_is_said_in_bytes(many, out):
     with FaultServer(many.root, faults=[fault]) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
     (reason,) = report.failed.values()
-    assert reason.startswith(f"{size:,} of {size + 1000:,} bytes came, and then: HTTP 416")
+    assert reason.startswith(f"received {size:,} of {size + 1000:,} bytes, then: HTTP 416")
 
 
 @pytest.mark.parametrize("fault", [Fault("status", "*/part_3*", code=404), Fault("cut", "*/part_3*", at=0)])

@@ -144,7 +144,7 @@ def test_a_video_that_ends_within_the_segment_gives_what_there_is(server, tmp_pa
 
 
 def formats_of(server):
-    """What YouTube offers, in small: pictures and sound apart, a second size, HDR, and a playlist of fragments."""
+    """Small copy of YouTube's offer: separate pictures and sound, a second size, HDR, and a playlist of fragments."""
     pictures = {"ext": "mp4", "acodec": "none", "vcodec": "avc1"}
     sound = {"ext": "m4a", "acodec": "mp4a.40.2", "vcodec": "none", "url": f"{server.url}/sound.m4a"}
     address = server.url_of(f"videos/{ID}.mp4")

@@ -80,7 +80,7 @@ def test_top1_top5_and_class_mean_by_hand(truth, tmp_path):
 
 
 def write_all(folder, clips, scores):
-    """The same scores of each clip in each form that can say them."""
+    """Write the scores of each clip in each format that can hold them."""
     keys = [(one.youtube_id, one.time_start, one.time_end) for one in clips]
     with open(folder / "wide.csv", "w", newline="") as file:
         writer = csv.writer(file)
@@ -148,7 +148,7 @@ def test_bad_predictions_are_named_and_do_not_count(truth, tmp_path):
 
 
 def test_one_odd_name_changes_no_other_score(truth, tmp_path):
-    """What no annotated video is called is not counted, and the others are scored as without it."""
+    """Predictions for unannotated videos are not counted, and change no other score."""
     clips, annotations = truth
     right = {one.youtube_id: ranked(NAMES.index(one.label)) for one in clips}
     for odd in ("short", f"v_{clips[0].youtube_id}"):
@@ -208,7 +208,7 @@ def test_labels_may_be_their_indices_and_a_logarithm_may_be_of_zero(tmp_path):
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_indices_may_be_floats(tmp_path, form):
-    """As pandas makes of whole numbers in a column with empty fields, which are bad."""
+    """pandas turns integers in a column with empty fields into floats; the empty ones are invalid."""
     path = tmp_path / f"p.{form}"
     if form == "csv":
         path.write_text("youtube_id,label,score\naaaaaaaaaaa,7.0,0.1\naaaaaaaaaaa,3.0,0.9\nbbbbbbbbbbb,,1.0\n")

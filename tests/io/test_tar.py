@@ -437,7 +437,7 @@ def test_a_broken_archive_of_replacements_replaces_what_it_holds_before_the_dama
 
 @pytest.fixture
 def overlapping(tmp_path):
-    """As [0, 1] and [1, 2, one more] of four annotated clips."""
+    """Two archives with clips [0, 1] and [1, 2, another] of four annotated clips."""
     clips = clips_of("validation", 4)
     other = Clip("zumba", "unannotated", 3, 13)
     again = Clip(*clips[1].row, content=b"the copy in the later archive")
@@ -453,8 +453,7 @@ def test_a_build_tells_what_is_missing_what_is_not_annotated_and_what_is_there_t
     assert rows(load(data_dir=data_dir, split="validation")) == rows_of(clips[:3])
     assert warnings(caplog) == [
         "kinetics 700 validation: unannotated members of archives: 1 (unannotated_000003_000013.mp4)",
-        "kinetics 700 validation: members of archives that are there twice, of which one is loaded: 1 "
-        f"({clips[1].file_name})",
+        f"kinetics 700 validation: members that occur twice (one is loaded): 1 ({clips[1].file_name})",
         f"kinetics 700 validation: 3 of 4 clips; missing: 1 ({clips[3].stem})",
     ]
     with pytest.raises(FileNotFoundError, match=f"^1 of 4 annotated clips .* are missing: {clips[3].stem}"):
@@ -470,7 +469,7 @@ def test_a_build_in_processes_names_the_clips_that_come_twice(overlapping, caplo
     assert {row[3:] for row in rows(found)} == {row[3:] for row in rows_of(clips[:3])}
     missing, twice = warnings(caplog)
     assert f"3 of 4 clips; missing: 1 ({clips[3].stem})" in missing
-    assert f"1 clips are in several archives and come more than once ({clips[1].stem})" in twice
+    assert f"1 clips are in several archives and loaded several times ({clips[1].stem})" in twice
 
 
 @pytest.mark.parametrize("file_format", ["arrow", "parquet"])

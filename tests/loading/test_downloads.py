@@ -47,7 +47,7 @@ def build(mirror, **options):
 
 
 def contents(folder):
-    """Of the files in a folder, without the locks of the library."""
+    """Return the files in a folder, without the locks of the library."""
     return sorted(path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock")
 
 
@@ -185,7 +185,7 @@ def test_archives_that_are_there_need_room_for_the_dataset(tmp_path, monkeypatch
 def test_a_server_that_tells_no_sizes_stops_nothing_and_is_named(mirror, caplog):
     mirror.add(Fault("chunked"), Fault("status", method="HEAD", code=405))
     assert rows(build(mirror)) == rows_of(VAL)
-    assert "2 archives of 0 B (the server does not tell the size of 2)" in caplog.text
+    assert "2 archives of 0 B (2 of unknown size)" in caplog.text
 
 
 # ---- How it goes on

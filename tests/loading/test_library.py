@@ -1,4 +1,4 @@
-"""What users of `datasets` do with any dataset: looking, slicing, mapping, formats, pickling, processes."""
+"""Common uses of a dataset: looking, slicing, mapping, formats, pickling, processes."""
 
 import pickle
 import shutil

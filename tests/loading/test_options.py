@@ -278,7 +278,7 @@ def test_embed_bytes_in_processes(data_dir):
 
 @pytest.fixture
 def no_decoder(monkeypatch):
-    """As where neither torchcodec nor torchvision is installed."""
+    """Pretend that neither torchcodec nor torchvision is installed."""
     for name in ("torchcodec", "torchcodec.decoders", "torchvision", "torchvision.io"):
         monkeypatch.setitem(sys.modules, name, None)
     caches = (kinetics._decoder_problem, kinetics._warn_about_decoding)

@@ -55,7 +55,7 @@ sys.addaudithook(_audit)  # sees every caller, and cannot be removed
 
 @pytest.fixture
 def listed(monkeypatch):
-    """How often each directory was listed."""
+    """Count how often each directory is listed."""
     # An import that looks through the current directory is not meant.
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path not in ("", ".")])
     _listings.append({})
@@ -100,7 +100,7 @@ def test_data_dir_is_no_pattern(tmp_path, monkeypatch):
 
 
 def write_prepared(folder):
-    """What `datasets` loads without us: Parquet and a card that names its files."""
+    """Write a dataset that `datasets` loads without us: Parquet and a card that names its files."""
     folder.mkdir()
     pyarrow.parquet.write_table(pyarrow.table({"prepared": [1, 2, 3]}), folder / "train.parquet")
     card = "configs:\n- config_name: '700'\n  data_files:\n  - split: train\n    path: train.parquet\n"
@@ -155,7 +155,7 @@ import kinetics
 def test_without_the_place_to_register_the_import_works_and_says_what_to_do():
     status, _, err = run("import datasets" + FUTURE)
     assert status == 0, err
-    assert f"datasets {datasets.__version__} has no function in which kinetics could register" in err
+    assert f"datasets {datasets.__version__} has no function to register kinetics with" in err
     assert "kinetics.Kinetics(config_name='700', data_dir=...)" in err
 
 

@@ -226,7 +226,7 @@ def test_a_whole_dataset_in_two_workers(torch, tmp_path):
 
 def test_each_clip_comes_once_from_two_workers_that_are_resumed(torch, make):
     class Resumed(torch.utils.data.IterableDataset):
-        """As torchdata's StatefulDataLoader: the state is taken in a worker, and given to a new one."""
+        """Resume like torchdata's StatefulDataLoader: take the state in a worker, and give it to a new one."""
 
         def __init__(self, stream, states=None, count=None):
             self.stream, self.states, self.count = stream, states, count

@@ -93,7 +93,7 @@ def shown(path, *, stream=None):
 
 
 def is_reordered(path):
-    """Whether frames are stored in another order than they are shown in."""
+    """Return True if frames are stored in another order than they are shown in."""
     with av.open(str(path)) as container:
         times = [packet.pts for packet in container.demux(video=0) if packet.size]
     return times != sorted(times)
@@ -159,7 +159,7 @@ def test_the_frames_are_those_of_full_decoding(name, format, lossless, tmp_path)
 
 
 def fragmented(path, times):
-    """As YouTube serves pictures: no table of all frames, but fragments that each begin with a key frame.
+    """Write pictures as YouTube serves them: without a table of all frames, in fragments that begin with a key frame.
 
     Without an edit list, so that the first frame is shown two frames after the first one is to be decoded.
     """
@@ -367,7 +367,7 @@ def test_key_frames_are_not_those_of_the_source(content, tmp_path):
 
 
 def test_floats_mean_what_they_are_written_as(tmp_path):
-    """As a float, 0.6 is a little less than 15 frames of 1/25 s; as the float32 of an annotation, a little more."""
+    """The float 0.6 is a little less than 15 frames of 1/25 s; as the float32 of an annotation, it is a little more."""
     source = write(tmp_path / "source.mp4", lambda file: add_pictures(file, EVEN))
     for start, end in ((0.6, 1.4), (float(np.float32(0.6)), float(np.float32(1.4)))):
         info = cut(source, tmp_path / "cut.mp4", start_seconds=start, end_seconds=end)
@@ -397,7 +397,7 @@ def heard(path):
 
 
 def likeness(path, samples, start, end):
-    """How much the clip's sound is samples[start:end] (s): 1 at most. Fails where it fits better shifted by 1 ms."""
+    """Return the likeness (at most 1) of the clip's sound and samples[start:end] (s). No shift by 1 ms fits better."""
     found, wanted = heard(path), samples[round(start * RATE) : round(end * RATE)]
     assert abs(len(found) - len(wanted)) <= 2048  # AAC comes in blocks of 1024
     count = min(len(found), len(wanted))
@@ -428,7 +428,7 @@ def test_sound_is_cut_to_the_sample_beside_its_pictures(codec, format, start, en
 
 
 def test_sound_is_whole_from_the_first_sample_where_a_key_frame_begins(tmp_path):
-    """What decoders give right after a seek is not yet what full decoding gives."""
+    """Decoders give wrong samples right after a seek."""
     samples = hiss(2)
     source = write(
         tmp_path / "source.mp4", lambda file: add_pictures(file, EVEN, options={"g": "12"}) + add_sound(file, samples)
@@ -440,7 +440,7 @@ def test_sound_is_whole_from_the_first_sample_where_a_key_frame_begins(tmp_path)
 
 
 def test_sound_may_be_a_file_of_its_own(tmp_path):
-    """As YouTube serves all but the smallest formats. The pictures' own sound, if any, is not used then."""
+    """YouTube serves most formats so. Sound in the file of pictures, if any, is not used."""
     pictures = write(tmp_path / "pictures.mp4", lambda file: add_pictures(file, EVEN) + add_sound(file, -hiss(2)))
     sound = write(tmp_path / "sound.webm", lambda file: add_sound(file, hiss(2), codec="libopus"), format="webm")
     info = cut(pictures, tmp_path / "cut.mp4", start_seconds=0.5, end_seconds=1.5, audio=sound)
@@ -522,7 +522,7 @@ def test_a_video_that_was_cut_off_is_refused_and_not_shortened(tmp_path):
     for name, options in (("moov first", {"movflags": "faststart"}), ("matroska", {"format": "matroska"})):
         content = write(tmp_path / "source", make, **options).read_bytes()
         (tmp_path / "half").write_bytes(content[: len(content) // 2])
-        with pytest.raises(ClipError, match=r"half: (is not a readable clip|is cut off at 0\.\d+ of 1\.60 s)"):
+        with pytest.raises(ClipError, match=r"half: (is not a readable clip|is truncated at 0\.\d+ of 1\.60 s)"):
             cut(tmp_path / "half", tmp_path / "cut.mp4", start_seconds=0.2, end_seconds=1.4)
         assert not (tmp_path / "cut.mp4").exists(), name
         # What lies before the damage can be had.
@@ -550,7 +550,7 @@ def test_what_is_no_video_is_a_clip_error(tmp_path):
     (tmp_path / "text").write_bytes(b"not a clip\n" * 99)
     sound = write(tmp_path / "sound", lambda file: add_sound(file, hiss(1)))
     for name, reason in (("text", "is not a readable clip"), ("sound", "has no video stream")):
-        with pytest.raises(ClipError, match=f"{name}: {reason}.*fetch it again"):
+        with pytest.raises(ClipError, match=f"{name}: {reason}.*download it again"):
             cut(tmp_path / name, tmp_path / "cut.mp4", start_seconds=0, end_seconds=1)
     assert sound.exists()
     with pytest.raises(FileNotFoundError, match="absent"):

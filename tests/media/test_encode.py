@@ -300,7 +300,7 @@ def test_frames_before_zero_and_those_that_an_edit_list_hides():
 
 def test_times_that_lie_years_ahead_are_no_reason_to_encode_for_years():
     source = clip([*even(10), Fraction(10_000)], tick=Fraction(1, 1000))
-    with pytest.raises(ClipError, match=r"shows one frame from 0\.36 to 10000\.00 s, its times are damaged"):
+    with pytest.raises(ClipError, match=r"shows one frame from 0\.36 to 10000\.00 s, so its times are corrupt"):
         encode(source)
 
 
@@ -602,7 +602,7 @@ def flac():
 
 @pytest.mark.parametrize("audio", ["copy", "aac"])
 def test_sound_stays_beside_pictures_that_begin_later(audio):
-    """What was heard before the first picture is gone; the rest is heard when it was, counted from that picture."""
+    """Sound before the first picture is dropped; the rest keeps its time, counted from that picture."""
     content = encode(sounding(hiss(2), delay=Fraction(1, 2)), Encoding(audio=audio))
     assert times_of(content) == even(40)
     assert_in_place(content, hiss(2)[RATE // 2 :])
@@ -647,7 +647,7 @@ SIZES = ((16, 16), (32, 18), (64, 48), (66, 50), (128, 96), (340, 256), (426, 24
 
 
 def digests():
-    """Of clips of many sizes, since x264 has read memory that it had not written at some of them only."""
+    """Clips of many sizes, since x264 read unwritten memory at some sizes only."""
     found = []
     for width, height in SIZES:
         base = noise(1, height=height, width=width)[0]
@@ -694,7 +694,7 @@ def test_what_is_no_video_is_a_clip_error_with_its_name(tmp_path):
     ):
         path = tmp_path / "clip.mp4"
         path.write_bytes(content)
-        with pytest.raises(ClipError, match=rf"clip\.mp4: {reason}.*fetch it again"):
+        with pytest.raises(ClipError, match=rf"clip\.mp4: {reason}.*download it again"):
             encode(path)
     with pytest.raises(FileNotFoundError, match="absent"):
         encode(tmp_path / "absent.mp4")
@@ -729,7 +729,7 @@ def test_damage_in_the_middle_is_named_with_its_time():
     with av.open(io.BytesIO(bytes(source))) as container:
         place = [packet.pos for packet in container.demux(video=0) if packet.size][50]
     source[place + 20 : place + 220] = bytes(range(200))
-    with pytest.raises(ClipError, match=r"a clip of \d+ bytes: has a damaged frame at (1\.\d|2\.0)\d s"):
+    with pytest.raises(ClipError, match=r"a clip of \d+ bytes: has a corrupt frame at (1\.\d|2\.0)\d s"):
         encode(bytes(source))
 
 

@@ -42,7 +42,7 @@ SAMPLERS = (
 
 
 def rgb(frame):
-    """As `frame.to_ndarray(format="rgb24")`, with the matrix that the frame names."""
+    """Convert like `frame.to_ndarray(format="rgb24")`, with the matrix that the frame names."""
     matrix = {"src_colorspace": "ITU709", "dst_colorspace": "ITU709"} if frame.colorspace == 1 else {}
     ranges = {"src_color_range": "MPEG", "dst_color_range": "JPEG"} if matrix else {}
     return frame.reformat(format="rgb24", **matrix, **ranges).to_ndarray()
@@ -233,7 +233,7 @@ def test_a_clip_with_sound_that_lacks_its_end_is_refused(container, share, tmp_p
     cut = tmp_path / "cut"
     cut.write_bytes(content[: int(len(content) * share)])
     for video in (cut, cut.read_bytes()):
-        with pytest.raises(ClipError, match=r"(is not a readable clip|is cut off).*; drop it or fetch it again"):
+        with pytest.raises(ClipError, match=r"(is not a readable clip|is truncated).*; drop it or download it again"):
             VideoReader(video)
 
 
@@ -284,7 +284,7 @@ def test_a_careless_cut_begins_at_its_first_key_frame(clip, tmp_path):
 
 
 def test_a_decode_sends_little(clip, monkeypatch):
-    """Of 50 frames with a key frame every 12, one frame takes at most one group of pictures."""
+    """One of 50 frames with a key frame every 12 takes at most one group of pictures."""
     with VideoReader(clip) as reader:
         runs = reader._runs([30])
         assert sum(stop - start for start, stop in runs) <= 12
@@ -377,7 +377,7 @@ def test_a_reader_goes_on_after_a_crop_outside_of_the_picture(options):
 
 
 def test_colours_mean_what_the_clip_says():
-    """Of colour bars, in both matrices and both ranges."""
+    """Colour bars in both matrices and both ranges."""
     bars = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     for number, colour in enumerate([(200, 30, 30), (30, 200, 30), (30, 30, 200), (200, 200, 200)]):
         bars[:, 16 * number : 16 * number + 16] = colour
@@ -480,7 +480,7 @@ def test_what_cannot_be_read_is_a_clip_error_with_its_name(tmp_path, fault):
             "index first, half": first[: len(first) * 2 // 3],
         }
         clip.write_bytes(broken[fault])
-    with pytest.raises(ClipError, match=r"clip\.mp4: .*drop it or fetch it again"):
+    with pytest.raises(ClipError, match=r"clip\.mp4: .*drop it or download it again"):
         decode(clip, [0, 29])
 
 

@@ -145,7 +145,7 @@ LOOKS = {
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_codec_without_a_decoder_is_a_clip_error(look, clip):
     clip.write_bytes(clip.read_bytes().replace(b"avc1", b"zzz9"))
-    reason = r"is not a readable clip \(FFmpeg has no decoder for its codec\); drop it or fetch it again"
+    reason = r"is not a readable clip \(FFmpeg has no decoder for its codec\); drop it or download it again"
     with pytest.raises(ClipError, match=rf"{clip.name}: {reason}"):
         LOOKS[look](clip)
 
@@ -155,6 +155,6 @@ def test_sound_without_a_decoder_is_a_clip_error(look, clip):
     content = clip.read_bytes()
     clip.write_bytes(content.replace(b"mp4a", b"zzz9").replace(b"esds", b"zzz9"))
     assert probe(clip) == probe(content)
-    reason = r"is not a readable clip \(FFmpeg has no decoder for its sound\); drop it or fetch it again"
+    reason = r"is not a readable clip \(FFmpeg has no decoder for its sound\); drop it or download it again"
     with pytest.raises(ClipError, match=rf"{clip.name}: {reason}"):
         LOOKS[look](clip)

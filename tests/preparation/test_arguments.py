@@ -36,7 +36,7 @@ def test_bad_arguments(tree, tmp_path, options, message):
 
 def test_a_readme_of_somebody_elses_is_not_replaced(tree, tmp_path):
     (tmp_path / "README.md").write_text("# my notes\n")
-    with pytest.raises(ValueError, match=r"README\.md is from elsewhere, .*; choose another directory or"):
+    with pytest.raises(ValueError, match=r"README\.md is not a card of .*; choose another directory or"):
         run(tree, tmp_path)
     assert files_of(tmp_path) == {"README.md": b"# my notes\n"}
 

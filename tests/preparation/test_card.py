@@ -65,7 +65,7 @@ def test_counts_are_those_of_the_published_annotations(shared, tmp_path):
 
 
 def entry(release: str, split: str, *, shards: int = 8, done: int | None = None, **values: object) -> dict[str, object]:
-    """What prepare.json says of a split."""
+    """Return the entry of a split in prepare.json."""
     options = {"profile": "train", "short_side": 256, "max_fps": 30, "crf": 23, "preset": "veryfast", "audio": "copy"}
     found = {
         "fingerprint": "1f3a9c02",
@@ -140,7 +140,7 @@ def test_the_text_says_what_a_researcher_asks(summaries) -> None:
         'load_dataset("ann/kinetics", "700", split="train", streaming=True)',
         "get_frames_at(",
         "| 700 | train | 1,000 | 1,200 | 193 | 7 | 2.8 | 700 MB | 64 |",
-        "*absent*: missing, usually because",
+        "*missing*: no file, usually because",
         "Releases share videos.",
         "400 validation, 700 validation:",
         "700 train:",
@@ -160,7 +160,7 @@ def test_the_text_says_what_a_researcher_asks(summaries) -> None:
     places = [text.index(f"@article{{{paper}") for paper in papers]
     assert places == sorted(places)
     assert "Incomplete" not in text
-    assert "Every annotated clip is here." not in text
+    assert "Every annotated clip" not in text
 
 
 def test_the_memory_settings_are_those_of_the_docs_and_the_benchmark(summaries) -> None:
@@ -194,19 +194,19 @@ def basis(**values: object) -> dict[str, object]:
 
 
 def card_text_of(**values: object) -> str:
-    """Of a card of one split."""
+    """Return the text of a card of one split."""
     return DatasetCard(card_of({"700": {"splits": {"validation": entry("700", "validation", **values)}}})).text
 
 
 def test_a_choice_of_classes_is_told_and_counted() -> None:
-    """Of 19 annotated clips 3 are of the class."""
+    """Three of 19 annotated clips are of the class."""
     one = basis(classes=["abseiling"], annotated=19, wanted=3)
     text = card_text_of(clips=3, rows=2, dropped={"absent": 1}, basis=one)
     assert "of a YouTube video that shows a human action, abseiling:" in text
     assert "> **A part:** 700 validation has only the class abseiling." in text
-    assert "| release | split | clips | annotated | absent | not selected | hours |" in text
+    assert "| release | split | clips | annotated | missing | not selected | hours |" in text
     assert "| 700 | validation | 2 | 19 | 1 | 16 |" in text
-    assert "names each clip that is *absent*." in text
+    assert "names each clip that is *missing*." in text
     assert "The annotations are those of `val.csv` (700 validation)." in text
     assert "Every annotated clip" not in text
     assert "| `seed` | 3 |" in text
@@ -219,7 +219,7 @@ def test_a_choice_of_classes_is_told_and_counted() -> None:
 
 def test_every_clip_is_here_where_that_is_known() -> None:
     whole: dict[str, object] = {"clips": 1_000, "dropped": {}}
-    assert "Every annotated clip is here." in card_text_of(**whole, basis=basis())
+    assert "Every annotated clip is included." in card_text_of(**whole, basis=basis())
     text = card_text_of(**whole, basis=basis(annotations=None))
     assert "| 700 | validation | 1,000 | unknown |" in text
     assert "made without annotations" in text

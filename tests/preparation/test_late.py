@@ -46,7 +46,7 @@ def test_clips_that_come_later_are_named_with_how_to_take_them_in(clips, tmp_pat
 
 
 def crashing(clip, *, encoding):
-    """As `prepare_clip`, but for one clip what a pool returns of one that crashed its process."""
+    """Prepare a clip; for one clip, return a `Crash` as a pool would."""
     crash = Crash("reading it ended the process (SIGSEGV)")
     return crash if clip[0].endswith("000008_000018") else prepare_clip(clip, encoding=encoding)
 
@@ -82,7 +82,7 @@ def test_clips_that_were_mended_are_named_as_those_that_come_later(clips, tmp_pa
 
 
 def sizeless_take(clip, *, encoding):
-    """As shards tell of bad clips that were made before they told their sizes."""
+    """Prepare a clip like old versions, which stored no size of a dropped clip."""
     found = prepare_clip(clip, encoding=encoding)
     return replace(found, size=None) if isinstance(found, DroppedClip) else found
 

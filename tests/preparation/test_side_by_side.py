@@ -71,7 +71,7 @@ def test_splits_prepared_side_by_side_are_all_described(prepare_both, clips, tmp
 @pytest.mark.usefixtures("in_process")
 @pytest.mark.parametrize("place", ["an object store", "a disk without locks"])
 def test_a_split_that_another_run_has_written_over_is_described_again(clips, tmp_path, monkeypatch, place):
-    """As where no lock keeps apart two runs that have both read prepare.json before either wrote it."""
+    """Two runs without a lock have both read prepare.json before either wrote it."""
     tree = write_tree(tmp_path / "tree", clips={"train": clips[7:9], "validation": clips[9:11]})
     out = "memory://bucket/kinetics" if place == "an object store" else str(tmp_path / "out")
     if place == "a disk without locks":

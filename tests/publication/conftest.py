@@ -1,4 +1,4 @@
-"""What tests of publishing share: a Hub, clients of it in processes of their own, and prepared folders."""
+"""Fixtures of tests of publishing: a Hub, clients of it in processes of their own, and prepared folders."""
 
 import sys
 from collections.abc import Iterator

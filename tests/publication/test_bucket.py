@@ -24,7 +24,7 @@ def files(hub: Hub, name: str = "ann/clips") -> dict[str, str]:
 
 
 def tree(out: Path, folder: str = "") -> dict[str, str]:
-    """The same of a local folder, as it should lie in `folder`."""
+    """Return the files of a local folder, as expected in `folder`."""
     paths = [path for path in out.rglob("*") if path.is_file() and not path.name.startswith(".")]
     return {folder + path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
@@ -41,7 +41,7 @@ def test_the_same_tree_arrives_and_a_second_push_sends_nothing(
     stored = None if token else ANN
     done = run(pusher, out, url, *given, "--private", "--verify", token=stored, xet=True)
     assert done.returncode == 0, done.stderr
-    assert "verified 23 clips: same as here" in done.stdout
+    assert "verified 23 clips: identical to the local shards" in done.stdout
     assert f"see {url.rstrip('/')}\n" in done.stdout
     assert files(hub) == tree(out, folder)
     assert len(files(hub)) == 10
@@ -218,7 +218,7 @@ def test_no_token_is_ever_seen(hub: Hub, out: Path, tmp_path: Path) -> None:
             {},
             "invalid bucket hf://buckets/.*: expected hf://buckets/NAMESPACE/NAME",
         ),
-        (BUCKET, {"gated": "auto"}, "cannot be gated, because it is in a bucket; leave out gated"),
+        (BUCKET, {"gated": "auto"}, "cannot be gated, because it is in a bucket; omit gated"),
         (BUCKET, {"revision": "next"}, "revision and create_pr need a repository on the Hub"),
     ],
 )

@@ -161,7 +161,7 @@ def test_another_preparation_takes_the_place_of_the_first_in_one_commit(
 def test_files_that_change_under_their_names_change_at_once(
     hub: Hub, out: Path, tmp_path: Path, reader: Clients
 ) -> None:
-    """As when clips have been found that were absent: the plan is the same and the bytes are not."""
+    """Missing clips were found since: the plan is the same and the bytes are not."""
     quiet(out, REPO)
     shutil.rmtree(out)
     write_prepared(out, "700", "validation")
@@ -352,8 +352,8 @@ def test_an_incomplete_split_is_refused_or_said_to_be_one(hub: Hub, out: Path, t
     [
         ({"gated": "yes"}, r"unknown gated 'yes'.* \(valid: auto, manual, no\)"),
         ({"workers": 0}, "workers must be at least 1, got 0"),
-        ({"create_pr": True, "revision": "dev"}, "leave out revision"),
-        ({"create_pr": True, "private": True}, "leave out private and gated"),
+        ({"create_pr": True, "revision": "dev"}, "omit revision"),
+        ({"create_pr": True, "private": True}, "omit private and gated"),
         ({"splits": ["vall"]}, "'vall'"),
         ({"releases": ["900"]}, "900"),
         ({"releases": ["400"]}, "has no 400 split; it has 700 validation"),
@@ -420,7 +420,7 @@ def test_a_pull_request_is_verified_where_it_is(hub: Hub, out: Path, tmp_path: P
     write_prepared(out, "700", "validation", crf=30)
     done = run(pusher, out, REPO, "--create-pr", "--verify")
     assert done.returncode == 0, done.stderr
-    assert "verified 24 clips: same as here" in done.stdout
+    assert "verified 24 clips: identical to the local shards" in done.stdout
     assert f"see {hub.url}/datasets/{REPO}/discussions/1" in done.stdout
 
 
@@ -457,14 +457,16 @@ def test_delete_local_leaves_what_a_later_push_needs(hub: Hub, out: Path, tmp_pa
 
 def test_a_dry_run_sends_nothing(hub: Hub, out: Path) -> None:
     report = quiet(out, REPO, dry_run=True)
-    assert report.lines() == [f"would upload 8 of 8 shards, {size(out) / 1000:.3g} kB to {hub.url}/datasets/{REPO}"]
+    again = "next: rerun the same command without --dry-run"
+    to = f"{hub.url}/datasets/{REPO}"
+    assert report.lines() == [f"would upload 8 of 8 shards, {size(out) / 1000:.3g} kB to {to}", again]
     assert not hub.repositories
     quiet(out, REPO)
     hub.clear(log=True)
     assert quiet(out, REPO, dry_run=True).files_sent == 0
     closed = quiet(out, REPO, dry_run=True, private=True, gated="manual").lines()
-    assert closed[1:] == ["would make it private", "would gate it: readers must be approved"]
-    assert quiet(out, REPO, dry_run=True, private=False).lines()[1:] == ["would make it public"]
+    assert closed[1:] == ["would make it private", "would gate it: readers must be approved", again]
+    assert quiet(out, REPO, dry_run=True, private=False).lines()[1:] == ["would make it public", again]
     assert {request.method for request in hub.requests} <= {"GET", "HEAD"}
 
 
@@ -578,7 +580,7 @@ def test_infos_of_a_repository(hub: Hub, out: Path, tmp_path: Path) -> None:
 def test_the_command_pushes_and_verifies(hub: Hub, out: Path, xet: bool, reader: Clients, pusher: Clients) -> None:
     done = run(pusher, out, REPO, "--verify", "--private", xet=xet)
     assert done.returncode == 0, done.stderr
-    assert "verified 23 clips: same as here" in done.stdout
+    assert "verified 23 clips: identical to the local shards" in done.stdout
     assert (hub.count("*/objects/batch") == 0) == xet
     assert readers_see(reader, xet=xet)["700"] == {"validation": ids(out)}
     hub.clear(log=True)

@@ -110,7 +110,7 @@ def test_a_column_that_is_not_there_is_named_with_those_that_are(clips, tmp_path
         lambda: dataset(clips).with_transform(frames)[0:2],
         lambda: next(iter(frames.apply(stream.map(lambda row: row)))),  # whose columns nobody knows before
     ):
-        with pytest.raises(ValueError, match="column='clip': there is none; the columns are video, label"):
+        with pytest.raises(ValueError, match="column='clip' does not exist; the columns are video, label"):
             call()
 
 
@@ -136,7 +136,7 @@ def test_views_and_clips_have_axes_of_their_own(clips):
 
 
 def test_a_clip_has_one_geometry():
-    """Of a picture that stands still, all frames are the same."""
+    """All frames of a still picture are the same."""
     still = np.repeat(np.random.default_rng(0).integers(0, 256, (1, 6, 8, 3), np.uint8), 8, axis=0)
     still = still.repeat(8, axis=1).repeat(8, axis=2)
     file = io.BytesIO()
@@ -270,7 +270,7 @@ def test_a_function_of_a_batch_gives_as_many_rows(clips):
         with pytest.warns(UserWarning, match=r"clip 1\.mp4: "):
             mapped = table.map(FRAMES, batched=True, remove_columns=removed, load_from_cache_file=False)
         assert mapped["label"][:] == [0, 2, 2, 0]
-    with pytest.raises(ClipError, match=r"clip 1\.mp4: .*no clip of the batch can take its place"):
+    with pytest.raises(ClipError, match=r"clip 1\.mp4: .*the batch has no readable clip"):
         transformed[1]
     with pytest.raises(ClipError, match=r"clip 1\.mp4: "):
         table.map(FRAMES, load_from_cache_file=False)
@@ -326,11 +326,11 @@ def test_batches_without_torch(clips, monkeypatch):
 
 
 def test_examples_that_make_no_batch():
-    with pytest.raises(ValueError, match=r"examples=\[\]: a batch has at least one"):
+    with pytest.raises(ValueError, match=r"examples=\[\]: a batch needs at least one"):
         collate([])
     with pytest.raises(ValueError, match=r"example 1 has the columns \['a'\], the first one \['a', 'b'\]"):
         collate([{"a": 1, "b": 2}, {"a": 1}])
-    with pytest.raises(ValueError, match=r"a: has the shapes \(2,\), \(3,\), which make no batch"):
+    with pytest.raises(ValueError, match=r"a: has the shapes \(2,\), \(3,\), which cannot be stacked"):
         collate([{"a": np.zeros(2)}, {"a": np.zeros(3)}])
 
 

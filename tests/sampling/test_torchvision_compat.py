@@ -146,7 +146,7 @@ def test_what_a_format_leaves_of_the_columns_is_put_aside(made, columns, set_up)
 
 
 def test_rows_without_a_video_are_told_of_their_columns(made):
-    with pytest.raises(ValueError, match="column='video': there is none; the columns are clip, label"):
+    with pytest.raises(ValueError, match="column='video' does not exist; the columns are clip, label"):
         KineticsClips(table(made[1]).rename_column("video", "clip"), 8)
 
 
@@ -260,14 +260,14 @@ def test_arguments_are_those_of_torchvision(tree):
 @pytest.mark.parametrize(
     ("name", "value", "instead"),
     [
-        ("extensions", ("mkv",), "leave it out"),
+        ("extensions", ("mkv",), "omit it"),
         ("download", True, "run `kinetics download` before"),
-        ("_precomputed_metadata", {}, "leave it out"),
+        ("_precomputed_metadata", {}, "omit it"),
         ("_video_width", 224, "pass size=(height, width)"),
         ("_video_height", 224, "pass size=(height, width)"),
         ("_video_min_dimension", 256, "scale in `transform`"),
-        ("_audio_samples", 16_000, "resample what comes as `audio`"),
-        ("_audio_channels", 1, "mix what comes as `audio`"),
+        ("_audio_samples", 16_000, "resample the returned `audio`"),
+        ("_audio_channels", 1, "mix the returned `audio`"),
         ("_legacy", True, 'pass output_format="THWC"'),
     ],
 )

@@ -405,7 +405,7 @@ def test_of_a_clip_that_lies_there_twice_the_order_of_the_listing_chooses_nothin
     expected = sorted([*rows_of(VAL), (os.path.basename(right), files[right], *rows_of([ZUMBA])[0][2:])])
     assert both(data_dir=str(tmp_path)) == {"validation": expected}
     if None not in files.values():
-        message = f"clips that are there twice, of which one file counts: 1 ({ZUMBA.stem})"
+        message = f"clips with several files (one is used): 1 ({ZUMBA.stem})"
         assert warnings(caplog) == [f"kinetics 700 validation: {message}"] * 2
     row = next(row for row in verify(tmp_path, "700").clips.to_pylist() if row["clip"] == ZUMBA.stem)
     assert row["path"] == f"val/{right}"
@@ -472,7 +472,7 @@ def store(tmp_path):
 
 
 def found_in(url, **options):
-    """Of each split the names and labels of the clips that have a file."""
+    """Return the names and labels of the clips that have a file, by split."""
     tables = dict(clip_tables(Selection("700-2020", **options), url))
     return {
         split: sorted((row["path"].rpartition("/")[2], row["label"]) for row in table.to_pylist() if row["path"])
@@ -611,7 +611,7 @@ def test_an_absent_clip_raises_before_a_stream_of_a_tree_begins(tmp_path, layout
 
 def test_absent_clips_cannot_raise_in_a_stream_of_archives_and_the_error_says_so(tmp_path):
     data_dir = write_tree(tmp_path, ".tar.gz", clips={"validation": VAL})
-    with pytest.raises(ValueError, match="on_missing='raise' does not work while archives are streamed"):
+    with pytest.raises(ValueError, match="on_missing='raise' cannot stream archives"):
         load(data_dir=str(data_dir), on_missing="raise", streaming=True)
 
 
@@ -667,7 +667,7 @@ def test_400_takes_the_replacements_from_their_archive_where_the_public_script_p
     archive = tar_gz({f"{name}/{clips[5].file_name}": better[0].content})
     (tmp_path / place / f"{name}.tgz").write_bytes(archive)
     assert both("400", data_dir=str(data_dir)) == {"train": rows_of(better, "400")}
-    assert not [message for message in warnings(caplog) if "there twice" in message]
+    assert not [message for message in warnings(caplog) if "several files" in message]
 
 
 def test_a_replacement_of_a_clip_that_is_not_asked_for_is_not_called_unannotated(tmp_path, caplog):
@@ -714,7 +714,7 @@ def test_400_says_that_an_archive_of_replacements_beside_extracted_clips_is_not_
 def test_an_empty_data_dir_is_an_error_that_says_what_it_should_hold(tmp_path):
     (tmp_path / "some").mkdir()
     with pytest.raises(
-        FileNotFoundError, match=r"no clips of kinetics 700 in .*it should hold train, val.*it holds some"
+        FileNotFoundError, match=r"no clips of kinetics 700 in .*it must hold train, val.*it holds some"
     ):
         load(data_dir=str(tmp_path))
 

@@ -88,7 +88,7 @@ def copy_of(prepared: Path, out: Path) -> Path:
 
 
 def files_of(out: Path | str) -> dict[str, bytes]:
-    """What a folder holds but for the lock."""
+    """Return the files of a folder without the lock."""
     paths = [path for path in sorted(Path(out).rglob("*")) if path.is_file() and path.name != LOCK_NAME]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
 
@@ -104,7 +104,7 @@ def rows_of(out: Path | str) -> dict[str, dict[str, Any]]:
 
 
 def manifest_of(out: Path) -> dict[str, Any]:
-    """What prepare.json says of the validation split."""
+    """Return the entry of the validation split in prepare.json."""
     found: dict[str, Any] = json.loads((out / "700" / "prepare.json").read_text())["splits"]["validation"]
     return found
 

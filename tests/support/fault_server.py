@@ -98,7 +98,7 @@ class Fault:
         return self.at + start if self.relative else self.at
 
     def strikes(self, request: "Request", start: int, stop: int, counts: Counter[str]) -> bool:
-        """Whether `request` gets this fault in a response of bytes [start, stop); moves `counts`."""
+        """Return True if `request` gets this fault in a response of bytes [start, stop); updates `counts`."""
         if self.method not in ("*", request.method) or not fnmatch.fnmatchcase(request.path, self.path):
             return False
         if self.kind in ("cut", "stall", "corrupt") and not start <= self.position(start) < stop:

@@ -1,4 +1,4 @@
-"""What the tests' Hub answers a request with: content, or a refusal."""
+"""Answers of the tests' Hub: content, or a refusal."""
 
 import json
 from collections.abc import Mapping

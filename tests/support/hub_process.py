@@ -15,7 +15,7 @@ from tests.support.hub_server import Request, received
 
 
 def environment(url: str, home: Path | str, *, token: str | None = None, xet: bool = False) -> dict[str, str]:
-    """For a process that shall speak to the hub at `url`: these are read when huggingface_hub is imported.
+    """Return the environment of a process that uses the hub at `url`, read when huggingface_hub is imported.
 
     One `home` for each hub and user: the cache in it knows neither, and would give private files to anyone.
     """
@@ -69,7 +69,7 @@ class HubProcess:
 
     @property
     def requests(self) -> list[Request]:
-        """Those that were answered, in that order."""
+        """Return the answered requests, in order."""
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         return [Request(**json.loads(line)) for line in lines]
 

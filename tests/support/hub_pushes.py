@@ -107,7 +107,7 @@ print("ANSWER" + json.dumps(answer))
 
 
 def answer_of(client: Client) -> Any:
-    """What a client printed last."""
+    """Return the last line that a client printed."""
     assert client.returncode == 0, client.stderr
     return json.loads(client.stdout.rpartition("ANSWER")[2])
 
@@ -115,7 +115,7 @@ def answer_of(client: Client) -> Any:
 def readers_see(
     reader: Clients, revisions: list[str] | None = None, repo_id: str = REPO, **options: Any
 ) -> dict[str, Any]:
-    """What readers of main see, or, with revisions, of each."""
+    """Return the files that readers of main see, or with revisions, of each."""
     found: dict[str, Any] = answer_of(reader.run(READ, repo_id, *(revisions or ["main"]), token=ANN, **options))
     return found if revisions else dict(found["main"])
 

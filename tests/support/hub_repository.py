@@ -1,4 +1,4 @@
-"""What the tests' Hub keeps of a repository on disk: its commits, what its refs point at, and the blobs of both."""
+"""Repository of the tests' Hub on disk: commits, refs and blobs."""
 
 import base64
 import hashlib
@@ -32,7 +32,7 @@ class Entry(NamedTuple):
         return len(self.oid) == 64
 
     def described(self, path: str) -> dict[str, Any]:
-        """As tree and paths-info list it: the `oid` of one in LFS is that of its pointer."""
+        """Return the entry in answers of tree and paths-info: the `oid` of one in LFS is that of its pointer."""
         if not self.lfs:
             return {"type": "file", "path": path, "oid": self.oid, "size": self.size}
         pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.oid}\nsize {self.size}\n".encode()
@@ -165,7 +165,7 @@ class Repository(Storage):
         return oid
 
     def apply(self, files: Mapping[str, Entry], operations: Iterable[Any]) -> dict[str, Entry]:
-        """What a commit's operations make of the files of its parent."""
+        """Apply a commit's operations to the files of its parent."""
         changed = dict(files)
         for operation in operations:
             key, value = operation["key"], operation["value"]
@@ -217,7 +217,7 @@ class Repository(Storage):
             self.move("refs/heads/main", oid, discussions=discussions)
 
     def listing(self, files: Mapping[str, Entry], folder: str, recursive: bool = False) -> Iterator[dict[str, Any]]:
-        """What lies in a folder, sorted, as tree lists it; the `oid` of a folder moves with what is below it."""
+        """Return the entries of a folder, sorted, as tree lists them; a folder's `oid` changes with its content."""
         prefix = f"{folder}/" if folder else ""
         inside = sorted((path[len(prefix) :], entry) for path, entry in files.items() if path.startswith(prefix))
         for name, group in itertools.groupby(inside, key=lambda item: item[0].partition("/")[0]):

@@ -1,4 +1,4 @@
-"""What the routes of the tests' Hub stand on: a Server with signed URLs, faults and a log, and a Handler that finds
+"""Base of the routes of the tests' Hub: a Server with signed URLs, faults and a log, and a Handler that finds
 the route of a request, admits who may ask, takes the body and sends the answer."""
 
 import fnmatch
@@ -120,7 +120,7 @@ Access = Literal["anyone", "user", "signature", "xet-read", "xet-write", "read",
 
 
 class Route(NamedTuple):
-    """What answers a path, and who may ask: with "read" and "write" those who have that right to the repository,
+    """Route of a path and the users who may ask: with "read" and "write" those who have that right to the repository,
     with "files" those who may also read what a gated one holds, with "signature" whoever has a signed URL, with
     "xet-read" and "xet-write" whoever has such a token."""
 
@@ -250,7 +250,7 @@ class Handler(fault_server.Handler):
             raise Refusal(403, f"This token may not write to {repo.id}")
 
     def _blocks(self, *, faults: bool = True) -> Iterator[memoryview]:
-        """What is unread of the request's body, in blocks that are good until the next."""
+        """Yield the unread part of the request's body, in blocks that are valid until the next."""
         size, began = self.unread, time.monotonic()
         kinds: tuple[fault_server.Kind, ...] = ("cut", "stall", "slow") if faults and self.command == "PUT" else ()
         drawn = self.hub._draw(self.record, *kinds, stop=size)

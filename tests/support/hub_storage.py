@@ -1,4 +1,4 @@
-"""What the tests' Hub keeps on disk of all that holds files: who may see it, its blobs, and what made them."""
+"""Storage of the tests' Hub: access, blobs and their uploads."""
 
 import json
 import os
@@ -26,7 +26,7 @@ class Storage:
 
     @staticmethod
     def settings(private: bool) -> dict[str, Any]:
-        """What the state of a new one begins with."""
+        """Return the initial state of a new one."""
         return {"private": private, "gated": False, "granted": [], "created": now()}
 
     def update(self, **changes: Any) -> None:
@@ -50,7 +50,7 @@ class Storage:
         os.replace(upload, self.blob(oid))
 
     def recipe(self, oid: str) -> dict[str, Any] | None:
-        """Of which chunks a file consists, by its SHA-256 or Xet hash; None if it did not come through Xet."""
+        """Return the chunks of a file, by its SHA-256 or Xet hash; None if it was not uploaded by Xet."""
         path = self.directory / "xet" / oid
         return json.loads(path.read_text()) if path.exists() else None
 

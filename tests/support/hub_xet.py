@@ -41,7 +41,7 @@ def add_shard(repo: Storage, shard: bytes) -> None:
 
 
 def shard_of_chunk(repo: Storage, chunk_hash: str) -> bytes:
-    """What was uploaded together with a chunk, so that a client without a cache need not send it again."""
+    """Return the chunks uploaded together with a chunk, so that a client without a cache skips them."""
     chunk = struct.pack("<4Q", *(int(number, 16) for number in re.findall(".{16}", chunk_hash)))
     for path in (repo.directory / "xet").glob("*.xorbs"):
         xorbs = path.read_bytes()
@@ -92,7 +92,7 @@ def _chunk_header(xorb: Any, at: int) -> tuple[int, int, int]:
 
 @functools.lru_cache(256)
 def _marks(path: Path) -> list[_Mark]:
-    """Of each chunk of a xorb, and of the end."""
+    """Return the offset of each chunk of a xorb, and of the end."""
     marks = [_Mark(0, 0)]
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as xorb:
         while marks[-1].packed < len(xorb) and xorb[marks[-1].packed] == 0:  # the version; a footer begins otherwise
@@ -150,5 +150,5 @@ def _shard_of_xorbs(xorbs: bytes) -> bytes:
 
 
 def _hash(shard: bytes, at: int) -> str:
-    """As Xet writes a hash: four little-endian numbers."""
+    """Write a hash like Xet: four little-endian numbers."""
     return "".join(f"{number:016x}" for number in struct.unpack_from("<4Q", shard, at))

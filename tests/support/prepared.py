@@ -18,7 +18,7 @@ from kinetics_tools.preparation.report import Report, SplitReport
 
 
 def plan_of(release: str, split: str, clips: int, shards: int, crf: int = 23) -> ShardPlan:
-    """Of clips whose ids begin with the release and split; `crf` stands for all options."""
+    """Return the plan of clips whose ids begin with the release and split; `crf` stands for all options."""
     name = f"{release[-3:]}{split[:2]}"
     table = pa.table(
         {

@@ -42,7 +42,7 @@ def made_clips(count: int, *, size: int = 20_000, seed: int = 0) -> list[Clip]:
 
 @dataclass
 class Release:
-    """What a mirror holds of one release: for each split archives of clips, by name and in order."""
+    """Files of one release on a mirror: for each split archives of clips, by name and in order."""
 
     root: Path
     release: str
@@ -71,7 +71,7 @@ class Release:
         return [clip for part in parts for clips in part.values() for clip in clips]
 
     def tree(self, *splits: str, labels: Sequence[str] | None = None) -> dict[str, bytes]:
-        """What a download of these splits must leave: path below the folder -> content."""
+        """Return the expected files after a download of these splits: path below the folder -> content."""
         files = {}
         for split in splits or self.archives:
             for clip in self.clips(split):
@@ -126,7 +126,7 @@ def tree_of(out: Path) -> dict[str, bytes]:
 
 
 def leftovers(out: Path) -> list[str]:
-    """What a complete run may not leave: temporary and partial files."""
+    """Return temporary and partial files, which a complete run may not leave."""
     return sorted(path.relative_to(out).as_posix() for path in out.rglob(".*"))
 
 
@@ -190,7 +190,7 @@ def run_command(
 
 @dataclass
 class Killed:
-    """What happened in a download that was killed again and again, and then not."""
+    """Facts about a download that was killed repeatedly and then completed."""
 
     kills: int = 0
     runs: int = 0

@@ -9,7 +9,7 @@ from kinetics_tools.preparation.clip import prepare_clip
 
 
 def crashing(clip: tuple[str, str], *, encoding: Any, crash: str, hang: str) -> Any:
-    """As `prepare_clip`, but for a clip that ends its process and one that takes a minute."""
+    """Prepare a clip, except one that ends its process and one that takes a minute."""
     if clip[0] == crash:
         os.kill(os.getpid(), signal.SIGSEGV)
     if clip[0] == hang:

@@ -53,7 +53,7 @@ FILES = {
 
 
 def sha1(content: bytes) -> str:
-    """What `git hash-object` prints."""
+    """Return the output of `git hash-object`."""
     return hashlib.sha1(f"blob {len(content)}\0".encode() + content).hexdigest()
 
 
@@ -134,7 +134,7 @@ def status_of(error: pytest.ExceptionInfo[HfHubHTTPError]) -> int:
 def run(
     code: str, home: Path, hub: Hub | HubProcess, *arguments: object, token: str | None = ANN, **options: Any
 ) -> Any:
-    """What a program with clients of its own, which speak to the hub, assigns to `answer`."""
+    """Run a program with its own clients of the hub, and return its `answer`."""
     code = f"import json, sys\nfrom pathlib import Path\n{code}\nPath(sys.argv[1]).write_text(json.dumps(answer))"
     answer = home / "answer.json"
     home.mkdir(exist_ok=True)

@@ -76,7 +76,7 @@ CLIPS = {split: clips_of(split) for split in SPLITS}
 
 
 def torchvision_folder(label: str) -> str:
-    """As torchvision.datasets.Kinetics writes it."""
+    """Return the name as torchvision.datasets.Kinetics writes it."""
     return label.replace(" ", "_").replace("'", "").replace("(", "").replace(")", "")
 
 
@@ -186,7 +186,7 @@ def load(release: str = "700", **options: Any) -> Any:
 
 
 def rows(examples: Iterable[dict[str, Any]]) -> list[Row]:
-    """Of a dataset of either kind, loaded with decode=False, by file name."""
+    """Return the rows of a dataset or stream, loaded with decode=False, by file name."""
     return sorted(ordered_rows(examples))
 
 
@@ -201,7 +201,7 @@ def ordered_rows(examples: Iterable[dict[str, Any]]) -> list[Row]:
 
 
 def left_after(position: int, make: Callable[[], Any]) -> list[Row]:
-    """What a new stream yields in the state of another one that has yielded `position` rows, at least one."""
+    """Return the rows of a new stream in the state of another one after `position` rows, at least one."""
     stream = make()
     iterator = iter(stream)
     for _ in range(position):
@@ -212,7 +212,7 @@ def left_after(position: int, make: Callable[[], Any]) -> list[Row]:
 
 
 def rows_of(clips: Iterable[Clip], release: str = "700", *, labels: bool = True) -> list[Row]:
-    """What loading `clips` must give, by file name; label -1 without `labels`."""
+    """Return the expected rows of `clips`, by file name; label -1 without `labels`."""
     names = LABELS[release]
     return sorted(
         (

@@ -64,7 +64,7 @@ def sound(tmp_path_factory):
 
 @pytest.fixture
 def worker_processes():
-    """For tests that need the processes of the command; the others probe in this one."""
+    """Use the processes of the command; other tests probe in this process."""
 
 
 @pytest.fixture(autouse=True)
@@ -196,9 +196,9 @@ def test_all_that_is_wrong_is_said(tmp_path, cases, worker_processes):
     assert by_status["missing"][0]["path"] is None
     assert by_status["empty"][0]["detail"] == "has no bytes"
     details = [row["detail"] for row in by_status["unreadable"]]
-    assert details[0] == "it has no moov box: its download or its writing did not come to the end"
-    assert re.fullmatch(r"it is cut off: [\d,]+ bytes of its mdat box are missing", details[1])
-    assert details[2] == "it is cut off: 1 bytes of its moov box are missing"
+    assert details[0] == "truncated: it has no moov box"
+    assert re.fullmatch(r"truncated: [\d,]+ bytes of its mdat box are missing", details[1])
+    assert details[2] == "truncated: 1 bytes of its moov box are missing"
     assert details[3] == "Invalid data found when processing input"
     assert details[4] == "has no video stream"
     assert [row["bytes"] for row in by_status["unreadable"]] == [len(clip.content) for clip in case.files[3:8]]
@@ -277,7 +277,7 @@ def test_clips_deeper_than_a_layout_goes_are_unexpected_and_not_looked_into(tmp_
         write_clips(tmp_path / "train" / folder, clips[:1], "flat")
     report = run(tmp_path)
     assert (report.is_complete, report.opened, report.splits["train"].counts["unexpected"]) == (True, 6, 2)
-    why = "deeper than any layout has clips, and not checked"
+    why = "deeper than clips in any layout, and not checked"
     paths = [f"train/{folder}/{clips[0].file_name}" for folder in ("archery/part_1", "x/y/z")]
     assert f"train: 2 unexpected: {paths[0]} ({why}); {paths[1]} ({why})" in report.lines()
     # Of a class that is not asked for, it is none of our business.
@@ -375,7 +375,7 @@ def test_what_is_no_file_is_unreadable_and_nothing_waits_for_it(tmp_path, pool):
     (tmp_path / "train" / clips[2].file_name).symlink_to(f"{clips[3].file_name}")
     rows = {row["clip"]: row for row in run(tmp_path).clips.to_pylist()}
     assert [(rows[clip.stem]["status"], rows[clip.stem]["detail"]) for clip in clips[:2]] == [
-        ("unreadable", "it is no regular file"),
+        ("unreadable", "not a regular file"),
         ("unreadable", "No such file or directory"),
     ]
     assert [rows[clip.stem]["status"] for clip in clips[2:4]] == ["present", "duplicate"]
@@ -403,7 +403,7 @@ def test_a_class_folder_whose_name_is_in_no_encoding_names_no_class(tmp_path, po
 def test_a_tree_under_a_name_in_no_encoding_is_an_error_that_says_so(tmp_path, pool):
     folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/k\xff"))
     tree(folder, good(pool, 1))
-    with pytest.raises(ValueError, match=r"k\\udcff is not UTF-8, so Arrow opens no file there; rename its directory"):
+    with pytest.raises(ValueError, match=r"k\\udcff is not UTF-8, so Arrow cannot open its files; rename it"):
         run(folder)
 
 
@@ -615,7 +615,7 @@ def test_deep_finds_damage_that_headers_hide(tmp_path, pool):
     report = run(tmp_path, deep=True)
     row = report.clips.to_pylist()[0]
     assert row["status"] == "unreadable"
-    assert re.fullmatch(r"has a damaged frame at \d\.\d\d s \(.*\)", row["detail"])
+    assert re.fullmatch(r"has a corrupt frame at \d\.\d\d s \(.*\)", row["detail"])
     assert row["num_frames"] == 40
     assert report.splits["train"].counts["present"] == 5
 
@@ -793,7 +793,7 @@ def test_a_file_that_is_no_report_of_ours_is_not_replaced(tmp_path, pool, monkey
     Path("mine").write_text(content)
     done = CliRunner().invoke(app, ["verify", "data", "700", "--workers", "1", option, "mine"])
     assert done.exit_code == 2, done.output
-    assert "mine is no report of `kinetics verify`; move it or pass another name" in done.output
+    assert "mine is not a report of `kinetics verify`; move it or pass another name" in done.output
     assert Path("mine").read_text() == content
     assert not remembering(tmp_path / "data").exists(), "nothing was looked at"
 
@@ -836,7 +836,7 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
     wrong = {
         ("data", "70"): "unknown release '70'; did you mean '700'?",
         ("absent", "700"): "absent' does not exist",
-        ("data/train", "700"): "it should hold train, val",
+        ("data/train", "700"): "it must hold train, val",
         ("data", "700", "--split", "trian"): "unknown split 'trian'; did you mean 'train'?",
         ("data", "700", "--annotations", "absent.csv"): "absent.csv does not exist",
         ("data", "700", "--report", "no/report.json"): "no/report.json cannot be written: its directory does not exist",

@@ -1,4 +1,4 @@
-"""Exceptions of the project. Each also derives from the built-in type that describes it best."""
+"""Exceptions of the project. Each also derives from the nearest built-in exception."""
 
 
 class KineticsError(Exception):

@@ -111,7 +111,7 @@ def find_split(name: str) -> str:
     """Return the split, one of `SPLITS`, that `name` spells, such as "validation" for "val".
 
     Raises:
-        ValueError: no published annotation file or directory spells a split so.
+        ValueError: unknown spelling.
     """
     return SPLIT_SPELLINGS.get(name) or str(check_choice(name, SPLITS, "split"))
 
@@ -142,7 +142,7 @@ def clip_features(release: str) -> datasets.Features:
 
 
 def dataset_info(release: str) -> datasets.DatasetInfo:
-    """Return what a release is for `datasets`: description, features, licence and citation, without splits."""
+    """Return the `DatasetInfo` of a release: description, features, licence and citation, without splits."""
     return datasets.DatasetInfo(
         description=f"Kinetics-{release}: clips of about 10 s of {len(LABELS[release])} human actions.",
         features=clip_features(release),

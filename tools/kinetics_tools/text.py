@@ -1,4 +1,4 @@
-"""Text for people: sizes, counts, lists, file names, and the wording of argument errors."""
+"""Formatting of sizes, counts, lists and file names, and errors of arguments."""
 
 import difflib
 import math
@@ -50,7 +50,7 @@ def few(names: Iterable[str], shown: int = 3) -> str:
 
 
 def printable(text: str) -> str:
-    """Return `text` with everything escaped that is not valid UTF-8: names of files may hold any bytes."""
+    """Return `text` with invalid UTF-8 escaped; file names may hold any bytes."""
     return text if is_utf8(text) else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

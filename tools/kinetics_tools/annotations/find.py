@@ -1,4 +1,4 @@
-"""Search for the annotations of a split: in a clip directory, in a file that the user names, or published."""
+"""Search for the annotations of a split: in a clip directory, in a given file, or published."""
 
 import os
 import re
@@ -35,10 +35,10 @@ def annotation_file(
         release: "400", "600", "700" or "700-2020".
         split: "train", "validation" or "test".
         annotations: a directory, a file or a tarball, or the URL of one.
-        data_dir: a clip directory, whose annotations count without `annotations`. If it has none, or by default, the
-            published edition counts: the mirror's for 400 and 700-2020, DeepMind's for 600 and 700.
+        data_dir: a clip directory, searched if `annotations` is None. If it has no annotations, the published edition
+            is used: the mirror's for 400 and 700-2020, DeepMind's for 600 and 700.
         mirror: URL that replaces the public hosts.
-        cache: where downloaded files are.
+        cache: download cache.
 
     Raises:
         FileNotFoundError: there is no annotation file of this split.
@@ -65,13 +65,13 @@ def annotation_file(
     except (tarfile.TarError, EOFError, zlib.error) as error:
         if path != where:
             os.remove(path)  # or it stays in the cache for good
-        raise ArchiveError(f"{where}: truncated or corrupt ({error}); try again, or pass annotations=") from None
+        raise ArchiveError(f"{where}: truncated or corrupt ({error}); retry, or pass annotations=") from None
 
 
 def annotations_of_tree(data_dir: str, split: str) -> str | None:
     """Return the annotation file of a split in `annotations/` or beside the splits; None if there is none.
 
-    Files that may be annotations, but whose names do not say so, are logged.
+    Files that may be annotations, but do not name the split, are logged.
     """
     for place in (data_dir + "/annotations", data_dir):
         found = find_annotations(place, split)

@@ -1,4 +1,4 @@
-"""Index of annotated clips by file name: the one place of the rule which clip a file is."""
+"""Index of annotated clips by file name."""
 
 import functools
 from collections import Counter
@@ -22,7 +22,7 @@ class ClipIndex:
 
     Args:
         annotated: all annotated clips of the split, as `read_split` returns them.
-        selected: those of them that are asked for; by default all.
+        selected: the clips that are asked for; by default all.
 
     Attributes:
         table: rows of the clips that are asked for.
@@ -82,7 +82,7 @@ class ClipIndex:
         return {name[:_ID_LENGTH]: name for name in names if counts[name[:_ID_LENGTH]] == 1}
 
     def find(self, stem: str) -> str | None:
-        """Return the name of the annotated clip, asked for or not, whose file is called `stem`; None if there is none.
+        """Return the name of the annotated clip, selected or not, whose file has the name `stem`; None without one.
 
         `stem` is the name of a file without directories and suffix.
         """
@@ -91,7 +91,7 @@ class ClipIndex:
         return self._name_of_id.get(stem) if len(stem) == _ID_LENGTH else None
 
     def find_file(self, path: str) -> str | None:
-        """Return what `find` returns for the file at `path`."""
+        """Return the annotated clip of the file at `path`; see `find`."""
         return self.find(stem_of(path))
 
     def name_of(self, stem: str) -> str:

@@ -1,4 +1,4 @@
-"""Class names: their spellings, their indices, and what they are called elsewhere."""
+"""Class names: spellings, indices, and maps between releases and to torchvision."""
 
 import functools
 import re
@@ -12,10 +12,10 @@ from kinetics_tools.text import check_choice, unknown_choice
 
 
 def normalize_label(label: str) -> str:
-    """Return what all public spellings of a class name have in common: its letters and digits, in lower case.
+    """Return the letters and digits of a class name in lower case: the part that all public spellings share.
 
-    It is distinct for all classes of a release. torchvision and the ActivityNet crawler write class directories with
-    `_` for spaces and without `'`, `(` and `)`; others keep the name, quote it for a URL, or change its case.
+    The result is distinct for all classes of a release. In class directories, torchvision and the ActivityNet crawler
+    write `_` for spaces and drop `'`, `(` and `)`. Others keep the name, quote it for a URL, or change its case.
     """
     return re.sub(r"[^a-z0-9]", "", urllib.parse.unquote(label).lower())
 
@@ -45,14 +45,14 @@ def map_index(index: int, source: str, target: str) -> int | None:
     """Return the index in release `target` of the class with `index` in release `source`; None if it has none.
 
     Classes are the same if their names are, except for upper and lower case: 400 and 600 write "American" differently.
-    -1, which stands for no label, stays -1.
+    An index of -1 (no label) stays -1.
     """
     known = label_index(target)
     return -1 if index == -1 else known.get(normalize_label(_label(index, source)))
 
 
 def map_label(label: str, source: str, target: str) -> str | None:
-    """Return the name in release `target` of a class of release `source`; None if it has none."""
+    """Return the name in release `target` of the class `label` of release `source`; None if it has none."""
     index = map_index(find_label(label, source), source, target)
     return None if index is None else LABELS[target][index]
 

@@ -43,7 +43,7 @@ _ID_CHARACTERS = (string.ascii_letters + string.digits + "_-").encode()
 
 
 def clip_name(youtube_id: str, time_start: float, time_end: float) -> str:
-    """Return the stem of a clip's file name: the id, then start and end in whole seconds, in six digits."""
+    """Return the stem of a clip's file name, such as "0wR5jVB-WPk_000417_000427" (times in seconds)."""
     return f"{youtube_id}_{int(time_start):06d}_{int(time_end):06d}"
 
 
@@ -83,7 +83,7 @@ def read_annotations(path: str | os.PathLike[str]) -> pa.Table:
 
 
 def _known_splits(spellings: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
-    """Return the splits (string) that are spelled so; null for an unknown spelling."""
+    """Return the splits (string) for these spellings; null for an unknown spelling."""
     # Nearly all files have one spelling throughout, which is faster to detect than to look up in each row.
     if len(spellings) and not spellings.null_count and pc.all(pc.equal(spellings, spellings[0])).as_py():
         return pa.repeat(pa.scalar(SPLIT_SPELLINGS.get(spellings[0].as_py()), pa.string()), len(spellings))
@@ -126,7 +126,7 @@ def _row_problem(row: dict[str, Any]) -> str | None:
 def _first_problem(path: str, problem_of: Callable[[dict[str, Any]], str | None], error: Any = "") -> str:
     """Return the message for the first row with a problem: file, line (entry of JSON) and reason.
 
-    It reads row by row, after a fast pass over the whole file has found that there is one, or failed with `error`.
+    Reads row by row; called after the fast reader has found a problem or failed with `error`.
     """
     for where, row in _json_rows(path) if _is_json(path) else _csv_rows(path):
         problem = row if isinstance(row, str) else problem_of(row)

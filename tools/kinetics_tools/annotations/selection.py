@@ -1,4 +1,4 @@
-"""Selection by a user: a release, and which of its clips."""
+"""Selection of clips of a release."""
 
 import hashlib
 import os
@@ -18,7 +18,7 @@ from kinetics_tools.text import check_choice, check_count, few
 
 
 def as_list(names: Any) -> Any:
-    """Return the names of any iterable, or a single name, as a list; anything else as it is."""
+    """Return the names of any iterable, or a single name, as a list; anything else unchanged."""
     if isinstance(names, str):
         return [names]
     return list(names) if isinstance(names, Iterable) else names
@@ -32,27 +32,27 @@ def absolute(path: str | os.PathLike[str]) -> str:
 def seeded_order(names: Sequence[str], seed: int) -> list[int]:
     """Return the positions of `names` in an order that follows from `seed` and each name alone.
 
-    The relative order of two clips is therefore the same whichever others there are.
+    The relative order of two clips therefore does not depend on the other clips.
     """
     return sorted(range(len(names)), key=lambda row: hashlib.sha256(f"{seed}:{names[row]}".encode()).digest())
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Clips that a user asks for. The fields are checked and normalized when the object is made.
+    """Selection of clips. The fields are checked and normalized when the object is created.
 
     Attributes:
         release: "400", "600", "700" or "700-2020".
-        splits: splits asked for; None for all that there are.
+        splits: selected splits; None for all that exist.
         classes: class names, in any public spelling when passed; None for all.
         max_clips_per_class: largest number of annotated clips of each class; None for all.
-        seed: seed for the choice of clips under `max_clips_per_class`.
+        seed: seed for the choice of clips with `max_clips_per_class`.
         annotations: directory, file or URL of the annotations; None for those found beside the clips, or else the
             published ones.
         mirror: URL that replaces the public hosts; None for the environment variable KINETICS_MIRROR, if set.
 
     Raises:
-        ValueError: a field is not valid. The message lists what is, and the nearest spelling.
+        ValueError: a field is not valid. The message lists the valid values and suggests the nearest one.
         FileNotFoundError: `annotations` is a path that does not exist.
     """
 
@@ -131,6 +131,14 @@ class Selection:
     def title(self, split: str) -> str:
         """Return the name of a split in messages, such as "kinetics 700 train"."""
         return f"kinetics {self.release} {split}"
+
+    def options(self) -> list[str]:
+        """Return the options of the commands that select these splits and clips, for messages."""
+        options = [f"--split={name}" for name in self.splits or ()]
+        options += [f"--classes={','.join(self.classes)}"] if self.classes else []
+        if self.max_clips_per_class is not None:
+            options += [f"--max-per-class={self.max_clips_per_class}", f"--seed={self.seed}"]
+        return options
 
     def class_text(self) -> str:
         """Return the first of `classes`, for messages."""

@@ -45,7 +45,7 @@ class _Group(TyperGroup):
 
 
 def _as_typed(message: str, command: Any) -> str:
-    """Return the message of a Python error with the options of `command` in place of arguments."""
+    """Return the message of a Python error with arguments named as options of `command`."""
     typed = {one.name: one.opts[0] for one in command.params if one.param_type_name == "option"}
 
     def replace(found: re.Match[str]) -> str:

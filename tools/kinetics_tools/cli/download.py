@@ -7,37 +7,37 @@ import typer
 
 import kinetics_tools
 from kinetics_tools.cli import options
-from kinetics_tools.cli.options import flag, option
+from kinetics_tools.cli.options import OUTPUT, PARALLELISM, flag, option
 
 EPILOG = options.examples(
     "kinetics download 400 --out k400 --split validation --dry-run",
     "kinetics download 400 --out k400 --split validation --classes zumba",
     "kinetics download 400 --out k400 --source youtube --cookies cookies.txt",
-    more="The environment variable KINETICS_MIRROR is the URL of another mirror of the archives.",
+    more="The environment variable KINETICS_MIRROR sets the URL of another mirror of the archives.",
 )
 
 
 def download(
     release: options.Release,
-    out: Annotated[Path, option("Output directory. An unfinished download there is resumed.")],
+    out: Annotated[Path, option(OUTPUT, "Output directory. An unfinished download there is resumed.")],
     splits: options.Splits = None,
     classes: options.Classes = None,
     max_clips_per_class: options.MaxPerClass = None,
     seed: options.SampleSeed = 0,
     annotations: options.Annotations = None,
     source: options.Source = "archives",
-    workers: Annotated[int, option("Number of archives or videos to download in parallel.")] = 4,
+    workers: Annotated[int, option(PARALLELISM, "Number of parallel downloads of archives or videos.")] = 4,
     rate_limit: options.RateLimit = None,
-    keep_archives: Annotated[bool, flag("--keep-archives", "Keep the archives in OUT/archives.")] = False,
+    keep_archives: Annotated[bool, flag(OUTPUT, "--keep-archives", "Keep the archives in archives/.")] = False,
     formats: options.Formats = None,
     cookies: options.Cookies = None,
     proxy: options.Proxy = None,
     sleep_seconds: options.Sleep = None,
     url_template: options.UrlTemplate = None,
     retry_errors: options.RetryErrors = False,
-    dry_run: Annotated[bool, flag("--dry-run", "Print what would be downloaded; write nothing.")] = False,
+    dry_run: Annotated[bool, flag(OUTPUT, "--dry-run", "Print the pending downloads; write nothing.")] = False,
 ) -> None:
-    """Download clips to OUT/<split>/<class>/. Exits with 1 if any failed; rerun the same command to resume."""
+    """Download clips as <split>/<class>/<clip>.mp4. Exits with 1 if any failed; rerun the same command to resume."""
     report = kinetics_tools.download(
         release,
         out,

@@ -8,28 +8,26 @@ import typer
 
 import kinetics_tools
 from kinetics_tools.cli import options
-from kinetics_tools.cli.options import option
+from kinetics_tools.cli.options import OUTPUT, SELECTION, option
 
 EPILOG = options.examples(
     "kinetics evaluate submission.json 700 --annotations k700/annotations",
     "kinetics evaluate scores.parquet 400 --split val --report figures.json",
+    more='A submission is {"results": {video id: \\[{"label", "score"}, ...]}}. CSV and Parquet have the columns '
+    "youtube_id, label and score, or youtube_id and one per class. Parquet may have youtube_id and scores, a list in "
+    "label order. With time_start and time_end they score clips, otherwise videos.",
 )
 
 
 def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Challenge submission (.json), or scores (.csv, .parquet).")],
     release: options.Release,
-    split: Annotated[str, option("Split: train, validation (val) or test.")] = "validation",
+    split: Annotated[str, option(SELECTION, "Split: train, validation (val) or test.")] = "validation",
     annotations: options.Annotations = None,
-    report: Annotated[Path | None, option("JSON file for all figures.")] = None,
-    confusion: Annotated[Path | None, option("CSV file for the confusion matrix.")] = None,
+    report: Annotated[Path | None, option(OUTPUT, "JSON file for the scores.")] = None,
+    confusion: Annotated[Path | None, option(OUTPUT, "CSV file for the confusion matrix.")] = None,
 ) -> None:
-    """Score predictions: top-1, top-5, their mean error, each class. Exits with 1 if any are missing or bad.
-
-    A submission is {"results": {video id: [{"label", "score"}, ...]}}. CSV and Parquet have the columns youtube_id,
-    label and score, or youtube_id and one for each class; Parquet also youtube_id and scores, a list in label order.
-    With time_start and time_end they score clips, otherwise videos.
-    """
+    """Compute top-1, top-5, their mean error and class scores. Exits with 1 if predictions are missing or invalid."""
     from kinetics_tools.evaluation import write_confusion
     from kinetics_tools.io.atomic import check_target
 

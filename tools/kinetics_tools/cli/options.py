@@ -6,24 +6,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+# Panels of the help pages.
+SELECTION, SOURCE, ENCODING, PARALLELISM, OUTPUT = "Selection", "Source", "Encoding", "Parallelism", "Output"
+
 if TYPE_CHECKING:
     from kinetics_tools.downloading import YouTubeOptions
     from kinetics_tools.media import Encoding
 
 
 def examples(*commands: str, more: str = "") -> str:
-    """Return the end of a help page. Each command is a paragraph and fits 80 columns, so that it can be copied."""
+    """Return the end of a help page. Each command is a paragraph within 80 columns, so that it can be copied."""
     return "\n\n".join(["Examples:", *(f"[bold]{command}[/bold]" for command in commands), more]).rstrip()
 
 
-def option(help: str, default: str | bool = True, *names: str, **more: Any) -> Any:
-    """Return an option of typer. `default` is shown in place of a default of None."""
-    return typer.Option(*names, help=help, show_default=default, **more)
+def option(panel: str, help: str, default: str | bool = True, *names: str, **more: Any) -> Any:
+    """Return an option of typer in a panel of the help page. `default` is shown instead of a default of None."""
+    return typer.Option(*names, help=help, show_default=default, rich_help_panel=panel, **more)
 
 
-def flag(name: str, help: str) -> Any:
+def flag(panel: str, name: str, help: str) -> Any:
     """Return an option of typer that takes no value."""
-    return typer.Option(name, help=help)
+    return typer.Option(name, help=help, rich_help_panel=panel)
 
 
 def split_commas(values: list[str] | None) -> list[str] | None:
@@ -67,67 +70,77 @@ def refuse_without(switches: str, context: typer.Context, names: Sequence[str]) 
 
 # ---- Several verbs ------------------------------------------------------------------------------------------
 
+_ALL_SPLITS = "Splits: train, validation (val), test."
 _SPLITS: Any = {"metavar": "SPLIT,...", "callback": parse_splits}
 _CLASSES: Any = {"metavar": "CLASS,...", "callback": split_commas}
+_MAX_PER_CLASS = "Maximum number of clips per class."
 _PUBLISHED = "the published ones"
 _BESIDE = "those beside the clips, else the published ones"
 
 Release = Annotated[str, typer.Argument(help="Release: 400, 600, 700 or 700-2020.")]
-Splits = Annotated[list[str] | None, option("Splits: train, validation (val), test.", "all", "--split", **_SPLITS)]
-Classes = Annotated[list[str] | None, option("Class labels.", "all", **_CLASSES)]
-MaxPerClass = Annotated[int | None, option("Maximum number of clips per class.", "no limit", "--max-per-class")]
-SampleSeed = Annotated[int, option("Seed for the choice of clips with --max-per-class.")]
-Annotations = Annotated[str | None, option("Annotation directory, file or URL.", _PUBLISHED)]
-LocalAnnotations = Annotated[str | None, option("Annotation directory, file or URL.", _BESIDE)]
-Workers = Annotated[int | None, option("Number of parallel worker processes.", "one per core")]
+Splits = Annotated[list[str] | None, option(SELECTION, _ALL_SPLITS, "all", "--split", **_SPLITS)]
+Classes = Annotated[list[str] | None, option(SELECTION, "Class labels.", "all", **_CLASSES)]
+MaxPerClass = Annotated[int | None, option(SELECTION, _MAX_PER_CLASS, "no limit", "--max-per-class")]
+SampleSeed = Annotated[int, option(SELECTION, "Seed for the choice of clips with --max-per-class.")]
+Annotations = Annotated[str | None, option(SELECTION, "Annotation directory, file or URL.", _PUBLISHED)]
+LocalAnnotations = Annotated[str | None, option(SELECTION, "Annotation directory, file or URL.", _BESIDE)]
+Workers = Annotated[int | None, option(PARALLELISM, "Number of parallel worker processes.", "one per core")]
 
 # ---- How clips are prepared: prepare, push ------------------------------------------------------------------
 
-Profile = Annotated[str, option("train: re-encode for fast sampling; source: keep the original bytes.")]
-ShortSide = Annotated[int | None, option("With profile train: maximum short side in pixels.", "256")]
-MaxFps = Annotated[float | None, option("With profile train: maximum frames per second.", "30")]
-Crf = Annotated[float | None, option("With profile train: x264 quality (CRF); lower is better.", "23")]
-Preset = Annotated[str | None, option("With profile train: x264 preset; slower ones are smaller.", "veryfast")]
-Audio = Annotated[str | None, option("With profile train: copy, aac or none.", "copy")]
-ClipsPerShard = Annotated[int, option("Maximum number of clips in a shard.")]
-OrderSeed = Annotated[int, option("Seed for the shuffle order of clips.")]
+_PRESET = "With profile train: x264 preset; slower ones give smaller files."
+
+Profile = Annotated[str, option(ENCODING, "train: re-encode for fast sampling; source: keep the original bytes.")]
+ShortSide = Annotated[int | None, option(ENCODING, "With profile train: maximum short side in pixels.", "256")]
+MaxFps = Annotated[float | None, option(ENCODING, "With profile train: maximum frames per second.", "30")]
+Crf = Annotated[float | None, option(ENCODING, "With profile train: x264 quality (CRF); lower is better.", "23")]
+Preset = Annotated[str | None, option(ENCODING, _PRESET, "veryfast")]
+Audio = Annotated[str | None, option(ENCODING, "With profile train: copy, aac or none.", "copy")]
+ClipsPerShard = Annotated[int, option(ENCODING, "Maximum number of clips in a shard.")]
+OrderSeed = Annotated[int, option(ENCODING, "Seed for the shuffle order of clips.")]
 
 # ---- download -----------------------------------------------------------------------------------------------
 
 _FORMATS = r"With youtube: formats to choose from, as in yt-dlp, e.g. 'bv*\[height<=360]+ba/b'."
+_RATE_LIMIT = "Maximum bytes per second of all workers, e.g. 10MB."
+_SLEEP = "With youtube: seconds to wait before each page request."
+_URL_TEMPLATE = "With youtube: URL of a video's page, e.g. https://example.org/{youtube_id}."
+_RETRY_ERRORS = "With youtube: also retry videos that failed permanently (removed, private, ...)."
 
-Source = Annotated[str, option("archives, or youtube for single videos, of each the annotated segment only.")]
-RateLimit = Annotated[str | None, option("Maximum bytes per second of all workers, e.g. 10MB.", "no limit")]
-Formats = Annotated[str | None, option(_FORMATS, "the best up to 720 pixels high")]
-Cookies = Annotated[Path | None, option("With youtube: cookie file in Netscape format.")]
-Proxy = Annotated[str | None, option("With youtube: proxy URL, e.g. socks5://127.0.0.1:1080.")]
-Sleep = Annotated[float | None, option("With youtube: seconds to wait before each page request.", "0", "--sleep")]
-UrlTemplate = Annotated[str | None, option("With youtube: page, e.g. https://example.org/{youtube_id}.", "YouTube's")]
-RetryErrors = Annotated[bool, flag("--retry-errors", "With youtube: also retry removed, private and similar videos.")]
+Source = Annotated[str, option(SOURCE, "archives, or youtube to download only the annotated segments.")]
+RateLimit = Annotated[str | None, option(PARALLELISM, _RATE_LIMIT, "no limit")]
+Formats = Annotated[str | None, option(SOURCE, _FORMATS, "the best up to 720 pixels high")]
+Cookies = Annotated[Path | None, option(SOURCE, "With youtube: cookie file in Netscape format.")]
+Proxy = Annotated[str | None, option(SOURCE, "With youtube: proxy URL, e.g. socks5://127.0.0.1:1080.")]
+Sleep = Annotated[float | None, option(SOURCE, _SLEEP, "0", "--sleep")]
+UrlTemplate = Annotated[str | None, option(SOURCE, _URL_TEMPLATE, "YouTube's")]
+RetryErrors = Annotated[bool, flag(SOURCE, "--retry-errors", _RETRY_ERRORS)]
 
 # ---- push ---------------------------------------------------------------------------------------------------
 
-_REPO_ID = "Repository USER/NAME, or NAME of your own; or URL of a bucket or directory."
+_REPO_ID = "Repository USER/NAME or NAME, or URL of a bucket or directory."
+_ALL_RELEASES = "Releases: 400, 600, 700, 700-2020."
 _RELEASES: Any = {"metavar": "RELEASE,...", "callback": split_commas}
-_STREAM = "Prepare while publishing: write shards to OUT, upload and delete them. One release."
+_STREAM = "Prepare shards during the upload, and delete each after it. Needs one --release."
+_ANNOTATIONS_ONLY = "Publish keys, labels and availability without videos."
 
 RepoId = Annotated[str, typer.Argument(help=_REPO_ID, metavar="REPO_ID")]
-Releases = Annotated[list[str] | None, option("Releases: 400, 600, 700, 700-2020.", "all", "--release", **_RELEASES)]
-Private = Annotated[bool | None, option("Visibility of the repository.", "unchanged", "--private/--public")]
-Gated = Annotated[str | None, option("Whether readers must request access: auto, manual or no.", "unchanged")]
-Revision = Annotated[str | None, option("Branch to push to.", "main")]
-CreatePr = Annotated[bool, flag("--create-pr", "Open a pull request instead of committing to the branch.")]
-CommitMessage = Annotated[str | None, option("Message of the last commit.", "a summary")]
-Token = Annotated[str | None, option("Hub token with write access.", "HF_TOKEN or `hf auth login`")]
-DeleteLocal = Annotated[bool, flag("--delete-local", "Delete the local shards when all are published.")]
-ReadBack = Annotated[bool, flag("--verify", "Read samples back and compare them.")]
-AllowPartial = Annotated[bool, flag("--allow-partial", "Push splits with missing shards, too.")]
-Force = Annotated[bool, flag("--force", "Push even if the repository has other content.")]
-AnnotationsOnly = Annotated[bool, flag("--annotations-only", "Publish keys, labels and availability, no videos.")]
-Stream = Annotated[bool, flag("--stream", _STREAM)]
-StreamDataDir = Annotated[str | None, option("With --stream: clip directory or URL.")]
-MaxDisk = Annotated[str, option("With --stream: maximum size of OUT.")]
-StreamAnnotations = Annotated[str | None, option("With --stream, --annotations-only: annotations.", _BESIDE)]
+Releases = Annotated[list[str] | None, option(SELECTION, _ALL_RELEASES, "all", "--release", **_RELEASES)]
+Private = Annotated[bool | None, option(OUTPUT, "Visibility of the repository.", "unchanged", "--private/--public")]
+Gated = Annotated[str | None, option(OUTPUT, "Gate with auto or manual approval; no removes it.", "unchanged")]
+Revision = Annotated[str | None, option(OUTPUT, "Branch to push to.", "main")]
+CreatePr = Annotated[bool, flag(OUTPUT, "--create-pr", "Open a pull request instead of committing to the branch.")]
+CommitMessage = Annotated[str | None, option(OUTPUT, "Message of the last commit.", "a summary")]
+Token = Annotated[str | None, option(OUTPUT, "Hub token with write access.", "HF_TOKEN or `hf auth login`")]
+DeleteLocal = Annotated[bool, flag(OUTPUT, "--delete-local", "Delete the local shards when all are published.")]
+ReadBack = Annotated[bool, flag(OUTPUT, "--verify", "Read samples back and compare them.")]
+AllowPartial = Annotated[bool, flag(OUTPUT, "--allow-partial", "Publish splits with missing shards, too.")]
+Force = Annotated[bool, flag(OUTPUT, "--force", "Push even if the repository has other content.")]
+AnnotationsOnly = Annotated[bool, flag(SOURCE, "--annotations-only", _ANNOTATIONS_ONLY)]
+Stream = Annotated[bool, flag(SOURCE, "--stream", _STREAM)]
+StreamDataDir = Annotated[str | None, option(SOURCE, "With --stream: clip directory or URL.")]
+MaxDisk = Annotated[str, option(SOURCE, "With --stream: maximum disk space for shards.")]
+StreamAnnotations = Annotated[str | None, option(SELECTION, "With --stream, --annotations-only: annotations.", _BESIDE)]
 
 _ENCODING = ("short_side", "max_fps", "crf", "preset", "audio")
 _STREAM_ONLY = ("data_dir", "max_disk", "classes", "profile", *_ENCODING, "clips_per_shard", "seed")

@@ -7,7 +7,7 @@ from rich.console import Console
 
 import kinetics_tools
 from kinetics_tools.cli import options
-from kinetics_tools.cli.options import flag, option
+from kinetics_tools.cli.options import OUTPUT, PARALLELISM, SOURCE, flag, option
 
 EPILOG = options.examples("kinetics prepare 700 --data-dir k700 --out kinetics --split validation")
 _SHARDS = "Half-open range START:STOP of the shards of one split to write, e.g. 0:16."
@@ -15,8 +15,8 @@ _SHARDS = "Half-open range START:STOP of the shards of one split to write, e.g. 
 
 def prepare(
     release: options.Release,
-    data_dir: Annotated[str, option("Clip directory, as `kinetics download` writes it, or URL.")],
-    out: Annotated[str, option("Output directory or URL. An unfinished run there is resumed.")],
+    data_dir: Annotated[str, option(SOURCE, "Clip directory, as from `kinetics download`, or URL.")],
+    out: Annotated[str, option(OUTPUT, "Output directory or URL. An unfinished run there is resumed.")],
     splits: options.Splits = None,
     classes: options.Classes = None,
     annotations: options.LocalAnnotations = None,
@@ -29,10 +29,10 @@ def prepare(
     clips_per_shard: options.ClipsPerShard = 512,
     seed: options.OrderSeed = 0,
     workers: options.Workers = None,
-    engine: Annotated[str, option("local, or ray for a cluster.")] = "local",
-    address: Annotated[str | None, option("With ray: address of the cluster.", "that of this machine")] = None,
-    shards: Annotated[str | None, option(_SHARDS, "all")] = None,
-    dry_run: Annotated[bool, flag("--dry-run", "Prepare a few clips to estimate size and time.")] = False,
+    engine: Annotated[str, option(PARALLELISM, "local, or ray for a cluster.")] = "local",
+    address: Annotated[str | None, option(PARALLELISM, "With ray: cluster address.", "that of this machine")] = None,
+    shards: Annotated[str | None, option(PARALLELISM, _SHARDS, "all")] = None,
+    dry_run: Annotated[bool, flag(OUTPUT, "--dry-run", "Estimate size and time from a few clips.")] = False,
 ) -> None:
     """Write Parquet shards that plain `datasets` loads and streams. Exits with 1 if shards are missing."""
     from kinetics_tools.preparation.run import parse_shards

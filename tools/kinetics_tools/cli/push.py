@@ -8,12 +8,14 @@ from rich.console import Console
 
 import kinetics_tools
 from kinetics_tools.cli import options
-from kinetics_tools.cli.options import flag, option
+from kinetics_tools.cli.options import OUTPUT, PARALLELISM, flag, option
 
 EPILOG = options.examples(
     "kinetics push kinetics user/kinetics --private --dry-run",
     "kinetics push kinetics hf://buckets/user/clips",
     "kinetics push kinetics s3://bucket/kinetics",
+    "kinetics push shards user/kinetics --stream --release 700 --data-dir k700",
+    more="--classes and the options under Encoding need --stream; see `kinetics prepare --help`.",
 )
 
 
@@ -23,24 +25,12 @@ def push(
     target: options.RepoId,
     splits: options.Splits = None,
     releases: options.Releases = None,
-    private: options.Private = None,
-    gated: options.Gated = None,
-    revision: options.Revision = None,
-    create_pr: options.CreatePr = False,
-    commit_message: options.CommitMessage = None,
-    token: options.Token = None,
-    workers: Annotated[int, option("Number of shards to upload in parallel.")] = 5,
-    delete_local: options.DeleteLocal = False,
-    verify: options.ReadBack = False,
-    allow_partial: options.AllowPartial = False,
-    force: options.Force = False,
-    dry_run: Annotated[bool, flag("--dry-run", "Print what would be published; publish nothing.")] = False,
+    classes: options.Classes = None,
+    annotations: options.StreamAnnotations = None,
     annotations_only: options.AnnotationsOnly = False,
     stream: options.Stream = False,
     data_dir: options.StreamDataDir = None,
     max_disk: options.MaxDisk = "20GB",
-    classes: options.Classes = None,
-    annotations: options.StreamAnnotations = None,
     profile: options.Profile = "train",
     short_side: options.ShortSide = None,
     max_fps: options.MaxFps = None,
@@ -49,11 +39,20 @@ def push(
     audio: options.Audio = None,
     clips_per_shard: options.ClipsPerShard = 512,
     seed: options.OrderSeed = 0,
+    workers: Annotated[int, option(PARALLELISM, "Number of parallel uploads.")] = 5,
+    private: options.Private = None,
+    gated: options.Gated = None,
+    revision: options.Revision = None,
+    create_pr: options.CreatePr = False,
+    commit_message: options.CommitMessage = None,
+    token: options.Token = None,
+    delete_local: options.DeleteLocal = False,
+    verify: options.ReadBack = False,
+    allow_partial: options.AllowPartial = False,
+    force: options.Force = False,
+    dry_run: Annotated[bool, flag(OUTPUT, "--dry-run", "Print the pending changes; publish nothing.")] = False,
 ) -> None:
-    """Publish prepared clips atomically: readers see the old version or the new one. Rerun the command to resume.
-
-    The options from --data-dir on are for --stream, and mean what they mean to `kinetics prepare`.
-    """
+    """Publish prepared clips atomically: readers see the old version or the new one. Rerun the command to resume."""
     console = Console(soft_wrap=True, highlight=False, markup=False)
     report = kinetics_tools.push(out, target, console=console, **options.push_arguments(context))
     typer.echo("\n".join(report.lines()))

@@ -8,13 +8,13 @@ from rich.console import Console
 
 import kinetics_tools
 from kinetics_tools.cli import options
-from kinetics_tools.cli.options import flag, option
+from kinetics_tools.cli.options import OUTPUT, SELECTION, flag, option
 
 EPILOG = options.examples(
     "kinetics verify k400 400 --csv clips.csv --overlap 700:train",
     'kinetics verify k400 400 --split validation --classes "abseiling,zumba"',
 )
-_OVERLAP = "Also list the videos shared with this split, annotated at PATH if given as RELEASE:SPLIT=PATH."
+_OVERLAP = "Also list videos shared with this split; RELEASE:SPLIT=PATH sets its annotations."
 
 
 def verify(
@@ -25,11 +25,11 @@ def verify(
     max_clips_per_class: options.MaxPerClass = None,
     seed: options.SampleSeed = 0,
     annotations: options.LocalAnnotations = None,
-    deep: Annotated[bool, flag("--deep", "Decode every frame, and compare SHA-256 with the ledger.")] = False,
-    overlap: Annotated[list[str] | None, option(_OVERLAP, metavar="RELEASE:SPLIT")] = None,
+    deep: Annotated[bool, flag("Options", "--deep", "Decode every frame; compare SHA-256 with the ledger.")] = False,
+    overlap: Annotated[list[str] | None, option(SELECTION, _OVERLAP, metavar="RELEASE:SPLIT")] = None,
     workers: options.Workers = None,
-    report: Annotated[Path, option("JSON file for the report.")] = Path("report.json"),
-    csv: Annotated[Path | None, option("CSV file for a row per clip.")] = None,
+    report: Annotated[Path, option(OUTPUT, "JSON file for the report.")] = Path("report.json"),
+    csv: Annotated[Path | None, option(OUTPUT, "CSV file with a row per clip.")] = None,
 ) -> None:
     """Check a clip directory against the annotations. Exits with 1 if any clip is missing, misplaced or unreadable."""
     found = kinetics_tools.verify(

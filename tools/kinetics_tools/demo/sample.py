@@ -1,8 +1,7 @@
 """Synthetic sample of Kinetics, made without downloads.
 
 The clips are drawn: a moving shape and a tone tell the class, and vary from clip to clip. Everything else is as in the
-public releases: file names, archives and directories, annotation files, and their faults: a missing clip, an
-unannotated one, a truncated one, a video with two clips.
+public releases, including their faults: a missing clip, an unannotated one, a truncated one, a video with two clips.
 """
 
 import colorsys
@@ -104,7 +103,7 @@ class _Clip:
 
 
 class _Split(NamedTuple):
-    """Rows of a split's annotation file and files in its directory: mostly, but not all, the same clips."""
+    """Rows of a split's annotation file, and files in its directory; a few clips are in only one of them."""
 
     rows: list[_Clip]
     files: list[_Clip]
@@ -209,7 +208,7 @@ def _render(clip: _Clip, folder: Path) -> None:
     tone = _tone(look, rng, seconds, first, period_seconds)
     write_clip(path, _pictures(look, rng, turns), fps=fps, audio=tone, sample_rate=SAMPLE_RATE)
     if clip.broken:
-        # The index of an mp4 is at its end, so that half a file cannot be opened.
+        # The index of an mp4 is at its end, so that half a file is unreadable.
         os.truncate(path, path.stat().st_size // 2)
 
 

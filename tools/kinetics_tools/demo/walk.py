@@ -92,7 +92,7 @@ print(done.stdout)""",
 def run_demo(out: str | os.PathLike[str] = "demo") -> None:
     """Make the sample in `out` and walk through the main tasks on it, printing each line before it runs.
 
-    Also writes OUT/contact_sheet.png, and turns off the progress bars of `datasets`. Raises the errors of
+    Also writes `out`/contact_sheet.png, and turns off the progress bars of `datasets`. Raises the errors of
     `make_sample`.
     """
     console = Console(soft_wrap=True, markup=False, highlight=False)

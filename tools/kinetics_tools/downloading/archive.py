@@ -1,4 +1,4 @@
-"""One archive of a split: what it is called, and where its bytes are kept."""
+"""Archive of a split: its name, and the files that hold its bytes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ class Archive:
 
     @property
     def key(self) -> str:
-        """Path from "kinetics/" on, which is the same on every mirror."""
+        """Path from "kinetics/" on; the same on every mirror."""
         path = unquote(urlsplit(self.url).path)
         return "kinetics/" + path.rpartition("/kinetics/")[2] if "/kinetics/" in path else path.lstrip("/")
 
@@ -38,7 +38,7 @@ class Archive:
 
     @property
     def is_replacement(self) -> bool:
-        """True for the archive of replacements, without which no clip is missing."""
+        """True for the archive of replacements; without it, the originals are used."""
         return self.key.endswith(f"/{REPLACEMENTS_NAME}")
 
     @property

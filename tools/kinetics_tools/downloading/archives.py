@@ -1,13 +1,13 @@
-"""Download of archives: several at once, each clip written as soon as it has arrived whole.
+"""Download of archives in parallel; each clip is written as soon as it is complete.
 
-A run may be killed at any moment. On disk is then:
+A run may be killed at any moment. The disk then holds:
 
 - a clip under its final name only if its file is complete; its line in the ledger comes after that;
 - an unfinished archive in `.partial`, where the next run resumes it. Its line in the ledger comes when all of its
   clips are written and its length and checksum match; then the partial file is removed.
 
-This holds for processes that die. Nothing is flushed to disk against a crash of the machine: a clip can then be
-shorter than the ledger says, and its archive is downloaded again.
+This holds if the process dies. After a crash of the machine a clip can be shorter than the ledger says, because
+nothing is flushed to disk; its archive is then downloaded again.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""Clip directory of one split: which clips belong to it, where each is, and where a new one goes.
+"""Clip directory of one split: its clips, their paths, and the paths of new clips.
 
 A new clip goes to `<split>/<label>/<clip name>.mp4`, or `<split>/<clip name>.mp4` if the annotations give no label.
-Existing directories are used as they are spelled, and existing clips stay where they are.
+Existing directories keep their spelling, and existing clips are not moved.
 """
 
 import csv
@@ -25,7 +25,7 @@ _ANNOTATIONS = {
 
 
 def class_of(folder: str, release: str) -> int | None:
-    """Return the index of the class that a directory is named after, in any public spelling; None if it is none."""
+    """Return the index of the class that a directory is named after, in any public spelling; None if there is none."""
     return label_index(release).get(normalize_label(folder))
 
 
@@ -70,9 +70,9 @@ class ClipTree:
         return path.with_name(f".{path.name}.{tag}.tmp")
 
     def present(self, *, clean: bool) -> dict[str, int]:
-        """Return the lengths in bytes of the clips that are in a directory of their class or in none.
+        """Return the lengths in bytes of the clips that are in their class directory or in no class directory.
 
-        With `clean`, also remove what a killed run left unfinished.
+        With `clean`, also remove unfinished files of killed runs.
         """
         files = scan_split(self._out, self.split)
         if clean:
@@ -110,7 +110,7 @@ class ClipTree:
 def copy_annotations(source: str, out: str | os.PathLike[str], release: str, split: str, table: pa.Table) -> Path:
     """Return the path of a copy of the annotations of a split under `out`/annotations, where loading looks first.
 
-    `table` is the content of `source`. A CSV is copied as it is; JSON becomes CSV in DeepMind's format. Raises
+    `table` is the content of `source`. A CSV is copied unchanged; JSON becomes CSV in DeepMind's format. Raises
     ValueError if `out` has other annotations of this split, which would mix two releases or editions.
     """
     folder = Path(out, "annotations")

@@ -37,18 +37,17 @@ class Entry:
         key: name of a clip, `{youtube_id}_{time_start:06d}_{time_end:06d}`; or path of an archive on the mirror,
             "kinetics/400/train/part_0.tar.gz", which always has a "/".
         split: "train", "validation" or "test".
-        source: where the bytes of a clip are from: the key of an archive, "youtube", or "disk" for a file that was
-            there before; "archives" for an archive.
-        status: of a clip: "complete"; "unchecked", complete but from an archive that failed its checksum later;
-            "found", there before the first archive was read; "missing", in no archive; "empty", in an archive without
-            a byte; "unavailable", permanently so, and "failed", see `error`.
-            Of an archive: "complete", "failed", or "incomplete" while a complete one is read again. Of a member of an
-            archive: "refused".
+        source: origin of the bytes of a clip: the key of an archive, "youtube", or "disk" for a file that existed
+            before; "archives" for an archive.
+        status: of a clip, one of these. "complete". "unchecked": its archive failed a checksum later. "found": existed
+            before the first archive was read. "missing": in no archive. "empty": no bytes in the archive.
+            "unavailable": permanent failure. "failed". Of an archive, "complete", "failed", or "incomplete" while a
+            complete one is read again. Of a member of an archive, "refused".
         bytes: length of the clip's file, or of the archive; None without one.
         sha256: of the clip's file, 64 hexadecimal digits.
         duration: of the clip in seconds, if it was measured.
         error: {"class": ..., "message": ...}.
-        selection: of a complete archive: None if all of its annotated clips were asked for, else a digest of those.
+        selection: of a complete archive: None if all annotated clips were asked for, else a digest of those that were.
         time: in UTC, as "2025-01-31T12:00:00Z".
     """
 
@@ -77,7 +76,7 @@ class Ledger(JsonLog):
         super().__init__(Path(directory, LEDGER_NAME))
 
     def append(self, entry: Entry) -> None:
-        """Write one line, which is in the file when this returns. Raises DiskError, and then no part of it is there."""
+        """Write one line, which is in the file when this returns. After DiskError, no part of it is in the file."""
         values = {name: getattr(entry, name) for name in _FIELDS}
         if entry.selection is None:
             del values["selection"]
@@ -93,7 +92,7 @@ def read_ledger(directory: str | os.PathLike[str]) -> dict[tuple[str, str], Entr
     path = Path(directory, LEDGER_NAME)
 
     def warn(number: int, error: Exception) -> None:
-        _logger.warning(f"{path}: line {number} is no entry and is ignored: {error}")
+        _logger.warning(f"{path}: line {number} is not a valid entry and is ignored: {error}")
 
     return {(entry.split, entry.key): entry for entry in read_json_lines(path, _parsed, on_invalid=warn)}
 

@@ -1,4 +1,4 @@
-"""Plan of a download: the clips of each split, by the annotations, and the archives that hold them."""
+"""Plan of a download: the annotated clips of each split, and the archives that hold them."""
 
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +24,7 @@ _SEGMENT_BYTES_PER_SECOND = 400_000
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes to download, an estimate of those to write, and free space; of `unknown_sizes` files nothing is known."""
+    """Bytes to download, estimated bytes to write, and free space; the size of `unknown_sizes` files is unknown."""
 
     bytes_to_fetch: int
     unknown_sizes: int
@@ -69,7 +69,7 @@ class Plan:
         return _Split(table, index, path, found)
 
     def states(self, entries: Mapping[tuple[str, str], Entry], *, clean: bool) -> dict[str, SplitState]:
-        """Return the state of each split; `clean` removes what a killed run left unfinished."""
+        """Return the state of each split; `clean` removes unfinished files of killed runs."""
         return {
             split: SplitState(
                 ClipTree(self.out, self.selection.release, split, plan.index), plan.archives, entries, clean=clean
@@ -85,7 +85,7 @@ class Plan:
     def needs(
         self, states: Mapping[str, SplitState], archives: Sequence[Archive], *, workers: int, keep: bool
     ) -> Needs:
-        """Return what it takes to download `archives`, `workers` at once. Asks the server for their lengths."""
+        """Return the bytes and space to download `archives`, `workers` at once. Asks the server for their lengths."""
         to_fetch = [archive for archive in archives if not archive.kept.exists()]
         with ThreadPoolExecutor(16) as pool:
             sizes = dict(zip(to_fetch, pool.map(lambda archive: remote_size(archive.url), to_fetch), strict=True))
@@ -100,7 +100,7 @@ class Plan:
         )
 
     def needs_of_segments(self, names: Mapping[str, Collection[str]]) -> Needs:
-        """Return what it takes to cut the clips of `names`, by split, from their videos: an estimate by duration."""
+        """Return the estimated space for the clips of `names`, by split, cut from their videos."""
         seconds = 0.0
         for split, chosen in names.items():
             index, wanted = self._splits[split].index, set(chosen)

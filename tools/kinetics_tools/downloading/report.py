@@ -1,5 +1,7 @@
 """Report of a download."""
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +13,7 @@ from kinetics_tools.text import few, format_count, format_size
 
 # Statuses that another run of the same command would not change.
 _SETTLED = (*HERE, "missing", "empty", "unavailable")
+_AGAIN = "rerun the same command"
 
 
 @dataclass(frozen=True)
@@ -20,15 +23,16 @@ class Report:
     Attributes:
         counts: split -> status -> number of clips. The statuses are those of `ledger.Entry` and "pending".
         archives: split -> number of archives that hold its clips; empty for single videos.
-        to_fetch: split -> number of archives, or else clips, to download before the run.
-        needs: bytes to download and to write; for single videos only an estimate of the latter.
-        failed: key of an archive -> reason.
+        to_fetch: split -> number of archives (or single clips) to download, as of the start of the run.
+        needs: bytes to download and to write; for single videos only an estimate of the bytes to write.
+        failed: key of an archive -> reason of its failure.
         refused: "archive: member: reason" of unsafe members.
         unannotated, unannotated_examples: split -> number and first names of unannotated members of archives.
         missing: split -> names of the clips that no archive has.
         no_replacement: key of the archive of replacements of 400, if the mirror does not have it.
         errors, examples: class of error -> number of clips that failed for it, and "clip: reason" of the first.
         given_up: number of clips that another run retries only with `retry_errors`.
+        options: options of the command line that select the same clips.
     """
 
     release: str
@@ -49,6 +53,7 @@ class Report:
     given_up: int = 0
     bytes_fetched: int = 0
     seconds: float = 0.0
+    options: Sequence[str] = ()
 
     @property
     def is_complete(self) -> bool:
@@ -56,7 +61,7 @@ class Report:
         return not self.failed and all(status in _SETTLED for counts in self.counts.values() for status in counts)
 
     def lines(self) -> list[str]:
-        """Return the report as text, which ends with what to do next."""
+        """Return the report as lines of text; the last one says what to do next."""
         lines = []
         for split, counts in self.counts.items():
             clips = ": " + ", ".join(f"{status} {count:,}" for status, count in counts.items()) if counts else ""
@@ -78,7 +83,7 @@ class Report:
         lines += [f"failed: {n:,} {kind}, such as {self.examples[kind]}" for kind, n in sorted(self.errors.items())]
         if self.given_up:
             lines.append(f"skipped without --retry-errors: {format_count(self.given_up, 'clip')}")
-        return lines if self.dry_run else lines + self._outcome_lines()
+        return lines + ([f"next: {_AGAIN} without --dry-run"] if self.dry_run else self._outcome_lines())
 
     def _outcome_lines(self) -> list[str]:
         lines = []
@@ -88,12 +93,13 @@ class Report:
         lines.append(f"downloaded {format_size(self.bytes_fetched)} in {timedelta(seconds=round(self.seconds))}")
         if self.is_complete:
             lines.append(f'complete: load_dataset("kinetics", "{self.release}", data_dir="{self.out}") loads it')
+            lines.append(f"next: {shlex.join(['kinetics', 'verify', str(self.out), self.release, *self.options])}")
         elif self.given_up and missing == self.given_up + self.errors.get("no such segment", 0):
-            lines.append("incomplete: rerun the same command with --retry-errors to retry failed videos")
+            lines.append(f"incomplete: {_AGAIN} with --retry-errors to retry failed videos")
         elif self.archives and not self.failed:
             lines.append("incomplete: the archives have no more clips; rerun with --source youtube to cut the rest")
         else:
-            lines.append("incomplete: rerun the same command to resume")
+            lines.append(f"incomplete: {_AGAIN} to resume")
         return lines
 
     def _plan_lines(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Download of Kinetics into a directory of clips, with a ledger of what came from where.
+"""Download of Kinetics into a clip directory, with a ledger of the outcome of each clip.
 
     >>> from kinetics_tools import download
     >>> report = download("400", "k400", splits=["validation"], classes=["abseiling", "zumba"])
@@ -6,7 +6,7 @@
     {'validation': {'complete': 97, 'missing': 2}}
 
     k400/val/<class>/<clip>.mp4    the clips; test clips without a label are in k400/test
-    k400/annotations/*.csv         the annotations that chose and placed them
+    k400/annotations/*.csv         the annotations of these clips
     k400/ledger.jsonl              one line for each outcome of a clip, see `downloading.ledger`
     k400/archives/                 with keep_archives, the archives
     k400/.partial/                 unfinished archives, until a run is complete
@@ -60,15 +60,15 @@ def download(
     mirror: str | None = None,
     annotations: str | None = None,
 ) -> Report:
-    """Download the clips of a release that `out` does not have yet. An unfinished run there is resumed.
+    """Download the clips of a release that are missing in `out`. An unfinished run there is resumed.
 
     `splits`, `classes`, `max_clips_per_class`, `seed`, `mirror` and `annotations` are as in `KineticsConfig`.
-    Annotation files go to the download cache of `datasets`, where loading finds them, too.
+    Annotation files go to the download cache of `datasets`, which loading uses, too.
 
-    A clip is on disk if loading would take it: in the directory of its class, in any spelling, or of the split. New
-    clips go to the directory of their class. A clip of the ledger is not downloaded again, and neither is a
-    pre-existing complete tree. Where archives are read, a clip that the ledger does not know is compared with theirs;
-    one that differs and was there before the first archive stays. A corrupt archive is downloaded once more.
+    A clip counts as present in the directory of its class, in any spelling, or of the split. New clips go to the
+    directory of their class. Clips in the ledger and complete existing trees are not downloaded again. A clip that the
+    ledger does not list is compared with the archives; if it is older than the first archive, it is never replaced. A
+    corrupt archive is downloaded a second time.
 
     Args:
         source: "archives", the public ones, or "youtube", the videos themselves.
@@ -83,7 +83,7 @@ def download(
         ValueError: invalid arguments, another release in `out`, or another run that writes to it.
         OSError: too little space, nothing can be written, or lists and annotations cannot be downloaded.
         ModuleNotFoundError: source="youtube" without yt-dlp.
-        KeyboardInterrupt: with a message that says how to resume.
+        KeyboardInterrupt: interrupted; the message says how to resume.
     """
     out = Path(out)
     selection = Selection(
@@ -122,11 +122,11 @@ def download(
 def _check_source(source: str, *, keep_archives: bool, for_videos: bool) -> None:
     check_choice(source, _SOURCES, "source")
     if source == "youtube" and keep_archives:
-        raise ValueError("keep_archives has no effect with source='youtube'; leave one of them out")
+        raise ValueError("keep_archives has no effect with source='youtube'; omit one of them")
     if source == "archives" and for_videos:
         raise ValueError(
             "formats, cookies, proxy, sleep, URL template and retry_errors have no effect with source='archives'; "
-            "pass source='youtube', or leave them out"
+            "pass source='youtube', or omit them"
         )
 
 
@@ -214,6 +214,7 @@ class _Run:
             archives={},
             to_fetch={split: len(of_split) for split, of_split in to_fetch.items()},
             needs=needs,
+            options=self.plan.selection.options(),
         )
 
     def _progress(self, before: Report, *, bytes: int | None = None) -> Progress:

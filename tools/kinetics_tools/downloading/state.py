@@ -1,4 +1,4 @@
-"""State of the clips of a split: what the ledger and the disk tell of them before a run, and what the run adds."""
+"""State of the clips of a split, from the ledger, the disk and the current run."""
 
 import hashlib
 from collections import Counter
@@ -16,14 +16,14 @@ HERE = ("complete", "found")
 class SplitState:
     """State of the clips of a split that are asked for.
 
-    `entries` is what `read_ledger` returns. `clean` removes what a killed run left unfinished.
+    `entries` is the result of `read_ledger`. `clean` removes unfinished files of killed runs.
 
     Attributes:
-        statuses: clip -> status; clips of which nothing is known are not in it.
-        owners: complete clip -> index of the archive that it is from, -1 if it is from elsewhere.
-        unverified: clips on disk whose file may hold anything, because the ledger does not tell.
-        preexisting: unverified clips that were there before the first archive was read. They are never replaced. The
-            other unverified clips are from a run that was killed before it wrote their lines.
+        statuses: clip -> status; unknown clips are not in it.
+        owners: complete clip -> index of its archive, -1 for any other source.
+        unverified: clips on disk that the ledger does not list, so their content is unknown.
+        preexisting: unverified clips that existed before the first archive was read; never replaced. The other
+            unverified clips are from a run that was killed before it wrote their lines.
         bytes_of: source -> bytes on disk of its complete clips.
         selection: digest of the clips that are asked for, for the ledger.
     """
@@ -107,12 +107,12 @@ class SplitState:
         return entry.selection in (None, self.selection) or self._is_accounted
 
     def preexisting_entries(self) -> list[Entry]:
-        """Return what the ledger must know before the first archive is read: the pre-existing clips."""
+        """Return the ledger entries of pre-existing clips, to be written before the first archive is read."""
         found = sorted(self._new_preexisting.items())
         return [Entry(name, self.tree.split, "disk", "found", bytes=size) for name, size in found]
 
     def incomplete_entry(self, archive: Archive) -> Entry | None:
-        """Return what the ledger must know before a complete archive is read again: new clips are not verified yet."""
+        """Return the ledger entry to write before a complete archive is read again for new clips."""
         return Entry(archive.key, archive.split, "archives", "incomplete") if self._was_complete(archive.key) else None
 
     def unverified_clips(self, archive: Archive) -> list[str]:
@@ -120,7 +120,7 @@ class SplitState:
         return [n for n, index in self.owners.items() if index == archive.index and n not in self._verified]
 
     def may_be_missing(self) -> list[str]:
-        """Return the clips of which nothing is known, except those once cut from YouTube that are gone."""
+        """Return the unknown clips, except those once cut from YouTube and deleted since."""
         entries = ((name, self.entry(name)) for name in self.tree.index)
         return [n for n, entry in entries if n not in self.statuses and (entry is None or entry.source != "youtube")]
 
@@ -135,5 +135,5 @@ class SplitState:
         return [name for name in self.tree.index if self.statuses.get(name) == "missing"]
 
     def counts(self) -> dict[str, int]:
-        """Return the number of clips by status; "pending" are those of which nothing is known."""
+        """Return the number of clips by status; "pending" are the unknown ones."""
         return dict(sorted(Counter(self.statuses.get(name, "pending") for name in self.tree.index).items()))

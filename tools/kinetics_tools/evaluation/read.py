@@ -25,18 +25,18 @@ _Prediction = tuple[str, Mapping[int, float] | npt.NDArray[np.float64] | str]
 
 
 def read_predictions(path: str | os.PathLike[str], release: str) -> tuple[dict[str, list[int]], list[str]]:
-    """Return the five best classes, best first, by clip or video; and "name: reason" of invalid predictions.
+    """Return the five best classes, best first, by clip or video, and "name: reason" of invalid predictions.
 
-    The suffix of the file tells its form:
+    The format follows from the suffix of the file:
 
     - .json: a submission to the ActivityNet challenge, {"results": {video id: [{"label", "score"}, ...]}}
     - .csv: a line for each score, with the columns youtube_id, label, score; or for each clip, with youtube_id and one
-      column for each class, called by its label or index
+      column for each class, named by its label or index
     - .parquet: as CSV, or with a column `scores`, a list with a number for each class
 
-    CSV and Parquet with time_start and time_end are for clips, else for videos. Labels may be in any public spelling,
-    or indices. Of equal scores the lower index comes first. Repeated predictions are invalid. Raises ValueError for a
-    file in none of these forms.
+    CSV and Parquet with time_start and time_end are for clips, else for videos. Labels are names in any spelling, or
+    indices. Of equal scores the lower index comes first. Repeated predictions are invalid. Raises ValueError for a
+    file in another format.
     """
     reader = {".json": _from_json, ".csv": _from_csv, ".parquet": _from_parquet}.get(Path(path).suffix.lower())
     if reader is None:

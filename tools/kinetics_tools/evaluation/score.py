@@ -4,7 +4,7 @@
     >>> evaluate("predictions.json", "700").top1
     0.6541
 
-A clip is correct at k if its class, or for a video with several clips one of its classes, is among the k best scores.
+A clip is correct at k if its class is among the k best scores; for a video with several clips, one of its classes.
 A clip without a prediction is wrong. These are the rules of the ActivityNet challenge
 (github.com/activitynet/ActivityNet, Evaluation/eval_kinetics.py), which ranked by the mean of the two errors.
 """
@@ -29,12 +29,12 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of predictions. Shares are in [0, 1].
+    """Scores of predictions; accuracies are in [0, 1].
 
     Attributes:
         clips: number of annotated clips, or of videos if the predictions are for videos.
-        top1, top5: share of them with the true class among the best one or five.
-        class_mean: mean over the classes of their top-1.
+        top1, top5: share of clips with the true class among the best one or five.
+        class_mean: mean of the top-1 of each class.
         per_class: label -> (clips, top-1, top-5), of the classes that occur.
         confusion: (C, C) int64: number of clips by true class (row) and predicted class (column), in label order.
             Clips without a prediction are in no column.
@@ -66,7 +66,7 @@ class Evaluation:
         return not (self.missing or self.bad)
 
     def lines(self) -> list[str]:
-        """Return the scores as text."""
+        """Return the scores as lines of text."""
         lines = [
             f"kinetics {self.release} {self.split}: {self.clips:,} clips, {len(self.missing):,} without a prediction",
             f"top-1      {self.top1:7.2%}",
@@ -80,6 +80,8 @@ class Evaluation:
             lines += [f"{what}: {name}" for name in names[:_SHOWN]]
             if len(names) > _SHOWN:
                 lines.append(f"{what}: {len(names) - _SHOWN:,} more")
+        if not self.is_complete:
+            lines.append("incomplete: missing predictions count as wrong; add them and rerun the same command")
         return lines
 
     def as_dict(self) -> dict[str, Any]:
@@ -102,9 +104,15 @@ def evaluate(
 ) -> Evaluation:
     """Score a file of predictions against the annotations of a split.
 
-    Predictions are for clips or for videos, as most of their names say; the others are invalid. `split` may be spelled
-    as in annotation files, such as "val". `annotations` and `mirror` are as in `KineticsConfig`. Raises ValueError for
-    a file of no form that `read_predictions` knows, and for a split without labels.
+    Args:
+        predictions: a file for `read_predictions`, for clips or for videos, like most of its names.
+        release: "400", "600", "700" or "700-2020".
+        split: in any published spelling, such as "val".
+        annotations: directory, file or URL of the annotations; None for the published ones.
+        mirror: URL that replaces the public hosts.
+
+    Raises:
+        ValueError: the file has an unknown format, or the split has no labels.
     """
     split = find_split(split)
     asked = Selection(release, splits=[split], annotations=annotations, mirror=mirror)

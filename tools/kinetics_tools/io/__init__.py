@@ -1,4 +1,4 @@
-"""Files and servers: what is read and written, and how it stays whole."""
+"""Input and output: HTTP, archives, caches and atomic files."""
 
 from typing import TYPE_CHECKING
 

@@ -1,4 +1,4 @@
-"""A file that is whole or not there."""
+"""Atomic files: complete or not there."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ def check_target(path: str | os.PathLike[str]) -> None:
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path to write to, which replaces `path` when the block ends without an error.
 
-    Raises what `check_target` raises.
+    Raises the errors of `check_target`.
     """
     check_target(path)
     path = Path(path)
@@ -36,7 +36,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn OSError into DiskError, because errors of the network are OSErrors, too, and do not end a run."""
+    """Turn OSError into DiskError, which ends a run; errors of the network are OSErrors, too, and do not."""
     try:
         yield
     except OSError as error:

@@ -19,7 +19,7 @@ class DownloadCache:
 
     Args:
         directory: the cache; by default that of `datasets`.
-        force: download files again, once per object, although they are there.
+        force: download files again, once per object, even if they are in the cache.
     """
 
     def __init__(self, directory: str | None = None, *, force: bool = False):
@@ -28,18 +28,18 @@ class DownloadCache:
         self._fetched: set[str] = set()
 
     def path(self, url: str) -> str:
-        """Return the path of the file at `url` in the cache, whether it is there or not."""
+        """Return the path of the file at `url` in the cache, even if it does not exist yet."""
         return os.path.join(self.directory, datasets.utils.file_utils.hash_url_to_filename(url))
 
     def held_bytes(self, url: str) -> int:
-        """Return the number of bytes of the file at `url` that are there, as a partial download or whole."""
+        """Return the number of bytes of the file at `url` in the cache, complete or partial."""
         held = next(filter(os.path.exists, (self.path(url), str(self._partial(url)))), None)
         return os.path.getsize(held) if held and not self._is_forced(url) else 0
 
     def fetch(self, url: str, *, progress: Callable[[int], Any] | None = None) -> str:
-        """Return the path of the file at `url`, downloaded if it is not there. A partial download is resumed.
+        """Return the path of the file at `url`, downloaded if it is missing. A partial download is resumed.
 
-        `progress` is called with the number of bytes of each step. Raises what `HttpFile` raises.
+        `progress` is called with the number of bytes of each step. Raises the errors of `HttpFile`.
         """
         path = self.path(url)
         os.makedirs(self.directory, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A directory on a disk or in an object store, with files that are whole or not there."""
+"""Directory on a disk or in an object store, with atomic files."""
 
 import contextlib
 import os
@@ -21,7 +21,7 @@ class Folder:
     Names of files in it are relative, with "/" between their parts.
 
     Attributes:
-        url: absolute path or URL, so that it means the same directory to processes elsewhere.
+        url: absolute path or URL, valid in other processes, too.
         root: path of the directory on its file system.
         is_local: True if it is on a disk of this machine.
     """
@@ -77,7 +77,7 @@ class Folder:
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Any]:
-        """Open a file that gets its name when the block ends, and vanishes if the block raises."""
+        """Open a file that gets its name when the block ends, and is removed if the block raises."""
         folder, _, file_name = name.rpartition("/")
         folder += "/" if folder else ""
         temporary = f"{folder}.{file_name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
@@ -98,7 +98,7 @@ class Folder:
             raise
 
     def clean(self, name: str) -> None:
-        """Remove what killed writers of a file left. A writer that still runs raises FileNotFoundError."""
+        """Remove leftovers of killed writers of a file. A writer that still runs raises FileNotFoundError."""
         folder, _, file_name = name.rpartition("/")
         for other in self.sizes(folder):
             if other.startswith(f".{file_name}.") and other.endswith(".tmp"):
@@ -108,8 +108,8 @@ class Folder:
     def locked(self, name: str) -> Iterator[None]:
         """Keep other processes out of their blocks with this `name`, that of a lock file.
 
-        This is no guarantee: object stores and some disks have no locks, and a lock is waited for for a minute at most.
-        The block must tolerate others at the same time.
+        The block must tolerate concurrent ones: object stores and some disks have no locks, and the wait for a lock
+        ends after a minute.
         """
         if not self.is_local:
             yield

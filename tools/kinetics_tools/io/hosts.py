@@ -21,7 +21,7 @@ def mirror_url(mirror: str | None) -> str | None:
 
 
 def mirrored(url: str, mirror: str | None) -> str:
-    """Return `url` on the mirror, if there is one and `url` is on a public host."""
+    """Return `url` on the mirror, if there is one and the host of `url` is public; else `url`."""
     mirror = mirror_url(mirror)
     for host in PUBLIC_HOSTS:
         if mirror and url.startswith(host + "/"):
@@ -30,7 +30,7 @@ def mirrored(url: str, mirror: str | None) -> str:
 
 
 def quoted(url: str) -> str:
-    """Return `url` with its path percent-encoded once, whether it was or not.
+    """Return `url` with its path percent-encoded exactly once.
 
     Archives of 600 are named after classes, and the mirror's lists write those names either way.
     """
@@ -39,6 +39,6 @@ def quoted(url: str) -> str:
 
 
 def without_credentials(url: str) -> str:
-    """Return `url` without user, password, query and fragment, any of which may give access."""
+    """Return `url` without the parts that may hold credentials: user, password, query and fragment."""
     parts = urllib.parse.urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

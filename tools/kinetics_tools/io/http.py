@@ -1,4 +1,4 @@
-"""Files on web servers, read front to back, with resumption after errors."""
+"""Files on web servers, read front to back and resumed after errors."""
 
 import http.client
 import io
@@ -33,10 +33,9 @@ _HEAD_TIMEOUT_SECONDS = 30.0
 class HttpFile(io.RawIOBase):
     """File on a web server, read front to back once, which survives dropped connections.
 
-    After an error it retries, and resumes by Range at the byte where it stopped; if the server ignores Range, it skips
-    what it has. An answer that tells less than an earlier one, no ETag or no length, does not count as a change. The
-    object does no buffering: wrap it in `io.BufferedReader` for small reads. No client library resumes a body by Range
-    with If-Range, which is why this class exists.
+    After an error it resumes by Range at the byte where it stopped; if the server ignores Range, it skips the known
+    bytes. An answer without ETag or length does not count as a change. Reads are unbuffered: wrap the object in
+    `io.BufferedReader` for small reads. This class exists because no client library resumes a body with If-Range.
 
     Args:
         url: http or https address.
@@ -44,8 +43,8 @@ class HttpFile(io.RawIOBase):
         etag: ETag of the file when those bytes were read.
 
     Attributes:
-        size: length in bytes; None if the server does not tell.
-        etag: ETag of the file; None if the server sends none.
+        size: length in bytes; None if unknown.
+        etag: ETag of the file; None without one.
 
     Raises:
         FileNotFoundError: HTTP 404 or 410.
@@ -131,7 +130,7 @@ class HttpFile(io.RawIOBase):
         shorter = ""
         if error.code == 416:
             announced = "had before" if self.size is None else f"announced, {self.size:,} bytes"
-            shorter = f": no byte {self._position:,} there, the file is shorter than {announced}"
+            shorter = f": the file ends before byte {self._position:,}, it is shorter than {announced}"
         kind = _ERROR_OF_STATUS.get(error.code, OSError)
         return kind(f"{self.url}: HTTP {error.code} {error.reason}{shorter}")
 
@@ -139,7 +138,7 @@ class HttpFile(io.RawIOBase):
         where, advice = "", "check your network connection and rerun the same command"
         if self._position:
             where = f", at byte {self._position:,}" + ("" if self.size is None else f" of {self.size:,}")
-            advice = "what arrived is kept; rerun the same command to resume"
+            advice = "received bytes are kept; rerun the same command to resume"
         return ConnectionError(f"{self.url}: {reason}{where}, after {self._failures} attempts; {advice}")
 
     def _connect(self) -> int:
@@ -212,7 +211,7 @@ def open_binary(path: str) -> BinaryIO:
 
 
 def url_exists(url: str) -> bool:
-    """Return False if the server answers HTTP 404. Any other error counts as True: reading the file tells more."""
+    """Return False if the server answers HTTP 404. Other errors count as True, because reading shows them."""
     try:
         _head(url).close()
     except urllib.error.HTTPError as error:
@@ -223,7 +222,7 @@ def url_exists(url: str) -> bool:
 
 
 def remote_size(url: str) -> int:
-    """Return the length of a file on a server in bytes, by a HEAD request; 0 if the server does not tell."""
+    """Return the length of a file on a server in bytes, by a HEAD request; 0 if unknown."""
     try:
         with _head(url) as response:
             return response.length or int(response.headers.get("Content-Length") or 0)

@@ -1,4 +1,4 @@
-"""Append-only log of JSON values, one a line, which survives kills and full disks."""
+"""Append-only log of JSON values, one per line, which survives kills and full disks."""
 
 import errno
 import json
@@ -16,15 +16,10 @@ _BLOCK_BYTES = 1 << 16
 class JsonLog:
     """Log open for appending, by any number of threads of one process.
 
-    A line is written by one system call and never buffered, so that a kill tears the last line at most. Opening the
-    log removes a torn line: a new one glued to it would be lost with it.
+    A line is written by one unbuffered system call, so a kill tears the last line at most. Opening the log removes a
+    torn line, because a new one appended to it would be lost.
 
-    Args:
-        path: the file; it is created if it does not exist.
-        compact: write no spaces between values.
-
-    Raises:
-        OSError: the file cannot be opened for appending.
+    `path` is created if it does not exist; OSError if it is not writable. `compact` writes no spaces between values.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, compact: bool = False):
@@ -46,7 +41,7 @@ class JsonLog:
             self._file.close()
 
     def append(self, value: Any) -> None:
-        """Write one line, which is in the file when this returns. Raises OSError, and then no part of it is there."""
+        """Write one line, which is in the file when this returns. After OSError, no part of it is in the file."""
         line = (json.dumps(value, separators=self._separators) + "\n").encode("ascii")
         written = 0
         with self._lock:
@@ -87,12 +82,8 @@ def read_json_lines(
 ) -> Iterator[T]:
     """Yield the value of each line of a log; nothing if the file does not exist.
 
-    Invalid lines are skipped.
-
-    Args:
-        path: the file.
-        parse: turns a JSON value into a result. Raises ValueError, TypeError or KeyError for an invalid one.
-        on_invalid: called with the number and the error of each invalid line, except a torn last one.
+    Invalid lines, for which `parse` raises ValueError, TypeError or KeyError, are skipped. `on_invalid` is called with
+    the number and the error of each, except a torn last one.
     """
     try:
         file = open(path, "rb")  # noqa: SIM115

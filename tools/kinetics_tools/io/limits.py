@@ -1,4 +1,4 @@
-"""Limits that all transfers of a run share: the rate, and the end of the run."""
+"""Limits shared by all transfers of a run: the rate, and the end of the run."""
 
 import threading
 import time
@@ -7,7 +7,7 @@ from kinetics_tools.text import parse_size
 
 
 class Stopped(Exception):
-    """Raised in the threads of a run that is to end. What they finished stands."""
+    """Raised in the threads of a run that ends. Finished work is kept."""
 
 
 class RateLimit:

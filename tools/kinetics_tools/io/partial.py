@@ -1,7 +1,7 @@
-"""Downloads that are kept in a partial file until they are complete, so that a later run resumes them.
+"""Partial files of downloads, which a later run resumes.
 
-Beside the partial file PATH lies PATH.etag, a JSON object with the ETag and the length of the file on the server. A
-partial file without it is not used, because nothing tells which file it is the beginning of.
+Beside the partial file PATH is PATH.etag, a JSON object with the ETag and the length of the file on the server. Without
+it, a partial file is not used, because it may belong to another version of the file.
 """
 
 import io
@@ -21,7 +21,7 @@ _BLOCK_BYTES = 1 << 18
 
 
 class PartialFile(io.RawIOBase):
-    """File at `url`, front to back: first what the partial file `path` has of it, then what the network brings.
+    """File at `url`, read front to back: first from the partial file `path`, then from the network.
 
     The partial file grows as bytes are read, and stays when this object is closed or its process dies.
 
@@ -30,7 +30,7 @@ class PartialFile(io.RawIOBase):
         path: the partial file.
         limit: rate that several downloads share.
         stop: makes reads raise Stopped once it is set.
-        on_bytes: called with the number of bytes of each step, and True if the network brought them.
+        on_bytes: called with the number of bytes of each step, and True if they came from the network.
 
     Attributes:
         position: number of bytes read.
@@ -38,7 +38,7 @@ class PartialFile(io.RawIOBase):
     Raises:
         DiskError: `path` cannot be written.
         Stopped: `stop` is set.
-        OSError: whatever `HttpFile` raises.
+        OSError: see `HttpFile`.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class PartialFile(io.RawIOBase):
 
     @property
     def size(self) -> int | None:
-        """Length of the file in bytes; None if the server does not tell."""
+        """Length of the file in bytes; None if unknown."""
         return self._size
 
     def readinto(self, buffer: Any) -> int:
@@ -91,17 +91,17 @@ class PartialFile(io.RawIOBase):
         return count
 
     def skip_held(self) -> int:
-        """Go to the end of what the partial file has, without reading it, and return how many bytes that is."""
+        """Skip to the end of the partial file and return the number of bytes skipped."""
         self.position = self._file.seek(0, os.SEEK_END)
         return self.position
 
     def drain(self) -> None:
-        """Read to the end of the file, past what its reader needed, and check the length."""
+        """Read to the end of the file and check the length."""
         scratch = bytearray(_BLOCK_BYTES)
         while self.readinto(scratch):
             continue
         if self._size is not None and self.position != self._size:
-            raise ArchiveError(f"{self.url}: {self.position:,} bytes came, {self._size:,} were announced")
+            raise ArchiveError(f"{self.url}: received {self.position:,} bytes, expected {self._size:,}")
 
     def keep(self, target: Path) -> None:
         """Move the complete file to `target`."""
@@ -132,7 +132,7 @@ class PartialFile(io.RawIOBase):
             # A server that announces more than it has says so only when it is asked for the rest.
             reason = str(error).removeprefix(f"{self.url}: ")
             came = f"{self._held:,} of {self._size:,} bytes" if self._size else f"{self._held:,} bytes"
-            raise ChangedError(f"{self.url}: {came} came, and then: {reason}") from None
+            raise ChangedError(f"{self.url}: received {came}, then: {reason}") from None
         if self._stop.is_set():  # the run may have stopped waiting for this thread long ago
             raise Stopped
         with disk_errors(self.path):
@@ -156,13 +156,13 @@ class PartialFile(io.RawIOBase):
 
 
 def discard_partial(path: Path) -> None:
-    """Remove a partial file and what belongs to it."""
+    """Remove a partial file and its .etag file."""
     for one in (_tag(path), path):
         one.unlink(missing_ok=True)
 
 
 def partial_size(path: Path) -> int:
-    """Return the number of bytes that a resumed download need not fetch."""
+    """Return the number of bytes that a resumed download skips."""
     return path.stat().st_size if path.exists() and _tag(path).exists() else 0
 
 

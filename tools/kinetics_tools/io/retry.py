@@ -1,4 +1,4 @@
-"""One retry policy: exponential backoff with jitter, which heeds Retry-After and stops when a run stops."""
+"""Retry policy: exponential backoff with jitter; respects Retry-After and the end of a run."""
 
 import random
 import re
@@ -20,7 +20,7 @@ _LONGEST_CONFLICT_WAIT_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """Number of retries, and the wait before each of them.
+    """Retry policy: number of retries, and the wait before each.
 
     Attributes:
         retries: number of retries in a row without success, after the first attempt.
@@ -35,8 +35,8 @@ class RetryPolicy:
     def wait_seconds(self, failures: int, retry_after_seconds: float | None = None) -> float:
         """Return the wait after the given number of failures in a row, 1 or more.
 
-        It is what the server asked for, if it did, else the mean of the policy times a random factor in [0.5, 1.5],
-        so that many clients do not return at the same moment.
+        That is the server's Retry-After, if any. Otherwise it is the mean of the policy times a random factor in
+        [0.5, 1.5], so that many clients do not retry at the same moment.
         """
         if retry_after_seconds is not None:
             return min(retry_after_seconds, self.longest_wait_seconds)
@@ -54,7 +54,7 @@ def retry(
     """Return the result of `function`, called again while it raises TransientError.
 
     `stop` ends a wait. `on_retry` is called with the error and the wait in seconds before each retry, except after
-    conflicts, which are short. Raises the last TransientError when the policy is exhausted or `stop` is set.
+    conflicts. Raises the last TransientError when the policy is exhausted or `stop` is set.
     """
     failures = conflicts = 0
     while True:

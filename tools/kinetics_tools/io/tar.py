@@ -14,7 +14,7 @@ from kinetics_tools.text import is_video_name
 
 _logger = get_logger("datasets.kinetics")
 
-# Whole clips are some MB; what claims more than this is no clip, and Arrow's binary type ends at 2 GiB.
+# Whole clips are some MB; a member that claims more than this is not a clip, and Arrow's binary type ends at 2 GiB.
 MAX_CLIP_BYTES = 1 << 30
 # Headers of one member: 512 bytes, a long name, extended fields. tarfile reads what they claim to be into memory.
 _MAX_HEADER_BYTES = 1 << 20
@@ -24,7 +24,7 @@ _BLOCK_BYTES = 1 << 18
 class _ForwardReader:
     """Forward-only file adapter for `tarfile`, with gzip decompression that verifies the checksum.
 
-    The stream mode of `tarfile` would do without it, but silently loses the members of a damaged archive.
+    The stream mode of `tarfile` would do without it, but silently loses the members of a corrupt archive.
     """
 
     def __init__(self, file: BinaryIO):
@@ -70,7 +70,7 @@ class _ForwardReader:
         return b"".join(parts)
 
     def _inflated(self) -> bytes:
-        """Return the next decompressed bytes; none at the end."""
+        """Return the next decompressed bytes; empty at the end."""
         data = b""
         while not data:
             pending = self._inflate.unconsumed_tail or self._inflate.unused_data or self._file.read(_BLOCK_BYTES)
@@ -134,16 +134,16 @@ def read_archive(
 
 
 def _check_end(stream: _ForwardReader) -> None:
-    """Read the rest of an archive, which must be zeros: `tarfile` takes a damaged or missing header for the end.
+    """Check that the rest of an archive is zeros: `tarfile` takes a corrupt or missing header for the end.
 
-    This also brings gzip to its checksum.
+    This also makes gzip check its checksum.
     """
     if len(stream.last_header) < tarfile.BLOCKSIZE:
         raise EOFError("no end mark")
     block = stream.last_header
     while block:
         if block.strip(b"\0"):
-            raise tarfile.ReadError("a damaged header")
+            raise tarfile.ReadError("a corrupt header")
         block = stream.take(_BLOCK_BYTES)
 
 
@@ -153,7 +153,7 @@ def _refusal(member: tarfile.TarInfo) -> str | None:
     if not member.isreg() or member.issparse():
         return "a link" if member.islnk() or member.issym() else "a device or another special file"
     if member.name.startswith("/") or ".." in member.name.split("/"):
-        return "its name leads out of the archive"
+        return "its name points outside of the archive"
     if member.size > MAX_CLIP_BYTES:
         return f"it claims {member.size:,} bytes"
     return None

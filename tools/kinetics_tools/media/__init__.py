@@ -1,7 +1,7 @@
 """Video files in and out: the only package that imports `av`.
 
 Pictures are uint8 RGB arrays with the axes (H, W, C), clips are (T, H, W, C), sound is mono float32 in
-[-1, 1]. PyAV's wheels carry FFmpeg, so nothing here needs an `ffmpeg` program.
+[-1, 1]. PyAV's wheels include FFmpeg, so no `ffmpeg` program is needed.
 """
 
 from kinetics_tools.errors import ClipError, EmptySegmentError

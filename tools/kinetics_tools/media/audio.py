@@ -1,4 +1,4 @@
-"""Sound of a clip: decoded beside its frames, or encoded beside them."""
+"""Sound of a clip: decoding and encoding."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -41,7 +41,7 @@ def read_audio(
     """Return the sound of [start_seconds, end_seconds), in seconds from when the first frame of the clip is shown.
 
     Args:
-        video: as for `decode`, but no file that can be read only once.
+        video: as for `decode`, except files that cannot seek.
         start_seconds: at least 0; `VideoReader.span` returns the seconds that some frames take.
         end_seconds: None reads to the end. Otherwise there are round((end - start) * rate) samples, silent where the
             sound has gaps or has ended.

@@ -1,4 +1,4 @@
-"""Cutting of a segment of a video into a clip of its own, exact to the frame."""
+"""Frame-accurate cutting of a segment of a video."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -48,12 +48,12 @@ def cut(
     """Write the segment [start_seconds, end_seconds) of a video as an mp4: H.264 and, if there is sound, AAC.
 
     The frames are exactly those with start <= time < end. A frame's time is its presentation time, counted from the
-    first time stamp of the file, as `ffmpeg -ss` counts. In the clip the first frame is at 0 and the others keep their
+    first time stamp of the file, as in `ffmpeg -ss`. In the clip the first frame is at 0 and the others keep their
     distances; a video that ends within the segment gives a shorter clip. Sound is cut to the sample, from the first
-    frame to the end. Pictures are rotated upright. Of several streams FFmpeg's choice is taken.
+    frame to the end. Pictures are rotated upright. FFmpeg selects among several streams.
 
-    Everything is encoded anew. Copied packets could not begin between key frames, except with an edit list that hides
-    some of them, which readers such as decord count all the same; and many readers lack some of the sources' codecs.
+    Everything is encoded again. Copied packets could begin between key frames only with an edit list that hides some,
+    and readers such as decord ignore edit lists. Many readers also lack some of the sources' codecs.
 
     Args:
         video: if it is a binary file, little more than the segment is read from it.
@@ -66,7 +66,7 @@ def cut(
         EmptySegmentError: no frame lies in the segment.
         ClipError: the video is unreadable or truncated, or does not state when its frames are shown (an AVI of H.264
             with B-frames).
-        OSError: `path` cannot be written; nothing is left there. Errors of reading `video` are raised as they are.
+        OSError: `path` cannot be written; no file is left there. Or `video` cannot be read.
     """
     # To the microsecond: 0.9 is meant if a float holds a little more.
     start, end = (Fraction(round(seconds * 1_000_000), 1_000_000) for seconds in (start_seconds, end_seconds))
@@ -100,7 +100,7 @@ _Decoded = tuple[Any, Fraction, av.VideoFrame | av.AudioFrame | None]
 def _encoded(
     container: av.container.OutputContainer, decoded: Iterable[_Decoded], end: Fraction
 ) -> tuple[Cut, list[Any]]:
-    """Packets, from 0 on, of new streams of `container`; they are held in memory."""
+    """Return packets of new streams of `container`, from time 0 on; they are held in memory."""
     times: list[Fraction] = []
     sounds: list[tuple[Fraction, av.AudioFrame]] = []
     packets: list[Any] = []
@@ -135,7 +135,7 @@ def _encoded(
 
 
 def _converter(stream: Any, frame: av.VideoFrame, rotation: Rotation) -> Callable[[Any], Any]:
-    """Return a function that prepares such frames for the encoder: upright, of even size, 4:2:0 with 8 bits."""
+    """Return a function that prepares frames for the encoder: upright, of even size, 4:2:0 with 8 bits."""
     filters = list(rotation.filters)
     if frame.width % 2 or frame.height % 2:
         filters.append("crop=floor(iw/2)*2:floor(ih/2)*2:0:0")
@@ -180,7 +180,7 @@ def _segment(video: VideoSource, audio: VideoSource | None, start: Fraction, end
         name = source_of(video)[0]
         pictures = container.streams.best("video")
         if pictures is None:
-            raise ClipError(f"{name}: has no video stream; drop it or fetch it again")
+            raise ClipError(f"{name}: has no video stream; drop it or download it again")
         sound = container.streams.best("audio", related=pictures) if audio is None else None
         streams: list[Any] = [pictures] if sound is None else [pictures, sound]
         for stream in streams:
@@ -195,7 +195,7 @@ def _segment(video: VideoSource, audio: VideoSource | None, start: Fraction, end
         with open_container(audio) as container:
             sound = container.streams.best("audio")
             if sound is None:
-                raise ClipError(f"{source_of(audio)[0]}: has no sound stream; leave it out or fetch it again")
+                raise ClipError(f"{source_of(audio)[0]}: has no sound stream; omit it or download it again")
             check_decoder(source_of(audio)[0], sound)
             yield from _decoded(container, [sound], zero, start, end)
 

@@ -1,4 +1,4 @@
-"""Encoding of clips so that training reads them fast: the `train` profile of `kinetics prepare`."""
+"""Encoding of clips for fast reading in training: the `train` profile of `kinetics prepare`."""
 
 import io
 import math
@@ -68,10 +68,10 @@ class Encoding:
 
     Attributes:
         short_side: even number of pixels that the shorter side is scaled down to; smaller pictures keep their size.
-        max_fps: upper limit of frames per second, at most 1000.
+        max_fps: maximum number of frames per second, at most 1000.
         crf: x264's constant rate factor, 0 to 51: higher is smaller and worse.
         preset: of x264: slower is smaller.
-        audio: "copy" the packets if the codec is usual in an mp4, otherwise encode as AAC; always "aac"; or "none".
+        audio: "copy" keeps the packets if their codec is usual in an mp4, else encodes AAC; "aac"; or "none".
     """
 
     short_side: int = 256
@@ -98,12 +98,12 @@ def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
     """Encode a clip to the bytes of an mp4 that decodes fast: H.264, 4:2:0 with 8 bits and limited range.
 
     The pictures are upright, with square pixels, at a constant rate: frame i is shown at i / fps seconds. The sound
-    keeps its place beside them. Every fourth frame and the last one are reference frames, which a decoder that skips
-    all others (`skip_frame="NONREF"`) gives. Of several video streams the first is taken, as by `probe`. With one build
-    of FFmpeg the same input gives the same bytes.
+    stays in sync. Every fourth frame and the last one are reference frames, so a decoder may skip all others
+    (`skip_frame="NONREF"`). The first video stream is used, as by `probe`. With one build of FFmpeg the same input
+    gives the same bytes. See `decode` for `video`.
 
     Raises:
-        ClipError: the clip is unreadable, truncated, or has a corrupt frame; the message says at which second.
+        ClipError: the clip is unreadable, truncated, or has a corrupt frame; the message states its time.
         FileNotFoundError: `video` is a path that does not exist.
     """
     name = source_of(video)[0]
@@ -124,7 +124,7 @@ def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
         frames = _decoded(name, source, stream, sound, sounds, is_copied=is_copied)
         first = next(frames, None)
         if first is None:
-            raise ClipError(f"{name}: has no frames; drop it or fetch it again")
+            raise ClipError(f"{name}: has no frames; drop it or download it again")
         pictures = _Pictures(stream, first[1], encoding.short_side)
         try:
             encoder = _h264_stream(mp4, pictures, timing.fps, encoding)
@@ -176,7 +176,7 @@ def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
                 continue
             start, seconds = stamp * packet.time_base, (packet.duration or 0) * packet.time_base
             if packet.is_corrupt:
-                raise ClipError(f"{name}: cut off or damaged at {float(start):.2f} s; drop it or fetch it again")
+                raise ClipError(f"{name}: truncated or corrupt at {float(start):.2f} s; drop it or download it again")
             reached = max(reached, start + seconds)
             if is_picture and not packet.is_discard:
                 spans.append((start, start + seconds))
@@ -184,7 +184,7 @@ def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
         length = Fraction(container.duration or 0, av.time_base)
         rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
     if not spans:
-        raise ClipError(f"{name}: has no frames; drop it or fetch it again")
+        raise ClipError(f"{name}: has no frames; drop it or download it again")
     check_end(name, reached, length)
     times = sorted({start for start, _ in spans})
     rate = _rate(times, rates)
@@ -193,7 +193,7 @@ def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
 
 
 def _rate(times: Sequence[Fraction], stated: Sequence[Fraction]) -> Fraction:
-    """Rate of a source with frames at these times: one that all of them keep to, or else that of most of them."""
+    """Return the frame rate of a source: one that all of its times match, else that of most of them."""
     if len(times) == 1:
         return stated[0] if stated else Fraction(25)
     mean = (len(times) - 1) / (times[-1] - times[0])
@@ -208,7 +208,7 @@ def _rate(times: Sequence[Fraction], stated: Sequence[Fraction]) -> Fraction:
 
 
 def _at_most(rate: Fraction, max_fps: Fraction) -> Fraction:
-    """`rate`, or its largest whole part within `max_fps`, as 25 of 50; `max_fps` if that is far less, as for 35."""
+    """Return `rate` over the least whole number that fits `max_fps` (50 to 25); `max_fps` if that is far less (35)."""
     part = rate / math.ceil(rate / max_fps)
     return part if part == rate or part >= max_fps * Fraction(4, 5) else max_fps
 
@@ -216,7 +216,7 @@ def _at_most(rate: Fraction, max_fps: Fraction) -> Fraction:
 def _at_constant_rate(name: str, first: _Timed, frames: Iterable[_Timed], timing: _Timing) -> Iterator[av.VideoFrame]:
     """Yield, for every i, the frame that the source shows at i / fps after its first one.
 
-    Times may be rounded, or waver: they count as the nearest whole number of intervals of the source.
+    Times may be rounded or jitter: they count as the nearest whole number of intervals of the source.
     """
     zero, held = first
     before = zero
@@ -231,7 +231,7 @@ def _at_constant_rate(name: str, first: _Timed, frames: Iterable[_Timed], timing
             continue
         if time - before > _LONGEST_STAND_SECONDS:
             where = f"from {float(before):.2f} to {float(time):.2f} s"
-            raise ClipError(f"{name}: shows one frame {where}, its times are damaged; drop it or fetch it again")
+            raise ClipError(f"{name}: shows one frame {where}, so its times are corrupt; drop it or download it again")
         while shown < index_of(time):
             yield held
             shown += 1
@@ -256,7 +256,7 @@ def _decoded(  # noqa: C901  (one pass over packets of both streams)
     try:
         for packet in container.demux(streams):
             if packet.is_corrupt:
-                raise corrupt_at(name, packet, "it is cut off")
+                raise corrupt_at(name, packet, "the file is truncated")
             is_sound = packet.stream.type == "audio"
             if is_sound and is_copied:
                 items = [packet] if packet.size else []
@@ -289,7 +289,7 @@ def _frames_of(name: str, packet: Any) -> Iterator[Any]:
 class _Pictures:
     """Converter from decoded frames to pictures for the encoder: upright, small, of square pixels, limited range.
 
-    All pictures get the size, the rotation and the colour matrix that the first one asks for.
+    All pictures get the size, the rotation and the colour matrix of the first one.
     """
 
     def __init__(self, stream: Any, first: av.VideoFrame, short_side: int) -> None:
@@ -344,7 +344,7 @@ def _size(width: int, height: int, pixel: Fraction | None, short_side: int) -> t
 
 
 def _even(exact: Fraction, stored: int) -> int:
-    # Of a side that is not scaled, an odd row or column is cut off.
+    # A side that is not scaled loses an odd row or column.
     return 2 * max(1, stored // 2 if exact == stored else math.floor(exact / 2 + Fraction(1, 2)))
 
 
@@ -363,7 +363,7 @@ def _h264_stream(
 def _copied(
     container: av.container.OutputContainer, source: Any, packets: Sequence[tuple[Fraction, Any]], end: Fraction
 ) -> list[Any]:
-    """Packets with the sound of [0, end) s, for a new stream; none, and no stream, if there is no such sound."""
+    """Return the packets with the sound of [0, end) s, for a new stream; without sound, add no stream."""
     rate, frame_size = source.codec_context.sample_rate, source.codec_context.frame_size
     kept: list[Any] = []
     due = None

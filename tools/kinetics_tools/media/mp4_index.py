@@ -1,8 +1,7 @@
 """Frame table of an mp4: where each frame lies and when it is shown, as FFmpeg's demuxer gives them.
 
-FFmpeg builds the same from the same boxes and then hands out packets one by one, which takes most of a millisecond
-for a clip. Unusual files (fragments, several edits, an edit that hides frames, several sample descriptions,
-encryption) are left to it.
+FFmpeg does the same packet by packet, which takes most of a millisecond per clip. Unusual files (fragments, several
+edits, an edit that hides frames, several sample descriptions, encryption) are left to it.
 """
 
 import struct
@@ -45,7 +44,7 @@ class FrameTable:
     durations: _Ints  # stated, in the same units
     keys: _Ints  # positions of key frames, ascending
     timescale: int  # units per second
-    config: DecoderConfig | None  # None if the file states more, such as a rotation, or packets bring parameters
+    config: DecoderConfig | None  # None if the file states more, such as a rotation, or packets contain parameters
 
 
 class PacketsOfTable(Sequence[Any]):
@@ -87,7 +86,7 @@ def frame_table(content: bytes) -> FrameTable | None:
 
 
 def walk_boxes(header_at: Callable[[int], bytes], size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield (type, start of content, end) of the outermost boxes in `size` bytes; ValueError at what is none.
+    """Yield (type, start of content, end) of the outermost boxes in `size` bytes; ValueError for an invalid one.
 
     `header_at` returns the 16 bytes at a position. The last box may end beyond `size`.
     """
@@ -224,7 +223,7 @@ def _offsets(boxes: dict[bytes, bytes], sizes: _Ints) -> _Ints:
     lengths = np.diff(np.append(runs[:, 0], len(chunks) + 1))
     per_chunk = np.repeat(runs[:, 1], lengths)
     if len(per_chunk) != len(chunks) or per_chunk.sum() != len(sizes):
-        raise ValueError("chunks that hold other frames than there are")
+        raise ValueError("chunks and frames disagree")
     before = np.cumsum(sizes) - sizes
     firsts = before[np.cumsum(per_chunk) - per_chunk]
     return np.repeat(chunks - firsts, per_chunk) + before
@@ -234,7 +233,7 @@ def _repeated(table: bytes, count: int) -> _Ints:
     """Values of a run-length table of (count, value)."""
     pairs = _numbers(table, 8, 2 * _number(table, 4)).reshape(-1, 2)
     if pairs[:, 0].sum() != count:
-        raise ValueError("a table that is longer or shorter than there are frames")
+        raise ValueError("a table and the number of frames disagree")
     return np.repeat(pairs[:, 1], pairs[:, 0])
 
 

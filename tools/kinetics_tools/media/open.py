@@ -26,10 +26,10 @@ VideoSource = str | os.PathLike[str] | bytes | BinaryIO | io.RawIOBase | Mapping
 
 
 def load(video: Any) -> Mapping[str, Any]:
-    """Return the {"bytes", "path"} of what `decode` takes; an open or a large file stays where it is, as "path"."""
+    """Return {"bytes", "path"} of an argument of `decode`; an open or a large file is not read but given as "path"."""
     video = getattr(video, "_hf_encoded", None) or video  # what a decoder of `datasets` was made of
     if type(video).__name__ == "VideoDecoder":
-        raise TypeError("a VideoDecoder that `datasets` did not make keeps no bytes; give the file's bytes or path")
+        raise TypeError("a VideoDecoder not from `datasets` keeps no bytes; pass the file's bytes or path")
     if isinstance(video, Mapping):
         content, path = video.get("bytes"), video.get("path")
     else:
@@ -47,7 +47,7 @@ def load(video: Any) -> Mapping[str, Any]:
 
 
 def source_of(video: VideoSource) -> tuple[str, str | BinaryIO]:
-    """Return the name of a clip for messages, and what PyAV opens: a URL or a file."""
+    """Return the name of a clip for messages, and the URL or file for PyAV."""
     content: Any = video if isinstance(video, bytes) else None
     path: Any = None if isinstance(video, bytes) else video
     if isinstance(video, Mapping):
@@ -64,7 +64,7 @@ def source_of(video: VideoSource) -> tuple[str, str | BinaryIO]:
 
 
 def url_of(path: str | os.PathLike[str]) -> str:
-    """Return a URL for FFmpeg, which otherwise takes what precedes a colon in a file name for a protocol."""
+    """Return a URL for FFmpeg, which takes the text before a colon in a file name for a protocol."""
     return f"file:{os.fspath(path)}"
 
 
@@ -78,7 +78,7 @@ def check_headers(video: VideoSource) -> bytes:
         source.seek(0)
         head, problem = source.read(12), file_problem(source)
     if problem:
-        raise ClipError(f"{name}: is not a readable clip ({problem}); drop it or fetch it again")
+        raise ClipError(f"{name}: is not a readable clip ({problem}); drop it or download it again")
     return head
 
 
@@ -110,14 +110,14 @@ def clip_errors(name: str) -> Iterator[None]:
     except av.error.FileNotFoundError as error:
         raise FileNotFoundError(error.errno, error.strerror, name) from None
     except av.error.FFmpegError as error:
-        message = f"{name}: is not a readable clip ({error.strerror}); drop it or fetch it again"
+        message = f"{name}: is not a readable clip ({error.strerror}); drop it or download it again"
         raise ClipError(message) from error
 
 
 def first_video_stream(name: str, container: av.container.InputContainer) -> av.video.stream.VideoStream:
     """Return the first video stream; raise ClipError if there is none that FFmpeg can decode."""
     if not container.streams.video:
-        raise ClipError(f"{name}: has no video stream; drop it or fetch it again")
+        raise ClipError(f"{name}: has no video stream; drop it or download it again")
     check_decoder(name, container.streams.video[0])
     return container.streams.video[0]
 
@@ -126,7 +126,7 @@ def check_decoder(name: str, stream: Any) -> None:
     """Raise ClipError for a stream that FFmpeg can demux but not decode."""
     if stream.codec_context is None:
         what = "sound" if stream.type == "audio" else "codec"
-        message = f"{name}: is not a readable clip (FFmpeg has no decoder for its {what}); drop it or fetch it again"
+        message = f"{name}: is not a readable clip (FFmpeg has no decoder for its {what}); drop it or download it again"
         raise ClipError(message)
 
 

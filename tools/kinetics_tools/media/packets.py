@@ -1,8 +1,7 @@
 """Packets of a clip's video, the times at which they are shown, and a decoder for them.
 
-For a plain mp4 with H.264 all of it comes from our own frame table, and the decoder is one that decoded such a clip
-before: opening the file and a decoder with FFmpeg takes most of the time of reading a few small pictures. Any other
-file is opened by FFmpeg, and all of its packets are read.
+For a plain mp4 with H.264, packets come from our own frame table, and decoders are reused. Opening both with FFmpeg
+takes most of the time of reading a few small pictures. For any other file FFmpeg reads all packets.
 """
 
 import threading
@@ -93,7 +92,7 @@ def _of_container(name: str, container: Any, table: FrameTable | None, content: 
         return _of_table(table, content, _ready(decoder))
     packets: list[Any] = [packet for packet in container.demux(stream) if packet.size]
     if any(packet.is_corrupt for packet in packets):
-        raise ClipError(f"{name}: is cut off or damaged; drop it or fetch it again")
+        raise ClipError(f"{name}: is truncated or corrupt; drop it or download it again")
     shown = [position for position, packet in enumerate(packets) if not packet.is_discard]
     _check_end(name, stream, [packets[position] for position in shown])
     is_reordered = is_untimed(container, stream)
@@ -110,7 +109,7 @@ def _of_container(name: str, container: Any, table: FrameTable | None, content: 
 
 
 def _check_end(name: str, stream: Any, packets: Sequence[Any]) -> None:
-    """Check the end of the packets: a truncated file may still have the index of what is missing."""
+    """Check that the packets go to the end: a truncated file may still have a complete index."""
     base, start, duration = stream.time_base or Fraction(1), stream.start_time, stream.duration
     ends = [packet.pts + (packet.duration or 0) for packet in packets if packet.pts is not None]
     # A stream that states neither its start nor its duration gets those of the file from FFmpeg, which in Matroska and
@@ -120,7 +119,7 @@ def _check_end(name: str, stream: Any, packets: Sequence[Any]) -> None:
 
 
 def _opened(source: VideoSource) -> Any:
-    """Open the container, without probing if the file itself states all that is needed."""
+    """Open the container, without probing if the file states all needed parameters."""
     head = check_headers(source)
     is_self_describing = head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3"
     return open_container(source, container_options=_SELF_DESCRIBING if is_self_describing else {})

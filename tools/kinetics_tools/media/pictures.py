@@ -1,4 +1,4 @@
-"""Pictures, uint8 RGB arrays with the axes (H, W, C): beside each other, and as PNG files."""
+"""Pictures, uint8 RGB arrays with the axes (H, W, C): contact sheets and PNG files."""
 
 import os
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ Pixels = npt.NDArray[np.uint8]
 def contact_sheet(rows: Sequence[Pixels], *, gap: int = 4) -> Pixels:
     """Lay clips out as a picture, (H, W, C) uint8: a row for each clip, its frames from left to right.
 
-    Each row is (T, H, W, C) uint8 and all have one shape, or NumPy's ValueError says otherwise. `gap` is the
-    width in pixels of the white lines around the frames.
+    Each row is (T, H, W, C) uint8, and all have one shape. `gap` is the width in pixels of the white lines around the
+    frames.
     """
     frames = np.stack(rows)
     border = ((0, 0), (0, 0), (gap, 0), (gap, 0), (0, 0))

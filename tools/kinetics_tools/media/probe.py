@@ -24,14 +24,14 @@ class ClipInfo:
     """Facts about a clip's file. All but `has_audio` describe the first video stream, which `decode` reads.
 
     Attributes:
-        duration_seconds: how long the frames are shown, over 0, as the index of the file adds it up. In an mp4 of
-            variable rate that may be some frames less than from the start of the first frame to the end of the last.
-        fps: mean number of frames per second: the rate that the file states if num_frames and duration_seconds
-            agree with it to half a frame, otherwise their quotient.
-        num_frames: frames that decoding gives if none is corrupt, at least 1. Frames that an edit list hides, and
-            those that a careless cut left before the first key frame, do not count.
-        width: of the stored frames, in pixels, before any rotation that the file asks for.
-        height: of the stored frames, in pixels, before any rotation.
+        duration_seconds: duration of the frames by the index of the file, above 0. In an mp4 of variable rate it may
+            be some frames shorter than the presentation.
+        fps: mean number of frames per second: the stated rate if it agrees with num_frames and duration_seconds to
+            half a frame, otherwise their quotient.
+        num_frames: number of frames that decode if none is corrupt, at least 1; without frames that an edit list
+            hides and frames before the first key frame.
+        width: of the stored frames, in pixels, before rotation.
+        height: of the stored frames, in pixels, before rotation.
         has_audio: True if there is a sound stream.
         codec: FFmpeg's name of the codec, such as "h264", "vp9", "av1".
     """
@@ -46,10 +46,9 @@ class ClipInfo:
 
 
 def probe(video: VideoSource) -> ClipInfo:
-    """Return what a clip's headers state, without decoding; of an mp4 only the headers and the first frame are read.
+    """Return facts from a clip's headers, without decoding; reads only the headers and the first frame of an mp4.
 
-    If the headers do not state the number of frames, as in Matroska, or contradict themselves, the whole file is read
-    to count them.
+    The whole file is read to count frames if the headers do not state their number (Matroska) or contradict themselves.
 
     Raises:
         ClipError: the clip is unreadable or truncated.
@@ -69,8 +68,8 @@ def check_frames(video: VideoSource) -> int:
     """Decode every frame of a clip and return their number.
 
     Raises:
-        ClipError: a frame is corrupt; the message says at which second. Decoders notice most of it in H.264, and
-            hardly any in VP9, which has no redundancy.
+        ClipError: a frame is corrupt; the message states its time. Decoders notice most corruption in H.264, and
+            little in VP9, which has no redundancy.
         FileNotFoundError: `video` is a path that does not exist.
     """
     name = source_of(video)[0]
@@ -88,7 +87,7 @@ def check_frames(video: VideoSource) -> int:
                     raise corrupt_at(name, frame)
                 count += 1
     if not count:
-        raise ClipError(f"{name}: has no frames; drop it or fetch it again")
+        raise ClipError(f"{name}: has no frames; drop it or download it again")
     return count
 
 
@@ -97,7 +96,7 @@ def corrupt_at(name: str, item: "av.Packet[Any] | av.frame.Frame", reason: str |
     time = item.dts if item.pts is None else item.pts
     where = "" if time is None or item.time_base is None else f" at {float(time * item.time_base):.2f} s"
     reason = reason or "its decoder says so"
-    return ClipError(f"{name}: has a damaged frame{where} ({reason}); drop it or fetch it again")
+    return ClipError(f"{name}: has a corrupt frame{where} ({reason}); drop it or download it again")
 
 
 def _info(name: str, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> ClipInfo:
@@ -133,7 +132,7 @@ def _count(name: str, stream: av.video.stream.VideoStream, packets: Iterable[Any
     has_key, key = False, None
     for packet in packets:
         if packet.is_corrupt:
-            raise ClipError(f"{name}: is not a readable clip (it is cut off or damaged); drop it or fetch it again")
+            raise ClipError(f"{name}: is not a readable clip (truncated or corrupt); drop it or download it again")
         if not packet.size:
             continue
         start = packet.dts if packet.pts is None else packet.pts  # AVI has only the former
@@ -147,10 +146,10 @@ def _count(name: str, stream: av.video.stream.VideoStream, packets: Iterable[Any
         frames = [frame for frame in frames if frame[0] is None or frame[0] >= key]
     times = [(start, duration) for start, duration in frames if start is not None]
     if not times:  # as of a song's cover picture, too
-        raise ClipError(f"{name}: has no frames; drop it or fetch it again")
+        raise ClipError(f"{name}: has no frames; drop it or download it again")
     (first, _), (last, duration) = min(times), max(times)
     ticks = last - first + (duration or Fraction(last - first, max(len(times) - 1, 1)))
     seconds = ticks * (stream.time_base or Fraction(0))
     if not seconds:
-        raise ClipError(f"{name}: does not say how long its frames are shown; drop it or fetch it again")
+        raise ClipError(f"{name}: does not say how long its frames are shown; drop it or download it again")
     return len(frames), seconds

@@ -1,9 +1,9 @@
-"""Frames of a clip by index, as arrays: exact, decoding no more than they need.
+"""Frames of a clip by index, as arrays.
 
 First the time of every frame is read, from the table of a plain mp4 or else by reading all packets once. Indices count
-frames in the order of these times. Decoding starts at the last key frame that serves and skips whole groups of pictures
-in which nothing is wanted. Unwanted packets in between are sent with `skip_frame = "NONREF"`: the decoder discards them
-unless other frames refer to them. The result is that of decoding everything.
+frames in the order of these times. Decoding starts at the nearest key frame and skips groups of pictures without a
+requested frame. Other unwanted packets are sent with `skip_frame = "NONREF"`: the decoder discards them unless other
+frames refer to them. The result equals that of a full decode.
 """
 
 from bisect import bisect_right
@@ -51,7 +51,7 @@ def decode(
         indices: (T,) or (N, T), in any order, with repeats, from 0 in the order in which frames are shown.
         size: (height, width) in pixels to scale to.
         crop: (top, left, height, width) in pixels of the upright picture.
-        flip: mirror left and right.
+        flip: mirror horizontally.
         layout: axes of a clip; for indices (N, T) they follow an axis of N clips.
 
     Raises:
@@ -65,7 +65,7 @@ def decode(
 
 
 class VideoReader:
-    """Open clip, whose length and rate are known before frames are chosen; see `decode` for its argument.
+    """Open clip with its length and rate, for choosing frames; see `decode` for its argument.
 
         with VideoReader(video) as reader:
             frames = reader.decode(sampler(reader.num_frames, reader.fps, rng))
@@ -81,7 +81,7 @@ class VideoReader:
             self._packets, self._times, self._keys = self._video.packets, self._video.times, self._video.keys
             self._positions = self._presented(self._video.shown)
             if not self._positions:
-                raise ClipError(f"{self.name}: has no frames; drop it or fetch it again")
+                raise ClipError(f"{self.name}: has no frames; drop it or download it again")
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "VideoReader":
@@ -108,7 +108,7 @@ class VideoReader:
 
     @cached_property
     def fps(self) -> float:
-        """Frames per second: the stated rate if the frames keep to it within one frame, otherwise their mean rate."""
+        """Frames per second: the stated rate if all frames match it within one frame, otherwise their mean rate."""
         stated = self._video.stated_fps
         seconds = float(self.times_seconds[-1])
         if self.num_frames == 1 or seconds <= 0:
@@ -143,7 +143,7 @@ class VideoReader:
     def decode_views(
         self, indices: Indices, *, views: Callable[[int, int], Sequence[View]], layout: Layout = "THWC"
     ) -> list[Pixels]:
-        """Return several views of the same frames, which are decoded once; each array is like that of `decode`.
+        """Return several views of the same frames, decoded once; each array is as from `decode`.
 
         Args:
             indices: (T,) or (N, T).
@@ -179,7 +179,7 @@ class VideoReader:
         return wanted.astype(np.int64, copy=False)
 
     def _presented(self, shown: list[int]) -> list[int]:
-        """Positions of frames in the order in which they are shown."""
+        """Return the positions of frames in presentation order."""
         times: list[Any] = self._times
         self._is_ordered = None not in times and not self._video.is_reordered
         if not shown or not self._is_ordered:  # as in AVI, where only decoding tells the order
@@ -194,7 +194,7 @@ class VideoReader:
         return shown
 
     def _frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Index and frame for each of the sorted indices, in any order."""
+        """Yield index and frame for each of the sorted indices, in any order."""
         missing = set(wanted)
         while self._is_ordered and missing:
             index_of = {self._times[self._positions[index]]: index for index in missing}
@@ -211,7 +211,7 @@ class VideoReader:
             yield from self._counted(missing)
 
     def _counted(self, missing: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Index and frame by decoding all: for corrupt clips and those whose frames have no times."""
+        """Yield index and frame by decoding all: for corrupt clips and those whose frames have no times."""
         times = None
         if self._is_ordered:
             times = {self._times[position]: index for index, position in enumerate(self._positions)}
@@ -222,10 +222,10 @@ class VideoReader:
                 yield index, frame
                 if not missing:
                     return
-        raise ClipError(f"{self.name}: frame {min(missing)} does not decode; drop the clip or fetch it again")
+        raise ClipError(f"{self.name}: frame {min(missing)} does not decode; drop the clip or download it again")
 
     def _decoded(self, wanted: Sequence[int]) -> Iterator[av.VideoFrame]:
-        """Frames, the wanted ones among them; stops early if a run does not begin with an intra picture."""
+        """Yield frames, including the wanted ones; stop early if a run does not begin with an intra picture."""
         context, packets, times = self._video.decoder, self._packets, cast("list[int]", self._times)
         positions = {self._positions[index] for index in wanted}
         is_skipping = None
@@ -250,7 +250,7 @@ class VideoReader:
                     yield frame
 
     def _runs(self, wanted: Sequence[int]) -> list[tuple[int, int]]:
-        """Packets to decode: ranges [start, stop) of positions, each from a key frame on."""
+        """Return the packets to decode: ranges [start, stop) of positions, each from a key frame on."""
         times = cast("list[int]", self._times)
         runs: list[tuple[int, int]] = []
         for position in sorted(self._positions[index] for index in wanted):

@@ -61,7 +61,7 @@ _ROTATIONS = {
 
 
 def rotation_of(frame: av.VideoFrame) -> Rotation:
-    """Return the rotation that a frame's display matrix asks for; none for angles that are no multiple of 90."""
+    """Return the rotation of a frame's display matrix; none for angles other than multiples of 90."""
     matrix: Any = frame.side_data.get(av.sidedata.sidedata.Type.DISPLAYMATRIX)  # type: ignore[call-overload]
     if matrix is None:
         return _UPRIGHT
@@ -76,7 +76,7 @@ class View:
     Attributes:
         crop: box to keep, (top, left, height, width) in pixels of the upright picture; None keeps all of it.
         size: (height, width) in pixels to scale to; None does not scale.
-        flip: mirror left and right.
+        flip: mirror horizontally.
     """
 
     crop: Box | None = None
@@ -159,7 +159,7 @@ class FrameWriter:
         return planes
 
     def _cut(self, frame: av.VideoFrame) -> av.VideoFrame:
-        """Return the box of a frame, without scaling: its chroma too lies where it did."""
+        """Return the box of a frame, without scaling and without a shift of the chroma."""
         top, left, height, width = self._box
         down, right = _SUBSAMPLING.get(frame.format.name, (1, 1))
         is_aligned = not top % (1 << down) and not left % (1 << right)
@@ -195,7 +195,7 @@ def _converted(
 
 
 def _stored_box(box: Box, stored: Size, rotation: Rotation) -> Box:
-    """Return the place of a box of the upright picture in the stored one, which has the size `stored`."""
+    """Return a box of the upright picture in coordinates of the stored one, which has the size `stored`."""
     if rotation is _UPRIGHT:
         return box
     top, left, height, width = box

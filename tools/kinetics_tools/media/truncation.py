@@ -1,7 +1,7 @@
 """Detection of truncated files by their container's headers, without decoding.
 
-FFmpeg opens a file whose end is missing as if it were whole: the headers of an mp4 made for streaming, and those of
-Matroska, come first and describe frames that never arrived.
+FFmpeg does not notice a missing end: in Matroska and in an mp4 made for streaming, the headers come first and describe
+frames that are missing.
 """
 
 import os
@@ -27,7 +27,7 @@ def check_end(name: str, reached: Fraction, length: Fraction) -> None:
     """Raise ClipError if the frames of clip `name` end at `reached`, well before its `length`; both in seconds."""
     if reached + TRUNCATED_SECONDS < length:
         raise ClipError(
-            f"{name}: is cut off at {float(reached):.2f} of {float(length):.2f} s; drop it or fetch it again"
+            f"{name}: is truncated at {float(reached):.2f} of {float(length):.2f} s; drop it or download it again"
         )
 
 
@@ -54,12 +54,12 @@ def _read(file: BinaryIO, position: int, count: int) -> bytes:
 
 def _mp4_problem(file: BinaryIO, size: int) -> str | None:
     has_index = False
-    with suppress(ValueError):  # at what is no box, the boxes before it count
+    with suppress(ValueError):  # an invalid box ends the search
         for kind, _, end in walk_boxes(lambda position: _read(file, position, 16), size):
             has_index |= kind in (b"moov", b"moof")
             if end > size and kind in _NEEDED_BOXES:
-                return f"it is cut off: {end - size:,} bytes of its {kind.decode()} box are missing"
-    return None if has_index else "it has no moov box: its download or its writing did not come to the end"
+                return f"truncated: {end - size:,} bytes of its {kind.decode()} box are missing"
+    return None if has_index else "truncated: it has no moov box"
 
 
 def _matroska_problem(file: BinaryIO, size: int) -> str | None:
@@ -72,7 +72,7 @@ def _matroska_problem(file: BinaryIO, size: int) -> str | None:
     # A segment without a length was written to a pipe.
     if length is None or position + length <= size:
         return None
-    return f"it is cut off: {position + length - size:,} bytes of its segment are missing"
+    return f"truncated: {position + length - size:,} bytes of its segment are missing"
 
 
 def _vint(data: bytes, position: int) -> tuple[int | None, int]:

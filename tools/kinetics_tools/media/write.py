@@ -68,7 +68,7 @@ def write_clip(
 ) -> None:
     """Write an mp4 like the public clips: H.264 and AAC, yuv420p, few key frames, the index at the end.
 
-    `frames` are (H, W, 3) uint8 RGB of one size, at least one, H and W even, taken one at a time. `audio` is (samples,)
+    `frames` are (H, W, 3) uint8 RGB of one size, at least one, H and W even. `audio` is (samples,)
     float32 in [-1, 1] at `sample_rate` Hz. With one build of FFmpeg the same input gives the same bytes. A file at
     `path` is replaced.
     """

@@ -1,4 +1,4 @@
-"""Preparation: clips into Parquet shards that plain `datasets` loads and streams."""
+"""Preparation of Parquet shards that plain `datasets` loads and streams."""
 
 from typing import TYPE_CHECKING
 

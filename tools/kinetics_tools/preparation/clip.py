@@ -1,4 +1,4 @@
-"""One clip on its way into a shard: encoded or kept as it is, and measured.
+"""Preparation of one clip: encoded or unchanged, and measured.
 
 Worker processes import this module and little else.
 """
@@ -21,15 +21,17 @@ _TRANSIENT_STATUSES = (408, 425, 429)
 # Configuration errors: raise them instead of dropping the clip.
 _CONFIGURATION_ERRORS = (ValueError, TypeError, ImportError, NotImplementedError)
 
+REASON_NAMES = {"absent": "missing"}
+"""Reasons as users read them, where footers and manifests store another word."""
+
 
 @dataclass(frozen=True, slots=True)
 class DroppedClip:
-    """An annotated clip that is in no row.
+    """Annotated clip that is not in the shard.
 
     Attributes:
         reason: "absent", "empty", "unreadable" or "crashed".
-        size: size of its file in bytes, by which a repaired file is recognized; 0 if it could not be read, None if
-            unknown.
+        size: size of its file in bytes, to recognize a repaired file; 0 if unreadable, None if unknown.
     """
 
     name: str
@@ -40,14 +42,14 @@ class DroppedClip:
 
 @dataclass(frozen=True, slots=True)
 class UnreachableClip:
-    """A clip whose file raised OSError. It is dropped if other clips can be read, or else the run ends."""
+    """Clip whose file raised OSError. It is dropped if other clips are readable; otherwise the run ends."""
 
     dropped: DroppedClip
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedClip:
-    """A clip as a row holds it. `content` is None for the unchanged bytes of a local file."""
+    """Clip as stored in a row. `content` is None for the unchanged bytes of a local file."""
 
     content: bytes | None
     file_name: str
@@ -79,7 +81,7 @@ def prepare_clip(clip: tuple[str, str], *, encoding: Encoding | None) -> Prepare
 
 
 def unreadable_clip(name: str, path: str, error: Exception, size: int) -> DroppedClip:
-    """Return the clip (name, path) as dropped because of `error`, in words that are the same on any machine."""
+    """Return the clip (name, path) as dropped because of `error`, with a message that is the same on any machine."""
     reason = os.strerror(errno.ENOENT) if isinstance(error, FileNotFoundError) else _reason(error)
     # Without the directory or the store, whose URL may even contain credentials.
     file_name = path.rpartition("/")[2]
@@ -88,7 +90,7 @@ def unreadable_clip(name: str, path: str, error: Exception, size: int) -> Droppe
 
 
 def read_clip(path: str) -> bytes:
-    """Return the bytes of a file, local or remote. A remote read is retried for 45 s where that may help.
+    """Return the bytes of a file, local or remote. A remote read is retried for up to 45 s.
 
     Raises:
         OSError: the file cannot be read.
@@ -122,7 +124,7 @@ def _is_transient(error: Exception) -> bool:
 
 
 def readable_bytes(path: str) -> int:
-    """Return the size of a file of which a byte can be read now, else 0.
+    """Return the size of a file if its first byte can be read, else 0.
 
     A store may know the size of a file that it cannot serve.
     """

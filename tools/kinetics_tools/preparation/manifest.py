@@ -1,4 +1,4 @@
-"""The manifest of a release, prepare.json: how each split was made, and what became of each clip."""
+"""Manifest of a release, prepare.json: the options of each split, and its dropped clips."""
 
 import json
 import re
@@ -61,14 +61,14 @@ def put_split(manifest: dict[str, Any], split: str, entry: dict[str, Any]) -> No
 
 
 def manifest_bytes(manifest: dict[str, Any]) -> bytes:
-    """Return a manifest as JSON, in which the names of missing clips, perhaps many, take one line."""
+    """Return a manifest as JSON, with the names of missing clips on one line."""
     text = json.dumps(manifest, indent=2)
     text = re.sub(r'(?<="absent": )\[[^]]*\]', lambda found: json.dumps(json.loads(found[0])), text)
     return f"{text}\n".encode()
 
 
 def made_with() -> dict[str, str]:
-    """Return the versions of the programs that decide the bytes of shards."""
+    """Return the versions of the libraries that decide the bytes of shards."""
     return {name: version(name) for name in _MADE_WITH}
 
 

@@ -12,12 +12,12 @@ CLIPS_PER_SHARD = 512  # about 400 MB
 
 @dataclass(frozen=True)
 class PrepareOptions:
-    """Settings of a preparation. The fields are checked when the object is made.
+    """Settings of a preparation. The fields are checked when the object is created.
 
     Attributes:
         profile: "train" to encode clips so that sampling decodes few frames, "source" to keep the bytes of the files.
         encoding: settings of the "train" profile; None for the defaults.
-        clips_per_shard: largest number of annotated clips in a shard, see `shard_count`.
+        clips_per_shard: maximum number of annotated clips in a shard, see `shard_count`.
         seed: seed for the order of clips, see `ShardPlan`.
 
     Raises:
@@ -33,10 +33,10 @@ class PrepareOptions:
         check_choice(self.profile, PROFILES, "profile")
         check_count(clips_per_shard=self.clips_per_shard)
         if self.profile == "source" and self.encoding is not None:
-            raise ValueError("profile='source' keeps the bytes of clips and takes no encoding; leave one of them out")
+            raise ValueError("profile='source' keeps the bytes of clips and takes no encoding; omit one of them")
         if self.profile == "train" and self.encoding is None:
             object.__setattr__(self, "encoding", Encoding())
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what decides the bytes of a single clip, in JSON types."""
+        """Return the options that decide the bytes of a single clip, in JSON types."""
         return {"profile": self.profile, **(asdict(self.encoding) if self.encoding else {})}

@@ -1,7 +1,8 @@
 """Parquet shards, written row by row. The footer reports each clip that was dropped.
 
-The settings are those of `datasets` for columns of files: bytes plain and uncompressed, because video is compressed
-already; a page index; and content-defined chunks, so that stores that deduplicate chunks transfer only new ones.
+The settings are those of `datasets` for columns of files. Bytes are plain and uncompressed, because video is already
+compressed. There is a page index, and chunks are content-defined, so that stores with deduplication transfer only new
+ones.
 """
 
 import io
@@ -35,7 +36,7 @@ FORMAT = {"format": 1, "row_group_bytes": _ROW_GROUP_BYTES, "chunks": _CHUNKS}
 
 
 def prepared_features(release: str) -> datasets.Features:
-    """Return the columns of a prepared clip. `duration` is in seconds, sizes are in pixels, as frames are stored."""
+    """Return the columns of a prepared clip: `duration` in seconds; sizes in pixels, as stored."""
     measured = {
         "duration": datasets.Value("float32"),
         "fps": datasets.Value("float32"),
@@ -82,7 +83,7 @@ class ShardReport:
 
 
 class ShardWriter:
-    """Writer of rows to `file`, which needs only `write`. It holds one row group in memory, 24 MiB."""
+    """Writer of rows to `file`, which needs only `write`. Holds one row group of 24 MiB in memory."""
 
     def __init__(self, file: BinaryIO, features: datasets.Features):
         self._schema = features.arrow_schema
@@ -141,7 +142,7 @@ class ShardWriter:
 
 
 def _files(videos: list[Mapping[str, Any]]) -> pa.StructArray:
-    """Return a column of files with one copy of their bytes, where Arrow's builders make several."""
+    """Return a column of files with a single copy of their bytes; Arrow's builders make several."""
     ends = itertools.accumulate((len(video["bytes"]) for video in videos), initial=0)
     offsets = pa.array(ends, pa.int32()).buffers()[1]
     content = pa.py_buffer(b"".join(video["bytes"] for video in videos))
@@ -150,7 +151,7 @@ def _files(videos: list[Mapping[str, Any]]) -> pa.StructArray:
 
 
 def read_report(file: BinaryIO) -> ShardReport | None:
-    """Return the report of a finished shard; None for a truncated or corrupt file, or one from elsewhere."""
+    """Return the report of a finished shard; None for any other, truncated or corrupt file."""
     # Read before it is parsed: Arrow raises OSError for a corrupt footer, like a disk or store for a failed read.
     footer = read_footer(file, file.seek(0, os.SEEK_END))
     try:
@@ -164,7 +165,7 @@ def read_report(file: BinaryIO) -> ShardReport | None:
 def read_footer(file: BinaryIO, size: int) -> bytes:
     """Return the footer of a Parquet file of `size` bytes, which describes each row group.
 
-    Of any other file it is some part of the end.
+    For any other file, return part of its end.
     """
     file.seek(max(0, size - FOOTER_BYTES))  # most footers take one request
     tail = file.read()

@@ -1,9 +1,9 @@
-"""Plan of the shards of a split: which clips go into which, and their file names.
+"""Plan of the shards of a split: their clips and file names.
 
     train-00000-of-01088-1f3a9c02.parquet    the last part is the fingerprint of the plan and the options
 
-The plan follows from the annotations and the options alone, not from which clips have a file. So any machine computes
-any shard, and the output is the same byte for byte.
+The plan depends only on the annotations and the options, not on which clips have a file. So any machine can write any
+shard, and the output is deterministic, byte for byte.
 """
 
 import functools
@@ -43,16 +43,16 @@ def shard_count(clips: int, clips_per_shard: int = CLIPS_PER_SHARD) -> int:
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """The shards of a split.
+    """Plan of the shards of a split.
 
     Attributes:
         clips: the annotated clips in shard order, as `clip_tables` yields them, with a column "name".
         count: number of shards.
-        fingerprint: 8 hexadecimal digits of what decides the bytes: the clips, their order and the options.
-        basis: what the plan follows from, in JSON types, for the manifest: "classes" unless all are selected, "seed",
-            "clips_per_shard", "annotations" (their file or URL; None if file names had to do), "annotated" clips of
-            the whole split, and the clips "wanted" of them.
-        options: what decides the bytes of a shard besides its clips, in JSON types.
+        fingerprint: 8 hexadecimal digits, a hash of the clips, their order and the options.
+        basis: inputs of the plan, in JSON types, for the manifest: "classes" unless all are selected, "seed",
+            "clips_per_shard", and "annotations" (file or URL; None if implied by file names). Also "annotated", the
+            number of clips of the whole split, and "wanted", the number of selected ones.
+        options: settings that decide the bytes of a shard, in JSON types.
     """
 
     release: str
@@ -75,9 +75,9 @@ class ShardPlan:
         options: Mapping[str, Any],
         classes: Sequence[str] | None = None,
     ) -> "ShardPlan":
-        """Shuffle the clips of a split by a hash of `seed` and name, so that each stretch has the mix of classes.
+        """Shuffle the clips of a split by a hash of `seed` and name, so that readers need no shuffle buffer.
 
-        Readers then need no shuffle buffer. `classes` are those by which the clips were selected.
+        `classes` are those by which the clips were selected.
         """
         names = clip_names(clips).to_pylist()
         clips = clips.append_column("name", pa.array(names, pa.string())).take(seeded_order(names, seed))
@@ -104,7 +104,7 @@ class ShardPlan:
 
     @functools.cached_property
     def witnesses(self) -> list[str]:
-        """Paths of a few clips over the whole split. If none can be read, their disk or store is unreachable."""
+        """Paths of a few clips over the whole split. If none is readable, their disk or store is unreachable."""
         paths = self.clips["path"].drop_null()
         step = max(1, len(paths) // _WITNESSES)
         return list(paths.take(pa.array(range(0, len(paths), step), pa.int64())).to_pylist()[:_WITNESSES])

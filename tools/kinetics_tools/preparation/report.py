@@ -12,7 +12,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from kinetics_tools.io import Folder
-from kinetics_tools.preparation.clip import DroppedClip
+from kinetics_tools.preparation.clip import REASON_NAMES, DroppedClip
 from kinetics_tools.preparation.parquet import ShardReport
 from kinetics_tools.text import format_count, format_size
 
@@ -22,7 +22,7 @@ _SHOWN_CLIPS = 10
 
 
 class _Shards(Protocol):
-    """The shards of a split: a `ShardPlan`, or the part of one that is published."""
+    """Shards of a split: a `ShardPlan`, or its published part."""
 
     @property
     def fingerprint(self) -> str: ...
@@ -39,15 +39,15 @@ class _Shards(Protocol):
 
 @dataclass(frozen=True)
 class SplitReport:
-    """Shards and clips of a split that exist. The manifest stores these fields.
+    """Existing shards and clips of a split. The manifest stores these fields.
 
     Attributes:
         files: pattern of the names of its shards, relative to the output directory.
-        shards, shards_done: number of shards planned, and of those that exist.
+        shards, shards_done: number of planned and of existing shards.
         clips: number of annotated clips in existing shards: `rows` of them are prepared, the others dropped.
         dropped: reason -> number of clips.
         absent: names of the clips that are dropped because they are missing.
-        unusable: the other dropped clips, with what is wrong with each.
+        unusable: the other dropped clips, with the reason of each.
         bytes_in, bytes_out: size of the prepared clips before and after.
         seconds: duration of the prepared clips.
         basis: as in `ShardPlan`; empty for old manifests.
@@ -96,7 +96,7 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Result of a dry run: size and time of the shards to make, by a sample of `sampled` clips.
+    """Result of a dry run: size and time of the shards to make, estimated from `sampled` clips.
 
     `present` of the `clips` have a file. `wall_seconds` is for `workers` processes.
     """
@@ -123,10 +123,10 @@ class Report:
     """Result of a run of `prepare`.
 
     Attributes:
-        options: what decides the bytes of a shard besides its clips.
-        splits: split -> what exists of it now.
+        options: settings that decide the bytes of a shard.
+        splits: split -> its existing shards.
         to_make: number of shards that were missing before the run; `made` of them exist now, with `rows_made` clips.
-        late: clips that would need finished shards to be made again.
+        late: clips that became available after their shards were written.
     """
 
     release: str
@@ -157,9 +157,13 @@ class Report:
         return table
 
     def lines(self) -> list[str]:
-        """Return what the table does not say."""
+        """Return the rest of the report as text; the last line is the next command."""
         if self.estimate is not None:
-            return [*self._estimate_lines(self.estimate), *self._late_lines()]
+            return [
+                *self._estimate_lines(self.estimate),
+                *self._late_lines(),
+                "next: rerun the same command without --dry-run",
+            ]
         lines = ["nothing to make: all shards exist"]
         if self.made:
             took = timedelta(seconds=round(self.wall_seconds))
@@ -173,7 +177,13 @@ class Report:
             missing = format_count(split.shards - split.shards_done, "shard")
             incomplete = f"{name}: {missing} still to make; the card does not list the split until then"
             lines.append(f"{self._call(name, split)} loads it" if split.is_complete else incomplete)
-        return lines
+        return [*lines, *self._next_lines()]
+
+    def _next_lines(self) -> list[str]:
+        if not self.is_complete:
+            return ["incomplete: make the remaining shards with other ranges of --shards, or without --shards"]
+        folder = Folder(self.out)
+        return [f"next: kinetics push {shlex.quote(folder.root)} USER/NAME"] if folder.is_local else []
 
     def _estimate_lines(self, found: Estimate) -> list[str]:
         took = timedelta(seconds=round(found.wall_seconds))
@@ -187,7 +197,7 @@ class Report:
     def _dropped_lines(self, name: str, split: SplitReport) -> list[str]:
         lines = [f"{name}: {_description(one)}" for one in split.unusable[:_SHOWN_CLIPS]]
         if split.dropped:
-            counts = ", ".join(f"{count:,} {reason}" for reason, count in split.dropped.items())
+            counts = ", ".join(f"{count:,} {REASON_NAMES.get(one, one)}" for one, count in split.dropped.items())
             lines.insert(0, f"{name}: dropped: {counts}")
         if len(split.unusable) > _SHOWN_CLIPS:
             where = f"{self.out}/{self.release}/{MANIFEST_NAME}"

@@ -5,10 +5,10 @@
     >>> load_dataset("kinetics", "700", split="validation", streaming=True)
 
     kinetics/700/validation-00000-of-00048-1f3a9c02.parquet    the clips, shuffled
-    kinetics/700/prepare.json                                  how they were made, and what became of each
+    kinetics/700/prepare.json                                  the options, and the dropped clips
     kinetics/README.md                                         the dataset card, which lists the shards
 
-Finished shards are the only state: the same call resumes from whatever exists.
+Finished shards are the only state: the same call resumes.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ from kinetics_tools.annotations import Selection
 from kinetics_tools.io import Folder
 from kinetics_tools.media import Encoding
 from kinetics_tools.preparation.card import CARD_NAME, check_output, write_card
-from kinetics_tools.preparation.clip import PreparedClip, prepare_clip, readable_bytes
+from kinetics_tools.preparation.clip import REASON_NAMES, PreparedClip, prepare_clip, readable_bytes
 from kinetics_tools.preparation.manifest import LOCK_NAME, write_manifest
 from kinetics_tools.preparation.options import CLIPS_PER_SHARD, PrepareOptions
 from kinetics_tools.preparation.parquet import ShardReport, read_report
@@ -75,7 +75,7 @@ def prepare(
         profile: see `PrepareOptions`, as for `encoding`, `clips_per_shard` and `seed`.
         workers: number of shards to make in parallel, each in a process; None for one per core.
         engine: "local", or "ray" for one task per shard on the cluster at `address`.
-        shards: half-open range (start, stop) of shards of one split. Other machines make the others.
+        shards: half-open range (start, stop) of shards of one split to write; None for all.
         dry_run: write nothing, and estimate size and time by encoding a few clips.
         console: where to show progress.
 
@@ -108,12 +108,12 @@ def parse_shards(text: str) -> tuple[int, int]:
 
 
 class _Preparation:
-    """One run: which shards there are to make, and which exist.
+    """Run of `prepare`: shards to make, and shards that exist.
 
     Attributes:
         finished: split -> shard number -> report.
         todo: shards that this run makes.
-        report: what the run has found and made.
+        report: result of the run.
     """
 
     def __init__(
@@ -173,8 +173,8 @@ class _Preparation:
     def describe(self) -> Report:
         """Write the manifest and the card, and return the report.
 
-        Other runs may do so at the same time, for this split or another, and finish shards meanwhile. Where no lock
-        separates them, what one has read is outdated when it writes: so repeat until nothing is left to write.
+        Other runs may do so at the same time, and finish shards meanwhile. Without a lock, the state that a run has
+        read may be outdated when it writes: so this repeats until nothing changes.
         """
         with self._folder.locked(LOCK_NAME):
             for _ in range(_DESCRIBING_TRIES):
@@ -233,7 +233,7 @@ def _finished_shards(folder: Folder, plan: ShardPlan, known: Mapping[int, ShardR
 
 
 def _late_clips(plan: ShardPlan, finished: _Finished) -> Iterator[LateClip]:
-    """Yield the dropped clips of finished shards whose files appeared, or changed their size, since."""
+    """Yield the dropped clips of finished shards whose files appeared or changed their size since then."""
     for shard, report in sorted(finished.items()):
         known = {one.name: 0 if one.reason in ("absent", "empty") else one.size for one in report.dropped}
         sizes = {name: size for name, size in known.items() if size is not None}
@@ -282,12 +282,12 @@ class _Watch:
     def clip(self, status: str, size: int) -> None:
         if self.stop.is_set():
             raise _Stopped
-        self._progress.count(status)
+        self._progress.count(REASON_NAMES.get(status, status))
         self._progress.add_bytes(size)
 
     def shard(self, report: ShardReport) -> None:
         for status, count in Counter(one.reason for one in report.dropped).items():
-            self._progress.count(status, clips=count)
+            self._progress.count(REASON_NAMES.get(status, status), clips=count)
         self._progress.count("prepared", clips=report.rows)
         self._progress.add_bytes(report.bytes_out)
 

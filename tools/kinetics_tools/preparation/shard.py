@@ -1,4 +1,4 @@
-"""One shard, made on any machine."""
+"""Writing of one shard, on any machine."""
 
 import contextlib
 import functools
@@ -28,13 +28,13 @@ _Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """All that a machine needs to know to make a shard.
+    """Inputs of a shard, enough to make it on any machine.
 
     Attributes:
         folder: URL or absolute path of the output directory.
         name: name of the shard in it.
         rows: rows of `ShardPlan.rows`, in order.
-        witnesses: paths of other clips. If none of them can be read, the disk or store that holds them cannot.
+        witnesses: paths of other clips. If none is readable, their disk or store is unreachable.
     """
 
     release: str
@@ -111,7 +111,7 @@ def _write_shard(folder: Folder, job: Job, on_clip: Callable[[str, int], Any]) -
 
 
 def _clips(job: Job) -> Generator[tuple[_Row, PreparedClip | DroppedClip], None, None]:
-    """Yield each clip that has a file, as its row and either the clip with its bytes or why it is dropped."""
+    """Yield each clip that has a file: its row, and the prepared or the dropped clip."""
     results = run(
         functools.partial(prepare_clip, encoding=job.encoding),
         job.inputs(),
@@ -142,7 +142,7 @@ def _with_content(
 
 
 def _check_witnesses(job: Job, path: str, dropped: DroppedClip) -> None:
-    """Raise OSError if no other clip can be read either: the rest of the run would be written without its clips."""
+    """Raise OSError if no other clip is readable either, because the run would then drop all clips."""
     others = [other for other in job.witnesses if other != path]
     if others and not any(map(readable_bytes, others)):
         raise OSError(

@@ -1,4 +1,4 @@
-"""Prepared shards to the Hub, a bucket or a folder."""
+"""Publication of prepared shards to the Hub, a bucket or a directory."""
 
 from typing import TYPE_CHECKING
 

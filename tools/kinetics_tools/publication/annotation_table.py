@@ -1,4 +1,4 @@
-"""Table without video of which annotated clips a preparation has, for publishers who may not pass clips on."""
+"""Table of the annotated clips of a preparation without video, for publishers without the right to share clips."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ def write_annotation_table(
 ) -> None:
     """Write one file of keys, labels and segments per part into `target`, with a prepare.json that `push` reads.
 
-    Its fingerprint is a hash of its rows. No shard has the labels of dropped clips: they come from `annotations`, by
+    Its fingerprint is a hash of its rows. Labels of dropped clips, which no shard has, come from `annotations`, by
     default the published ones.
 
     Raises:

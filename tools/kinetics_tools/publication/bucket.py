@@ -1,6 +1,6 @@
-"""A bucket on the Hub, or a folder in one, as a remote: files without history. `datasets` reads its card from 4.8 on.
+"""Bucket on the Hub, or a folder in one, as a remote: files without history. `datasets` reads its card from 4.8 on.
 
-Files come through Xet, each whole or not at all, and under their own names: buckets rename by copy and delete.
+Each file is uploaded atomically by Xet under its final name, because buckets rename by copy and delete.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ BUCKETS = "hf://buckets/"
 
 
 class Bucket(HubRemote):
-    """The bucket at "hf://buckets/NAMESPACE/NAME", or a folder in it. Of two concurrent pushes, the last card wins."""
+    """Bucket at "hf://buckets/NAMESPACE/NAME", or a folder in it. The last card of concurrent pushes wins."""
 
     repo_id: str | None = None
 
@@ -34,7 +34,7 @@ class Bucket(HubRemote):
 
     def check_access(self, access: Access) -> None:
         if access.gated is not None:
-            raise ValueError(f"{self.url} cannot be gated, because it is in a bucket; leave out gated, or pass private")
+            raise ValueError(f"{self.url} cannot be gated, because it is in a bucket; omit gated, or pass private")
 
     def _create(self, private: bool | None) -> None:
         self._api.create_bucket(self._name, private=private, exist_ok=True)

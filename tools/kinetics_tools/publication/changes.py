@@ -1,4 +1,4 @@
-"""Difference between the prepared splits of a folder and a remote, and the next step to remove it."""
+"""Differences between the prepared splits of a folder and a remote, and the next step to publish them."""
 
 import contextlib
 import io
@@ -42,11 +42,11 @@ _HARMLESS = (CARD_NAME, LOCK_NAME, DIGESTS_NAME, ".gitattributes", ".gitignore",
 
 
 class Publication:
-    """The shards of `parts` in a local folder, on their way to a remote.
+    """Publication of `parts` from a local folder to a remote.
 
-    With `in_one`, all goes into one commit. A file is at the remote if its SHA-256 is the same; in a bucket and a
-    folder, which list none, if its size and its Parquet footer are: the footer names each clip and where its bytes are.
-    Remote footers are read once in a run.
+    With `in_one`, all changes are one commit. A shard is up to date if the SHA-256 at the remote is the same. Buckets
+    and folders list none; there size and Parquet footer count, which names each clip and the offset of its bytes.
+    Remote footers are read once per run.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Publication:
     # ---- What the remote has --------------------------------------------------------------------------------
 
     def check(self, listing: Listing, *, last: bool = True) -> None:
-        """Raise PushError if the remote holds other content or, at the end, shards are missing here and there.
+        """Raise PushError if the remote holds other content, or if shards are missing in both places.
 
         Raises:
             ValueError: its card or a prepare.json is corrupt.
@@ -111,7 +111,7 @@ class Publication:
                 )
 
     def missing(self, listing: Listing) -> list[str]:
-        """Return the local shards that the remote does not have, or has with other content."""
+        """Return the local shards that are missing or different at the remote."""
         local = self.all_local()
         for name in self._uploaded.keys() & listing.digests.keys():
             self._digests.learn(name, listing.digests[name], self._uploaded.pop(name))
@@ -125,7 +125,7 @@ class Publication:
 
     @contextlib.contextmanager
     def uploading(self, shards: Sequence[str]) -> Iterator[None]:
-        """Remember, if the block raises no error, that the remote has these local shards, so that it is not read."""
+        """Record after the block that the remote has these local shards, so that it is not read."""
         local = self.all_local()
         states = {name: self._digests.state(name) for name in shards}
         footers = {(name, local[name]): self._local_footer(name, local[name]) for name in shards}
@@ -179,9 +179,9 @@ class Publication:
     def next_change(self, listing: Listing, *, last: bool = True) -> Change | None:
         """Return the next step; None if there is nothing left to do.
 
-        Shards that no card names yet come first, after a placeholder card if there is none. The last step has the
-        card and the other shards: those that the present card names and that change. With `last` False, more shards
-        will be prepared, and only steps of the first kind are returned.
+        First come shards that no card names yet, after a placeholder card if there is no card. The last step has the
+        card and the changed shards that the present card names. With `last` False, more shards will be prepared, and
+        only steps of the first kind are returned.
         """
         missing = self.missing(listing)
         card = self._read(listing, CARD_NAME)
@@ -210,7 +210,7 @@ class Publication:
     def _description(
         self, listing: Listing, missing: Sequence[str], delete: Sequence[str], card: str
     ) -> dict[str, bytes]:
-        """Return prepare.json of each release, and the card of all, as they should become."""
+        """Return the new prepare.json of each release, and the new card."""
         manifests = {release: self._manifest(listing, release) for release in RELEASES}
         for part in self.parts:
             report = SplitReport.of(part, self.reports(listing, part))
@@ -232,7 +232,7 @@ class Publication:
         return listing.texts.get(name, "")
 
     def _foreign(self, listing: Listing) -> list[str]:
-        """Return the files of a remote that is not ours; none if it is, whatever else its owner added."""
+        """Return the files of a remote without a card of ours; empty if it has one."""
         card = self._read(listing, CARD_NAME)
         if is_ours(card):
             return []

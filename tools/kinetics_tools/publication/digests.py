@@ -1,4 +1,4 @@
-"""SHA-256 of local files, each read once for as long as it stays the same."""
+"""Cache of SHA-256 of local files."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ FileState = tuple[int, int, int]  # size, time of modification in ns and inode: 
 
 
 class Digests:
-    """SHA-256 of the files of a local folder, by name, kept in a hidden file there for the next run."""
+    """SHA-256 of the files of a local folder by name, cached in a hidden file there."""
 
     def __init__(self, store: Folder):
         self._store = store
@@ -22,7 +22,7 @@ class Digests:
         self._known = dict(read_json_lines(self._path, _parse))
 
     def state(self, name: str) -> FileState:
-        """Return what differs if a file changes. Raises FileNotFoundError."""
+        """Return a value that changes when a file does. Raises FileNotFoundError."""
         stat = os.stat(self._store.path(name))
         return stat.st_size, stat.st_mtime_ns, stat.st_ino
 
@@ -36,7 +36,7 @@ class Digests:
         return self._known[name][0]
 
     def learn(self, name: str, digest: str, state: FileState) -> None:
-        """Take the digest that a file had in this state. Without write access, the next run computes it again."""
+        """Store the digest of a file in this state. Without write access, the next run computes it again."""
         self._known[name] = digest, state
         with contextlib.suppress(OSError), JsonLog(self._path, compact=True) as log:
             log.append([name, digest, *state])

@@ -1,4 +1,4 @@
-"""A folder that `fsspec` opens, on a disk or in an object store, as a remote."""
+"""Folder that `fsspec` opens, on a disk or in an object store, as a remote."""
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +12,7 @@ from kinetics_tools.releases import RELEASES
 
 
 class FolderRemote(Remote):
-    """The folder at `url`. Of two concurrent pushes, the last card wins."""
+    """Folder at `url`. The last card of concurrent pushes wins."""
 
     repo_id: str | None = None
 

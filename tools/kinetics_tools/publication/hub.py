@@ -1,4 +1,4 @@
-"""A dataset repository on the Hub as a remote, and what it shares with buckets."""
+"""Dataset repository on the Hub as a remote, and the base class that it shares with buckets."""
 
 import contextlib
 import functools
@@ -101,7 +101,7 @@ class HubRemote(Remote):
 
     @contextlib.contextmanager
     def _errors(self, action: str) -> Iterator[None]:
-        """Turn errors of the client into PushError or TransientError, without the request, which has the token."""
+        """Turn errors of the client into PushError or TransientError, without the request, because it has the token."""
         try:
             yield
         except (PushError, TransientError):
@@ -157,7 +157,7 @@ class Repository(HubRemote):
 
     def check_access(self, access: Access) -> None:
         if self._create_pr and access != Access():
-            raise ValueError("create_pr changes no settings of the repository; leave out private and gated")
+            raise ValueError("create_pr changes no settings of the repository; omit private and gated")
 
     def _create(self, private: bool | None) -> None:
         if self._create_pr:
@@ -194,9 +194,9 @@ class Repository(HubRemote):
         return f"datasets/{self._name}@{listing.head}/{name}"
 
     def commit(self, change: Change, listing: Listing, message: str, local: Folder) -> str:
-        """Upload shards alone by `upload_folder`, which resumes; anything else in one atomic commit.
+        """Upload only shards by `upload_folder`, which resumes; anything else in one atomic commit.
 
-        Without Xet, `upload_folder` makes one commit, too, which resumes by the whole files that the Hub stored.
+        Without Xet, `upload_folder` makes one commit, too, and resumes from the files that the Hub has stored.
         """
         where: dict[str, Any] = {
             "repo_id": self._name,
@@ -225,7 +225,7 @@ class Repository(HubRemote):
 
 
 def _response_of(error: BaseException | None) -> Any:
-    """Return the response of the server that an error came of, however it was wrapped; None without one."""
+    """Return the server response behind an error, however it was wrapped; None without one."""
     while error is not None:
         response = getattr(error, "response", None)
         if getattr(response, "status_code", None) is not None:
@@ -247,7 +247,7 @@ def _first_lines(error: BaseException) -> str:
 
 
 def _rights_problem(me: Mapping[str, Any], name: str, *, needs_write: bool) -> str | None:
-    """Return why a token may not write to a repository, by what `whoami` says; None if it may, or might."""
+    """Return the reason, from `whoami`, that a token has no write access; None if it has, or may have."""
     token = me.get("auth", {}).get("accessToken", {})
     role = token.get("role")
     if role == "read":

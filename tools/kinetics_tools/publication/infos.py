@@ -1,4 +1,4 @@
-"""dataset_infos.json: what the dataset declares, and what a repository on the Hub declares of its clips."""
+"""Export of dataset_infos.json, for kinetics.py or for a repository on the Hub."""
 
 import json
 import os
@@ -18,10 +18,10 @@ from kinetics_tools.releases import ANNOTATED_CLIPS, CACHE_VERSION, RELEASES, SP
 
 
 def dataset_infos() -> dict[str, dict[str, Any]]:
-    """Return what kinetics.py declares of each release, in the form of dataset_infos.json.
+    """Return the declarations of kinetics.py by release, in the form of dataset_infos.json.
 
     `num_examples` of a split is the number of rows of the default annotation edition; a count that no second source
-    confirms is left out. `datasets.DatasetInfo.from_dict` reads each value.
+    confirms is omitted. `datasets.DatasetInfo.from_dict` reads each value.
     """
     infos = {}
     for release in RELEASES:
@@ -32,7 +32,7 @@ def dataset_infos() -> dict[str, dict[str, Any]]:
             "citation": info.citation,
             "homepage": info.homepage,
             "license": info.license,
-            # As stored: whether this machine can decode videos is no fact about the dataset.
+            # As stored: whether this machine can decode videos is not a fact about the dataset.
             "features": {**info.features.to_dict(), "video": {"_type": "Video"}},
             "builder_name": "kinetics",
             "dataset_name": "kinetics",
@@ -67,6 +67,11 @@ def write_infos(path: str | os.PathLike[str] = "dataset_infos.json", infos: Mapp
 
 def published_infos(repo_id: str, *, revision: str | None = None, token: str | None = None) -> dict[str, Any]:
     """Return `dataset_infos()` with the releases, features, splits and sizes that the card of a repository declares.
+
+    Args:
+        repo_id: dataset repository, "user/kinetics".
+        revision: branch or commit; None for main.
+        token: Hub token; None for HF_TOKEN or the stored one.
 
     Raises:
         PushError: the repository does not exist, or its card declares no release.

@@ -1,4 +1,4 @@
-"""A prepared split that is to be published, and which of them a folder has."""
+"""Prepared splits to publish."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ class Part:
 
     @property
     def basis(self) -> Mapping[str, Any]:
-        """Inputs that the plan of the split follows from, as in prepare.json."""
+        """Inputs of the plan of the split, as in prepare.json."""
         return self.about.get("basis", {})
 
     @property

@@ -1,4 +1,4 @@
-"""Read a publication back as a reader would: footers of all shards, samples of rows, and `load_dataset` itself."""
+"""Verification of a publication: footers of all shards, samples of rows, and `load_dataset`."""
 
 import gc
 import hashlib
@@ -20,10 +20,10 @@ _WORKERS = 8
 
 
 def read_back(publication: Publication, remote: Remote) -> int:
-    """Compare what the remote has with what was prepared; return the number of rows that were compared.
+    """Compare the remote with the prepared shards; return the number of compared rows.
 
-    Columns and numbers of rows of each shard, hashes of the videos in a row group of some shards, as far as the local
-    ones are there, and that `load_dataset` streams an example of each split.
+    Checks columns and numbers of rows of each shard. If local shards exist, checks hashes of the videos in a row group
+    of some of them. Also streams an example of each split with `load_dataset`.
 
     Raises:
         PushError: a shard differs. The message names it.
@@ -54,7 +54,7 @@ def read_back(publication: Publication, remote: Remote) -> int:
 
 
 def _compare(file: BinaryIO, path: str | None, part: Part, name: str, *, is_sampled: bool, where: str) -> int:
-    """Compare a shard with the local one at `path`; return the number of rows that were compared."""
+    """Compare a shard with the local one at `path`; return the number of compared rows."""
     local = pq.ParquetFile(path) if path is not None else None
     group = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")  # any, but always the same
     try:
@@ -76,7 +76,7 @@ def _compare(file: BinaryIO, path: str | None, part: Part, name: str, *, is_samp
 
 
 def _hashes(file: pq.ParquetFile, number: int) -> Iterator[tuple[str, str]]:
-    """Yield id and SHA-256 of the video of each row of a row group; without video, the whole row."""
+    """Yield id and SHA-256 of the video of each row of a row group; without video, the row."""
     group = number % file.metadata.num_row_groups
     if "video" not in file.schema_arrow.names:
         for row in file.read_row_group(group).to_pylist():

@@ -1,7 +1,7 @@
 """Interface of the remotes that `push` writes to: repositories and buckets on the Hub (hub.py, bucket.py), and folders.
 
-All hold the same tree of files. A repository changes by commits, which are atomic. A bucket and a folder change file by
-file: the shards first, then what describes them, and the card last.
+All hold the same tree of files. A repository changes by atomic commits. A bucket and a folder change file by file:
+first the shards, then the manifests, and the card last.
 """
 
 from abc import ABC, abstractmethod
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Access:
-    """Who may read a remote: `gated` is "auto", "manual" or "no"; None leaves a setting as it is."""
+    """Access settings of a remote: `gated` is "auto", "manual" or "no"; None leaves a setting unchanged."""
 
     private: bool | None = None
     gated: str | None = None
@@ -32,9 +32,9 @@ class Listing:
 
     Attributes:
         files: path -> bytes.
-        head: commit that has the files; None for a bucket, a folder and an empty remote.
+        head: commit of the files; None for a bucket, a folder and an empty remote.
         exists: False if the repository, its branch or the bucket must be created first.
-        digests: path -> SHA-256 in hexadecimal, of the files whose digest the remote lists.
+        digests: path -> SHA-256 in hexadecimal, for files whose digest the remote lists.
         texts: text files that were read so far, by path.
     """
 
@@ -86,7 +86,7 @@ class Remote(ABC):
 
     @abstractmethod
     def list_files(self) -> Listing:
-        """Return what the remote holds."""
+        """Return the files of the remote."""
 
     @abstractmethod
     def read(self, name: str, listing: Listing) -> bytes:
@@ -94,7 +94,7 @@ class Remote(ABC):
 
     @abstractmethod
     def open(self, name: str, listing: Listing) -> BinaryIO:
-        """Return a file that is read by range."""
+        """Open a file for ranged reads."""
 
     @abstractmethod
     def footer(self, name: str, listing: Listing) -> bytes:

@@ -4,9 +4,9 @@
     >>> push("kinetics", "user/kinetics", private=True)
     >>> load_dataset("user/kinetics", "700", split="validation", streaming=True)
 
-Readers see the old version or the new one, never a mixture. The names of new shards have their fingerprint, so the
-present card does not match them; the last commit brings the card that does, and deletes the shards of the old one. The
-only state is what the remote has: the same call resumes.
+Readers see the old version or the new one, never a mixture. Names of shards have a fingerprint, so the present card
+does not match new ones; the last commit replaces the card and deletes the old shards. The remote is the only state: the
+same call resumes.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ class PushReport:
     """Result of a push, or of its dry run.
 
     Attributes:
-        url: where to see it: the last commit, the pull request, or the remote if nothing had to be done.
+        url: the last commit, the pull request, or the remote if nothing had to be done.
         splits: "700 validation" -> number of its shards.
         files_sent, bytes_sent: shards that were uploaded.
         files_deleted: remote shards of earlier preparations that were deleted.
@@ -56,6 +56,7 @@ class PushReport:
         verified: rows that were read back and compared.
         private, gated: settings that were asked for.
         is_dry: True for a dry run.
+        path, revision: arguments of `load_dataset` that load it; `path` is None if nothing does.
     """
 
     url: str
@@ -70,6 +71,8 @@ class PushReport:
     private: bool | None = None
     gated: str | None = None
     is_dry: bool = False
+    path: str | None = None
+    revision: str | None = None
 
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
@@ -78,16 +81,22 @@ class PushReport:
         deleted = f"{format_count(self.files_deleted, 'shard')} of earlier preparations"
         if self.is_dry:
             ending = f"; would delete {deleted}" if self.files_deleted else ""
-            return [f"would upload {uploaded} to {self.url}{ending}", *self._settings()]
+            again = "next: rerun the same command without --dry-run"
+            return [f"would upload {uploaded} to {self.url}{ending}", *self._settings(), again]
         took = timedelta(seconds=round(self.wall_seconds))
         lines = [f"uploaded {uploaded} in {took}" if self.commits else f"nothing to upload: {total} published already"]
         if self.files_deleted:
             lines.append(f"deleted {deleted}")
         if self.verified is not None:
-            lines.append(f"verified {format_count(self.verified, 'clip')}: same as here")
+            lines.append(f"verified {format_count(self.verified, 'clip')}: identical to the local shards")
         if self.files_removed:
             lines.append(f"removed {format_count(self.files_removed, 'local shard')}")
-        return [*lines, f"see {self.url}"]
+        lines.append(f"see {self.url}")
+        if self.path is not None and self.splits:
+            release, split = next(iter(self.splits)).split()
+            branch = f', revision="{self.revision}"' if self.revision else ""
+            lines.append(f'next: load_dataset("{self.path}", "{release}", split="{split}"{branch}, streaming=True)')
+        return lines
 
     def _settings(self) -> list[str]:
         texts = {
@@ -123,7 +132,7 @@ def push(
     annotations: str | None = None,
     console: Console | None = None,
 ) -> PushReport:
-    """Publish what `prepare` wrote to the local folder `out`, atomically for readers.
+    """Publish the shards that `prepare` wrote to the local folder `out`, atomically for readers.
 
     Args:
         out: prepared folder.
@@ -131,40 +140,40 @@ def push(
             folder that `fsspec` opens.
         releases: releases to publish; None for all in `out`.
         splits: splits to publish; None for all in `out`.
-        private: visibility of the repository or bucket; None to leave it. It is restricted before anything is
-            uploaded, and opened afterwards.
-        gated: "auto", "manual" or "no"; None to leave it.
+        private: visibility of the repository or bucket; None to keep it. Restrictions apply before the upload,
+            and end after it.
+        gated: "auto", "manual" or "no"; None to keep the setting.
         revision: branch to push to, created from main if missing.
         create_pr: open a pull request, in one commit.
         commit_message: title of the commits.
         token: Hub token with write access; None for HF_TOKEN or the stored one.
-        workers: files that are uploaded at once to a folder, or in a commit without Xet.
+        workers: number of files to upload in parallel to a folder, or in a commit without Xet.
         delete_local: remove the local shards once the remote has them and its card names them.
         allow_partial: publish splits with missing shards; the card says so.
         force: push even if the repository has other content.
-        verify: read samples back, as a reader would, and compare them.
+        verify: read samples back and compare them.
         dry_run: report what would be uploaded, and change nothing.
-        stream: prepare the shards on the way, in `out`, and remove each there once the remote has it.
+        stream: prepare shards in `out` during the push, and remove each once the remote has it.
         annotations_only: publish keys, labels, segments and availability of clips, without video.
         annotations: annotations with the labels of dropped clips, for `annotations_only`; None for the published ones.
-        console: where progress is printed; None to log it.
+        console: prints progress; None to log it.
 
     Raises:
         ValueError: an argument is not valid.
         PushError: the remote refuses, or stays unreachable.
-        ImportError: huggingface_hub is too old to publish.
+        ImportError: huggingface_hub is too old.
     """
     if gated is not None:
         check_choice(gated, GATES, "gated")
     check_count(workers=workers)
     if create_pr and (delete_local or revision):
-        raise ValueError("create_pr opens a pull request to main; leave out revision and delete_local")
+        raise ValueError("create_pr opens a pull request to main; omit revision and delete_local")
     if annotations_only and (delete_local or stream is not None):
-        raise ValueError("annotations_only uploads no clips; leave out delete_local and stream")
+        raise ValueError("annotations_only uploads no clips; omit delete_local and stream")
     if stream is not None and dry_run:
         raise ValueError("a stream has no dry run; `kinetics prepare --dry-run` estimates what it would prepare")
     if stream is not None and (releases is not None or splits is not None or create_pr):
-        raise ValueError("a stream selects its own release and splits, in many commits; leave out create_pr")
+        raise ValueError("a stream selects its own release and splits, in many commits; omit create_pr")
     store = Folder(out)
     if not store.is_local:
         raise ValueError(f"{store.url} is not on this machine; copy it to a local folder and push that")
@@ -181,6 +190,7 @@ def push(
         publication = Publication(store, parts, remote, allow_partial=allow_partial, force=force, in_one=create_pr)
         say = logger.info if console is None else console.print
         report = PushReport(remote.url, {part.title: part.count for part in parts}, private=private, gated=gated)
+        report.revision = revision
         run = _Run(publication, remote, report, commit_message, say)
         return run.dry() if dry_run else run.publish(stream, verify=verify, delete_local=delete_local)
 
@@ -190,12 +200,12 @@ def _remote_at(target: str, *, token: str | None, revision: str | None, create_p
     if "://" not in repo_id:
         return Repository(repo_id, token=token, revision=revision, create_pr=create_pr, workers=workers)
     if revision or create_pr:
-        raise ValueError(f"revision and create_pr need a repository on the Hub, got {target}; leave them out")
+        raise ValueError(f"revision and create_pr need a repository on the Hub, got {target}; omit them")
     return Bucket(target, token=token) if target.startswith(BUCKETS) else FolderRemote(target, workers=workers)
 
 
 class _Run:
-    """Steps of a push, each of them based on what the remote has then."""
+    """Steps of a push, each based on the current state of the remote."""
 
     def __init__(
         self,
@@ -214,7 +224,7 @@ class _Run:
         self._uploads: Counter[str] = Counter()
 
     def dry(self) -> PushReport:
-        """Return what would be done."""
+        """Return the report of a dry run."""
         listing = self._checked_listing(last=True)
         local = self._publication.all_local()
         missing = self._retry(lambda: self._publication.missing(listing))
@@ -225,7 +235,7 @@ class _Run:
         return self._report
 
     def publish(self, stream: Stream | None, *, verify: bool, delete_local: bool) -> PushReport:
-        """Upload what is missing, with what else was asked for."""
+        """Upload missing shards, and apply the other options."""
         started = time.monotonic()
         access = Access(self._report.private, self._report.gated)
         listing = self._checked_listing(last=stream is None)
@@ -243,11 +253,13 @@ class _Run:
             self._report.verified = read_back(self._publication, self._remote)
         if delete_local or stream is not None:
             self._remove_local()
+        if not self._publication.in_one and (arguments := self._remote.load_arguments(listing)):
+            self._report.path = arguments["path"]
         self._report.wall_seconds = time.monotonic() - started
         return self._report
 
     def _checked_listing(self, *, last: bool) -> Listing:
-        """Return what the remote has, before anything changes. Corrupt shards end the run here."""
+        """Return the files of the remote before any change. Corrupt shards end the run here."""
         self._retry(self._remote.check_rights)
         self._report.url = self._remote.url
         listing = self._retry(self._remote.list_files)
@@ -256,7 +268,7 @@ class _Run:
         return listing
 
     def _upload(self, listing: Listing | None = None, *, last: bool = True) -> None:
-        """Take steps until nothing is left to do; `listing` is what the remote has, if known."""
+        """Take steps until nothing is left to do; `listing` holds the files of the remote, if known."""
         known = [listing] if listing else []
 
         def step() -> Change | None:

@@ -1,4 +1,4 @@
-"""Shards that are prepared, uploaded and removed, so that a disk publishes a release that it could not hold.
+"""Push with preparation on the fly, so that a release can be larger than the disk.
 
 Shards that the remote has are not prepared again. A local shard is removed once the remote has it.
 """
@@ -25,14 +25,14 @@ _REMOTE_CLIP_BYTES = 1_000_000  # a guess: the size of each clip in an object st
 
 @dataclass(frozen=True)
 class Stream:
-    """Shards to prepare on the way to a remote.
+    """Shards to prepare during a push.
 
     Attributes:
         selection: release and clips to prepare.
         data_dir: folder of the clips, as in `prepare`.
         options: how to prepare them.
-        workers: shards that are prepared at once; None for one per core.
-        max_disk_bytes: limit for the shards on disk; one in preparation counts as large as its clips are.
+        workers: number of shards to prepare in parallel; None for one per core.
+        max_disk_bytes: limit for the shards on disk; one in preparation counts with the size of its clips.
     """
 
     selection: Selection
@@ -49,7 +49,7 @@ class Stream:
         return plan_shards(self.selection, self.data_dir, self.options)
 
     def parts(self) -> list[Part]:
-        """Return the splits to publish. Raises what `prepare` raises."""
+        """Return the splits to publish. Raises the errors of `prepare`."""
         return [Part.from_plan(plan) for plan in self._plans]
 
     def check_disk(self, publication: Publication, listing: Listing) -> None:
@@ -61,7 +61,7 @@ class Stream:
     def run(
         self, publication: Publication, listing: Listing, *, upload: Callable[[], Any], say: Callable[[str], Any]
     ) -> None:
-        """Prepare the shards that neither the remote nor the folder has; `upload` uploads and removes them."""
+        """Prepare the shards that are missing at the remote and in the folder; `upload` uploads and removes them."""
         missing = list(self._missing(publication, listing))
         say(f"preparing {len(missing):,} of {format_count(sum(plan.count for plan in self._plans), 'shard')}")
         room = _Room(self.max_disk_bytes, upload, finished=sum(publication.all_local().values()))
@@ -99,7 +99,7 @@ def stream_of(
     max_disk: str,
     options: PrepareOptions,
 ) -> Stream:
-    """Return the stream that a command line asks for; `max_disk` is a size such as "20GB"."""
+    """Return the stream for options of the command line; `max_disk` is a size such as "20GB"."""
     if data_dir is None or releases is None or len(releases) != 1:
         raise ValueError("a stream needs one release and the folder of its clips: --release 700 --data-dir k700")
     selection = Selection(releases[0], splits=splits, classes=classes, annotations=annotations)
@@ -111,7 +111,7 @@ def _size_of(paths: Iterable[str]) -> int:
 
 
 class _Room:
-    """Bytes of the disk that shards take: those in preparation, and finished ones until their upload."""
+    """Disk space taken by shards in preparation, and by finished ones until their upload."""
 
     def __init__(self, limit: int, upload: Callable[[], Any] = lambda: None, *, finished: int = 0):
         self._limit = limit
@@ -164,7 +164,7 @@ class _Room:
         return self._finished >= self._limit / 2 or self._shards >= _SHARDS_AT_ONCE
 
     def upload(self) -> None:
-        """Upload and remove what is finished. A second thread waits for the first."""
+        """Upload and remove finished shards. A second thread waits for the first."""
         with self._uploading:
             size, self._shards = self._finished, 0
             if size:

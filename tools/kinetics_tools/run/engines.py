@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 
 def check_engine(engine: str, *, workers: int | None = None, address: str | None = None) -> None:
-    """Validate the arguments of `spread` before any work starts; raise what it would raise."""
+    """Validate the arguments of `spread` before any work starts; raise its errors."""
     check_choice(engine, ENGINES, "engine")
     if workers is not None:
         check_count(workers=workers)
@@ -41,10 +41,11 @@ def spread(
 ) -> Iterator[tuple[Key, Result]]:
     """Yield (key, function(item)) for each (key, item) of `items`, in order of completion.
 
-    Items are minutes of work each. "local" runs `workers` threads, by default one per core: `function` must leave the
-    work to processes, such as those of `run`. "ray" makes a task of each item, retried if its machine is lost, on the
-    cluster at `address` (by default the one that this machine belongs to, else a new local one); `workers` tasks run
-    at once, by default one per core of the cluster. An exception of `function` ends the iteration.
+    Each item is minutes of work. An exception of `function` ends the iteration.
+
+    - "local": `workers` threads, by default one per core. `function` must do its work in processes, see `run`.
+    - "ray": a task per item, retried if its machine is lost, on the cluster at `address`. By default that is the
+      cluster of this machine, or a new local one. `workers` tasks run at once, by default one per core.
 
     `stop` is set when the iteration ends; threads that watch it have 5 s to end.
     """

@@ -1,7 +1,7 @@
 """Crash-proof process pool: a worker process may crash or hang without ending the run.
 
-FFmpeg is C that reads untrusted files: a corrupt one can end the process, or never return. Threads would die together
-with the run, and a `ProcessPoolExecutor` breaks as a whole when one process dies.
+FFmpeg is C code that reads untrusted files: a corrupt one can crash the process or hang. Threads would end the run,
+and a `ProcessPoolExecutor` breaks as a whole when one process dies.
 """
 
 # pebble 5.2 was tried: it forks, which is unsafe beside threads, or else needs a `__main__` guard in the caller's
@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Crash:
-    """Result of an item that crashed its process, by `signal` if that is not None, or took too long."""
+    """Result of an item that crashed its process (`signal` if killed by one) or took too long; see `reason`."""
 
     reason: str
     signal: int | None = None

@@ -25,7 +25,7 @@ class Progress:
     Args:
         clips: number of clips wanted.
         bytes: number of bytes to process, None if unknown.
-        counts: status -> number of clips that had it before the run.
+        counts: status -> number of clips before the run.
         console: where to display.
     """
 
@@ -112,7 +112,7 @@ class Progress:
             self.console.print(line)
 
     def _rate(self, task: progress.TaskID, done: int) -> float:
-        """Return the rate of a task of which `done` is done by now."""
+        """Return the rate of a task, given the amount done so far."""
         known = next(one for one in self._display.tasks if one.id == task)
         self._display.advance(task, done - known.completed)
         return known.speed or 0.0

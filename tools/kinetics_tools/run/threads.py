@@ -1,4 +1,4 @@
-"""Threads that an interrupted program can still wait for, and their results as one iterator."""
+"""Threads that can be waited for after an interrupt, and their merged results."""
 
 import contextlib
 import queue
@@ -47,7 +47,7 @@ class Workers:
 def merge(
     produce: Callable[[Take[T]], Iterator[R]], items: Iterable[T], count: int, *, on_stop: Callable[[], Any]
 ) -> Generator[R, None, None]:
-    """Yield what `count` threads produce, in order of completion.
+    """Yield the results of `count` threads, in order of completion.
 
     Each thread iterates a `produce(take)` of its own, where `take(n)` returns the next `n` items, fewer at the end.
     When the iteration ends, early or not, `take` returns none, `on_stop` is called and the threads have 5 s to end. An

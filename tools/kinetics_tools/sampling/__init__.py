@@ -1,4 +1,4 @@
-"""Frames of clips for video models: samplers, crops, `Frames` for datasets, and batches."""
+"""Frames of clips for video models: samplers, crops, `Frames` for datasets, and collation."""
 
 from typing import TYPE_CHECKING
 

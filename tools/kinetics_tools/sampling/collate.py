@@ -35,14 +35,14 @@ def shared_zero() -> Any:
 
 
 def collate(examples: Sequence[Mapping[str, Any]], *, torch: bool | None = None) -> dict[str, Any]:
-    """Return a batch of examples, by column: arrays, tensors and numbers are stacked, all else becomes a list.
+    """Return a batch of examples, by column: arrays, tensors and numbers are stacked, other values become a list.
 
     Args:
         examples: at least one, with the same columns, and arrays of one shape in each column.
         torch: True makes torch tensors, False NumPy arrays; None makes tensors if torch is installed.
     """
     if not examples:
-        raise ValueError("examples=[]: a batch has at least one")
+        raise ValueError("examples=[]: a batch needs at least one example")
     for number, example in enumerate(examples):
         if example.keys() != examples[0].keys():
             raise ValueError(f"example {number} has the columns {list(example)}, the first one {list(examples[0])}")
@@ -56,7 +56,7 @@ def _column(name: str, values: list[Any], as_tensors: bool) -> Any:
         values = [value.numpy() if isinstance(value, torch.Tensor) else value for value in values]
     shapes = {value.shape for value in values if isinstance(value, np.ndarray)}
     if len(shapes) > 1:
-        raise ValueError(f"{name}: has the shapes {', '.join(map(str, sorted(shapes)))}, which make no batch")
+        raise ValueError(f"{name}: has the shapes {', '.join(map(str, sorted(shapes)))}, which cannot be stacked")
     if not all(isinstance(value, np.ndarray | np.number | np.bool_ | int | float) for value in values):
         return values
     if not as_tensors:

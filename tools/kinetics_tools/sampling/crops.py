@@ -1,10 +1,10 @@
-"""Framings: functions that choose the part of a clip's pictures from their size and a random generator.
+"""Framings: callables that crop and scale the pictures of a clip.
 
-A framing is called with the height and the width of the pictures in pixels and a generator. It returns the views to
-take, each the same for all frames of the clip. Only the random ones need the generator.
+A framing is called with the height and the width of the pictures in pixels, and a NumPy generator if it is random. It
+returns views for all frames of the clip.
 
-Boxes are cut from the stored picture and then scaled, never the other way round. Edges of scaled boxes lie at even
-pixels, like those of 4:2:0 chroma, so at most a pixel beside where they would lie after scaling.
+Boxes are cut from the stored picture and then scaled. Edges of scaled boxes are at even pixels, like those of 4:2:0
+chroma, so they are off by at most a pixel.
 """
 
 import math
@@ -24,7 +24,7 @@ Framing = Callable[[int, int, np.random.Generator], Sequence[View]]
 
 @dataclass(frozen=True)
 class Scale:
-    """The whole picture, scaled to `size` x `size` or (height, width) pixels, whatever its shape."""
+    """Whole picture, scaled to `size` x `size` or (height, width) pixels without keeping its aspect ratio."""
 
     size: int | tuple[int, int]
 
@@ -38,7 +38,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class ShortSide:
-    """The whole picture, its short side scaled to `size`, the long one to floor(size long / short), as torchvision."""
+    """Whole picture, its short side scaled to `size`, the long one to floor(size long / short), as in torchvision."""
 
     size: int
 
@@ -70,16 +70,16 @@ class _FixedCrops:
 
 @dataclass(frozen=True)
 class CenterCrop(_FixedCrops):
-    """The central `size` x `size`, after the short side was scaled to `short_side`, by default to `size`."""
+    """Central `size` x `size` after scaling the short side to `short_side`, by default `size`."""
 
     _along = (0.5,)
 
 
 @dataclass(frozen=True)
 class ThreeCrops(_FixedCrops):
-    """Left, middle and right `size` x `size`, or top, middle and bottom: PySlowFast's views.
+    """Left, middle and right `size` x `size`, or top, middle and bottom, as in PySlowFast's tests.
 
-    First the short side is scaled to `short_side`, by default to `size`.
+    First the short side is scaled to `short_side`, by default `size`.
     """
 
     _along = (0.0, 0.5, 1.0)
@@ -87,13 +87,13 @@ class ThreeCrops(_FixedCrops):
 
 @dataclass(frozen=True)
 class RandomCrop:
-    """A random `size` x `size` of pictures scaled to a random short side: PySlowFast's training.
+    """Random `size` x `size` after scaling to a random short side, as in PySlowFast's training.
 
     Args:
         size: in pixels.
-        short_side: (low, high) in pixels; the length is uniform in [low, high].
+        short_side: (low, high) in pixels; uniform in [low, high].
         flip: probability of mirroring.
-        inverse: 1 / length is uniform instead (INV_UNIFORM_SAMPLE there).
+        inverse: True makes 1 / short side uniform (INV_UNIFORM_SAMPLE there).
     """
 
     size: int
@@ -118,14 +118,14 @@ class RandomCrop:
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """A box with a random area and a random shape, scaled to `size` x `size`: torchvision's.
+    """Box of random area and aspect ratio, scaled to `size` x `size`, as torchvision's RandomResizedCrop.
 
-    After ten boxes that do not fit, it is the largest one in the middle with an allowed shape.
+    After ten boxes that do not fit, it is the largest central one with an allowed aspect ratio.
 
     Args:
         size: in pixels.
-        scale: (low, high) of the uniform share of the area.
-        ratio: (low, high) of width / height, whose logarithm is uniform.
+        scale: (low, high) of the share of the area; uniform.
+        ratio: (low, high) of width / height; its logarithm is uniform.
         flip: probability of mirroring.
     """
 

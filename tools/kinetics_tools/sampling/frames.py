@@ -1,4 +1,4 @@
-"""`Frames`: clips of a dataset as frames for video models."""
+"""Frames of the clips of a dataset, for video models."""
 
 import operator
 import os
@@ -22,28 +22,27 @@ _KEY_BYTES = 4096
 
 
 class Frames:
-    """Replaces the `video` column of a dataset by `frames`: uint8 RGB arrays.
+    """Transform of a dataset that replaces its `video` column by `frames`: uint8 RGB arrays.
 
         frames = Frames(RandomClip(16, 4, align="grid"), RandomResizedCrop(224, flip=0.5))
         stream = frames.apply(load_dataset("user/kinetics", "700", split="train", streaming=True))
 
-    `apply` takes a streaming or a map-style dataset. The object itself is a function for `map` and `with_transform`,
-    of an example or of a batch. Cast the column to `Video(decode=False)` first, or `datasets` opens every clip for
-    nothing, and pass `remove_columns=["video"]` to `map`.
+    `apply` takes a streaming or a map-style dataset. The object itself is a function of an example or a batch, for
+    `map` and `with_transform`. Cast the column to `Video(decode=False)` first, or `datasets` opens every clip in vain,
+    and pass `remove_columns=["video"]` to `map`.
 
-    The frames and the crop of a clip depend only on `seed`, on the epoch (see `set_epoch`) and on the clip's file name
-    (without one, on its last bytes): not on rank, worker, their number, or the order of clips.
+    The frames and the crop of a clip depend only on `seed`, the epoch (see `set_epoch`) and the clip's file name (its
+    last bytes if it has no name). Ranks, workers and the order of clips have no effect.
 
     Args:
-        sampler: which frames, such as `RandomClip`.
-        framing: which part of the pictures; a number is `CenterCrop` of that size. Several views, as of `ThreeCrops`,
-            make an axis in front: (views, ...).
+        sampler: chooses frames, such as `RandomClip`.
+        framing: chooses the part of the pictures; a number is `CenterCrop` of that size. Several views, as of
+            `ThreeCrops`, add a first axis: (views, ...).
         layout: axes of a clip; they follow an axis of N clips if the sampler takes N.
-        seed: for random clips and crops, at least 0.
-        on_error: "raise" raises ClipError for a clip that is unreadable or too short for the sampler. "skip" warns,
-            and the next clip takes its place; after 32 such clips in a row it raises, too. In a batch, which must keep
-            its length, the next good clip of the batch takes the place (after the last, the first); a single example,
-            or a batch without a good clip, raises.
+        seed: seed for random clips and crops, at least 0.
+        on_error: "raise" raises ClipError for a clip that is unreadable or too short for the sampler. "skip" warns and
+            takes the next clip; after 32 such clips in a row it raises, too. A batch keeps its length: the next good
+            clip of the batch is repeated. A single example, or a batch without a good clip, raises.
         column: name of the column with the clips.
     """
 
@@ -70,12 +69,12 @@ class Frames:
         self._failures = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other clips and crops from now on, also in running workers of a loader; `epoch` is at least 0."""
+        """Set the epoch (at least 0) of random clips and crops, also in running workers of a loader."""
         check_count(0, epoch=epoch)
         self._epoch[...] = int(epoch)
 
     def decode(self, video: Any) -> npt.NDArray[np.uint8]:
-        """Return the frames of one clip; `video` is what `kinetics_tools.media.decode` takes."""
+        """Return the frames of one clip; see `kinetics_tools.media.decode` for `video`."""
         rng = np.random.default_rng([self.seed, int(self._epoch), _key(video)])
         with VideoReader(video) as reader:
             indices = self.sampler(reader.num_frames, reader.fps, rng)
@@ -87,7 +86,7 @@ class Frames:
         return views[0] if len(views) == 1 else np.stack(views)
 
     def __call__(self, examples: Mapping[str, Any]) -> dict[str, Any]:
-        """Return an example, or a batch of as many rows, with `frames` in the place of the clips; see `on_error`."""
+        """Return an example or a batch with `frames` instead of clips, and as many rows; see `on_error`."""
         check_column(self.column, examples)
         videos = examples[self.column]
         if not isinstance(videos, list):
@@ -95,7 +94,7 @@ class Frames:
             return {**others, "frames": self.decode(videos)}
         decoded = [self._tried(video) for video in videos]
         if decoded and all(isinstance(one, Exception) for one in decoded):
-            raise ClipError(f"{decoded[0]} (and no clip of the batch can take its place)")
+            raise ClipError(f"{decoded[0]} (and the batch has no readable clip)")
         good = _good_rows(decoded)
         rows = [next((row for row in good if row >= wanted), good[0]) for wanted in range(len(decoded))]
         return self._rows(examples, decoded, rows)
@@ -107,7 +106,7 @@ class Frames:
         return self._rows(examples, decoded, _good_rows(decoded))
 
     def apply(self, dataset: Any) -> Any:
-        """Return the dataset with frames: a streaming one again, or a `FramesDataset` of a map-style one.
+        """Return the dataset with frames: a stream for a stream, a `FramesDataset` for a map-style dataset.
 
         A format such as "torch" is removed, since it would store 8 bytes per value: `collate` makes the tensors.
         """
@@ -156,7 +155,7 @@ def _good_rows(decoded: Sequence[npt.NDArray[np.uint8] | Exception]) -> list[int
 
 
 class FramesDataset:
-    """Map-style dataset for torch's `DataLoader`, whose rows have `frames` in the place of a clip."""
+    """Map-style dataset for torch's `DataLoader`, whose rows have `frames` instead of a clip."""
 
     def __init__(self, dataset: Any, frames: Frames) -> None:
         self.dataset, self.frames = dataset, frames
@@ -179,7 +178,7 @@ class FramesDataset:
 
 
 def check_split_chosen(dataset: Any) -> None:
-    """Raise TypeError for several datasets by name, as `load_dataset` without a split returns."""
+    """Raise TypeError for a dict of datasets, as `load_dataset` returns without a split."""
     if isinstance(dataset, dict):
         names = list(dataset)
         raise TypeError(f"{type(dataset).__name__}: choose one split of {', '.join(names)}, as by [{names[0]!r}]")
@@ -188,7 +187,7 @@ def check_split_chosen(dataset: Any) -> None:
 def check_column(name: str, columns: Iterable[str]) -> None:
     """Raise ValueError if there is no column `name`."""
     if name not in columns:
-        raise ValueError(f"column={name!r}: there is none; the columns are {', '.join(columns)}")
+        raise ValueError(f"column={name!r} does not exist; the columns are {', '.join(columns)}")
 
 
 def position_of(index: int, length: int, what: str) -> int:
@@ -203,7 +202,7 @@ def position_of(index: int, length: int, what: str) -> int:
 
 
 def _key(video: Any) -> int:
-    """Return a number that names a clip: from its file name without folders, or from its last bytes."""
+    """Return a number for a clip: a hash of its file name without directories, or of its last bytes."""
     video = getattr(video, "_hf_encoded", video)
     if isinstance(video, Mapping):
         video = video.get("path") or video.get("bytes") or b""

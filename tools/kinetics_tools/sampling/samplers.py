@@ -1,7 +1,8 @@
-"""Samplers: functions that choose the frames of a clip from its length, its rate and a random generator.
+"""Samplers: callables that choose frames of a clip.
 
-A sampler is called with a clip's number of frames, its frames per second and a generator. It returns int64 indices of
-shape (T,), or (N, T) for N clips, all in [0, number of frames). A random sampler raises ValueError without a generator.
+A sampler is called with a clip's number of frames, its frames per second and a NumPy generator. It returns int64
+indices of shape (T,), or (N, T) for N clips, in [0, number of frames). A random sampler raises ValueError without a
+generator.
 """
 
 import math
@@ -23,26 +24,27 @@ Short = Literal["repeat_last", "loop"]
 Align = Literal["grid"]
 
 GRID = 4
-"""Distance of the frames that decode alone in a clip that `kinetics prepare --profile train` made."""
+"""Distance between reference frames in clips that `kinetics prepare --profile train` wrote."""
 
 
 @dataclass(frozen=True)
 class RandomClip:
-    """One clip of `num_frames` frames, `stride` apart, from a random start: (T,).
+    """Random clip of T = `num_frames` frames, `stride` apart: (T,).
 
-    A clip spans s = stride (T - 1) + 1 of N frames, and its start is uniform in 0, 1, ..., max(N - s, 0): TorchCodec's
-    clips_at_random_indices. MMAction2's SampleFrames uses s = stride T in training, so it never draws the last
-    stride - 1 of these starts, and loops clips that are shorter.
+    A clip spans s = stride (T - 1) + 1 of N frames. Its start is uniform in 0, 1, ..., max(N - s, 0), as in
+    TorchCodec's clips_at_random_indices. MMAction2's SampleFrames uses s = stride T in training, so it never draws the
+    last stride - 1 starts; it loops shorter clips.
 
-    With `target_fps` the clip lasts as long as at that rate, as in PySlowFast's training: it spans
-    L = max(1, T stride fps / target_fps) frames, the start is a real number, uniform in [0, max(N - L, 0)], and the
-    frames are trunc(linspace(start, start + L - 1, T)).
+    With `target_fps`, as in PySlowFast's training, a clip spans L = max(1, T stride fps / target_fps) frames. Its start
+    is a real number, uniform in [0, max(N - L, 0)]. The frames are trunc(linspace(start, start + L - 1, T)).
 
     Args:
-        align: "grid" draws only starts that are multiples of 4, which need the fewest frames decoded of prepared clips.
-            The stride must be a multiple of 4, too.
-        target_fps: frames per second at which `stride` counts; None counts the clip's own frames.
-        short: what follows the last frame of a shorter clip: "repeat_last", or "loop" from its first frame.
+        num_frames: number of frames T.
+        stride: distance between frames.
+        align: "grid" draws only starts that are multiples of 4, so that prepared clips decode the fewest frames. The
+            stride must then be a multiple of 4.
+        target_fps: frame rate that `stride` refers to; None for the clip's own.
+        short: padding of a shorter clip: "repeat_last" repeats its last frame, "loop" continues with its first.
     """
 
     num_frames: int
@@ -74,16 +76,18 @@ class RandomClip:
 
 @dataclass(frozen=True)
 class UniformClips:
-    """`num_clips` clips spread evenly over the video: (N, T), the views that PySlowFast tests with.
+    """Evenly spread clips of T = `num_frames` frames: (N, T), as in PySlowFast's tests.
 
-    A clip lasts as `num_frames` frames `stride` apart do at `target_fps`: L = max(1, T stride fps / target_fps) of N
-    frames, and with d = max(N - L, 0) clip k of n starts at d k / n, so the last one ends before the video does. With
-    `offset` (USE_OFFSET_SAMPLING there) it starts at k floor(d / (n - 1)), a single one at floor(d / 2). The frames are
-    trunc(linspace(start, start + L - 1, T)) in float64. PySlowFast's float32 may give the next frame for a position
-    that is almost whole, which depends on the processor.
+    A clip spans L = max(1, T stride fps / target_fps) of N frames. With d = max(N - L, 0), clip k of n starts at
+    d k / n, so the last one ends before the video does. The frames are trunc(linspace(start, start + L - 1, T)) in
+    float64. PySlowFast's float32 may give the next frame for a position that is almost whole.
 
     Args:
-        target_fps: 30 as in PySlowFast; None counts `stride` in the clip's own frames.
+        num_clips: number of clips n.
+        num_frames: number of frames T per clip.
+        stride: distance between frames at `target_fps`.
+        target_fps: frame rate that `stride` refers to, 30 in PySlowFast; None for the clip's own.
+        offset: start clip k at k floor(d / (n - 1)), a single one at floor(d / 2) (USE_OFFSET_SAMPLING there).
         short: as for `RandomClip`; PySlowFast repeats the last frame.
     """
 
@@ -113,11 +117,14 @@ class UniformClips:
 
 @dataclass(frozen=True)
 class Segments:
-    """One frame of each of T equal parts of the clip: (T,), as TSN and VideoMAE sample, and MMAction2 with clip_len=1.
+    """One frame from each of T equal parts of the clip: (T,), as in TSN, VideoMAE, and MMAction2 with clip_len=1.
 
-    By default the middle ones: floor((i + 1/2) N / T). With `random`, and a = floor(N / T) > 0, i a + r with r uniform
-    in 0, ..., a - 1; of a clip with fewer frames than parts, round(i N / T). `short` is as for `RandomClip` and only
-    matters for such a clip.
+    By default frame i is the middle one, floor((i + 1/2) N / T).
+
+    Args:
+        num_frames: number of frames T.
+        random: frame i is i a + r, where a = floor(N / T) and r is uniform in 0, ..., a - 1; round(i N / T) if N < T.
+        short: as for `RandomClip`; has an effect only if N < T.
     """
 
     num_frames: int
@@ -142,12 +149,17 @@ class Segments:
 
 @dataclass(frozen=True)
 class EveryClip:
-    """All windows of T frames, a step apart: (N, T), with N = 0 for a shorter clip: torchvision's VideoClips.
+    """All windows of T frames: (N, T), with N = 0 for a shorter clip, as in torchvision's VideoClips.
 
-    First a clip of n frames is resampled to `frame_rate` (None: its own) by r = fps / frame_rate. If r is whole, every
-    r-th frame is taken: R = ceil(n / r). Otherwise these are the R = floor(n frame_rate / fps) frames floor(i r),
-    computed in float32. Window k begins at frame k `step_between_clips` of these, and N = floor((R - T) / step) + 1.
-    Frames after the last whole window are dropped.
+    First a clip of n frames is resampled by r = fps / frame_rate to R frames. If r is whole, it takes every r-th frame,
+    R = ceil(n / r). Otherwise they are the frames floor(i r), computed in float32, R = floor(n frame_rate / fps).
+    Window k begins at frame k step of these, and N = floor((R - T) / step) + 1. Frames after the last window are
+    dropped.
+
+    Args:
+        frames_per_clip: number of frames T per window.
+        step_between_clips: distance between starts of windows, after resampling.
+        frame_rate: frames per second to resample to; None for the clip's own.
     """
 
     frames_per_clip: int
@@ -191,12 +203,12 @@ class EveryClip:
 
 @dataclass(frozen=True)
 class Seconds:
-    """Clips of `duration` seconds, as `duration` x `fps` frames: (T,), or (N, T) with `num_clips`: pytorchvideo's.
+    """Clips of `duration` seconds at `fps`: (T,), or (N, T) with `num_clips`, as in pytorchvideo.
 
-    With D = N / (the clip's rate), a random clip starts at s, uniform in [0, max(D - duration, 0)], and clip i of n at
+    For a video of D seconds, a random clip starts at s, uniform in [0, max(D - duration, 0)]; clip i of n starts at
     i max(D - duration, 0) / max(n - 1, 1). The t frames with s <= time < s + duration are reduced, or repeated, to
-    T = round(duration fps): floor(k (t - 1) / (T - 1)) for k = 0, ..., T - 1. All of it is exact: rates and durations
-    are the nearest fractions with denominators up to a million, such as 30000/1001 for 29.97002997.
+    T = round(duration fps): floor(k (t - 1) / (T - 1)) for k = 0, ..., T - 1. The arithmetic is exact: rates and
+    durations are the nearest fractions with denominators up to a million, such as 30000/1001 for 29.97002997.
 
     Args:
         duration: in seconds.

@@ -1,9 +1,9 @@
 """Reusable shared memory for the batches that a loader's worker passes to its parent.
 
-torch takes new memory for each batch, and the system clears each page of it on first use: with frames that is a fifth
-of a worker's time. Here a worker owns a few buffers of shared memory. The last byte of a buffer says whether the parent
-has a batch in it; the parent resets it when no tensor uses the memory any more. And torch makes a shared file and a
-connection for each tensor; here small tensors are sent by value.
+torch allocates new memory for each batch, and the system clears each page of it on first use: with frames that is a
+fifth of a worker's time. Here a worker owns a few buffers of shared memory. The last byte of a buffer says whether the
+parent uses it; the parent resets it when no tensor uses the memory any more. Small tensors are sent by value, because
+torch makes a shared file and a connection for each tensor.
 """
 
 import weakref
@@ -45,7 +45,7 @@ def by_value(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class _WorkerTensor(torch.Tensor):
-    """A tensor in a buffer, or a small one; views and results of it are plain tensors."""
+    """Tensor in a buffer, or a small one; its views and results are plain tensors."""
 
     __torch_function__ = torch._C._disabled_torch_function_impl
     buffer: "_Buffer | None" = None

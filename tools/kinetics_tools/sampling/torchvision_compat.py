@@ -31,14 +31,14 @@ _Length = tuple[int, float] | str | Exception
 
 # torchvision's arguments that have no effect here: their default, and what to do instead.
 _UNUSED: dict[str, tuple[Any, str]] = {
-    "extensions": (("avi", "mp4"), "leave it out; clips are found by the names of their files"),
+    "extensions": (("avi", "mp4"), "omit it; clips are found by file name"),
     "download": (False, "run `kinetics download` before"),
-    "_precomputed_metadata": (None, "leave it out; the lengths of clips are kept in their directory"),
+    "_precomputed_metadata": (None, "omit it; the lengths of clips are cached in their directory"),
     "_video_width": (0, "pass size=(height, width)"),
     "_video_height": (0, "pass size=(height, width)"),
     "_video_min_dimension": (0, "scale in `transform`"),
-    "_audio_samples": (0, "resample what comes as `audio`"),
-    "_audio_channels": (0, "mix what comes as `audio`"),
+    "_audio_samples": (0, "resample the returned `audio`"),
+    "_audio_channels": (0, "mix the returned `audio`"),
     "_legacy": (False, 'pass output_format="THWC"'),
 }
 
@@ -46,25 +46,24 @@ _UNUSED: dict[str, tuple[Any, str]] = {
 class KineticsClips:
     """Map-style dataset of every window of `frames_per_clip` frames of every clip: (video, audio, label).
 
-    `video` is uint8 with the axes `output_format`, `audio` float32 (channels, samples) of the same seconds, `label` the
-    index of the class in this project's order (see `to_torchvision`), -1 without one. Windows are counted and frames
-    resampled as by torchvision's VideoClips (see `EveryClip`); they are numbered clip after clip. Shorter clips have no
-    window, and a warning counts them.
+    `video` is uint8 with the axes `output_format`. `audio` is float32 (channels, samples) of the same seconds. `label`
+    is the class index in this project's order (see `to_torchvision`), -1 without one. Windows are as in torchvision's
+    VideoClips (see `EveryClip`), numbered clip after clip. Shorter clips have no window, and a warning counts them.
 
-    Nothing is decoded to start. Rows with `num_frames` and `fps`, as in prepared datasets, are not even opened. Of
-    other clips the headers are read, and for files the result is cached as `.kinetics-clips.json` in `root`. Each start
-    warns of unreadable clips. The chosen split of a prepared directory is copied once into the cache of `datasets`.
+    Creation decodes nothing. Clips of datasets with `num_frames` and `fps`, such as prepared ones, are not even opened.
+    For others the headers are read, and for files the result is cached as `.kinetics-clips.json` in `root`. Each start
+    warns of unreadable clips. The selected split of a prepared directory is copied once into the cache of `datasets`.
 
     Clips differ in their sound, so batches need `audio=False` or a `collate_fn` that pads. An item raises ClipError if
-    its clip is corrupt or has changed. torchvision's own clip samplers accept only its own class.
+    its clip is corrupt or has changed. torchvision's clip samplers accept only its own class.
 
-    The arguments of torchvision.datasets.Kinetics come first, with the same names and order. Those not described here
-    must have their defaults; the error for another value says what to do instead.
+    The arguments of torchvision.datasets.Kinetics come first, with the same names and order. Arguments that are not
+    described here must have their defaults; the error for another value names the alternative.
 
     Args:
         root: directory of the clips, as for `load_dataset("kinetics", ..., data_dir=...)` or from `kinetics prepare`;
             or a map-style dataset with the columns `video` and `label`, whose format or transform is ignored.
-        frames_per_clip: T.
+        frames_per_clip: number of frames T per window.
         num_classes: release of the clips of a directory: "400", "600", "700" or "700-2020".
         split: of a directory: "train", "val" or "validation", "test".
         frame_rate: frames per second to resample to; None keeps those of each clip.
@@ -153,7 +152,7 @@ class KineticsClips:
             indices = self.windows.clip(window, *cast("tuple[int, float]", self._lengths[clip]))
             if indices.max() >= reader.num_frames:
                 raise ClipError(
-                    f"{reader.name}: has only {reader.num_frames} frames, fewer than recorded; create the dataset anew"
+                    f"{reader.name}: has only {reader.num_frames} frames, fewer than recorded; create the dataset again"
                 )
             frames: Any = reader.decode(indices, view=self.view, layout=self.output_format)
             start, end = reader.span(indices)
@@ -166,7 +165,7 @@ class KineticsClips:
 
 
 class _Rows:
-    """The rows of a map-style dataset."""
+    """Rows of a map-style dataset."""
 
     def __init__(self, dataset: Any) -> None:
         from datasets import Dataset, Video

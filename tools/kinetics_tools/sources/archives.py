@@ -28,7 +28,7 @@ KEY_COLUMNS = ("label", "youtube_id", "time_start", "time_end")
 
 
 def example_table(rows: pa.Table, contents: pa.Array, paths: pa.Array) -> pa.Table:
-    """Return examples: `rows` of annotations with the bytes (or nulls) and the paths of their clips."""
+    """Return examples: `rows` of annotations with bytes (or nulls) and paths of their clips."""
     video = pa.StructArray.from_arrays([contents, paths], names=["bytes", "path"])
     return pa.table({"video": video, **{name: rows[name] for name in KEY_COLUMNS}})
 
@@ -36,14 +36,14 @@ def example_table(rows: pa.Table, contents: pa.Array, paths: pa.Array) -> pa.Tab
 class ArchiveSource:
     """Clips in tar archives. A shard is the path or URL of one archive.
 
-    A corrupt archive yields the clips before the damage, and a warning. One from the network is read a second time:
-    the damage may have happened on the way.
+    A corrupt archive yields the clips before the error, and a warning. One from the network is read a second time,
+    because the transfer may be the cause.
 
     Args:
-        index: the annotated clips, and those of them to load.
+        index: the annotated clips, and the selected ones.
         shards: paths and URLs of the archives.
-        replacements: the one of them whose clips win over the others'; None without one.
-        cache: where downloaded archives are.
+        replacements: the archive whose clips win over those of the others; None without one.
+        cache: download cache.
         title: name of the split in messages.
         strict: raise ArchiveError for a corrupt archive.
     """
@@ -65,18 +65,18 @@ class ArchiveSource:
         self._title = title
         self._strict = strict
         self._origins: dict[str, str] = {}
-        # For `report`: by shard, the members that are not annotated, and those that were seen before.
+        # For `report`: by shard, the unannotated members, and those that were seen before.
         self._unused: dict[str, tuple[list[str], list[str]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**{name: value for name, value in vars(self).items() if name != "_replaced"}, "_unused": {}}
 
     def urls(self) -> list[str]:
-        """Return those of the archives that are not local."""
+        """Return the archives that are not local."""
         return [shard for shard in self.shards if is_url(shard)]
 
     def downloaded(self) -> "ArchiveSource":
-        """Return the same source with the archives as they are in the download cache."""
+        """Return this source with the local paths of downloaded archives."""
         local = {url: self._cache.path(url) for url in self.urls()}
         other = copy.copy(self)
         other.shards = [local.get(shard, shard) for shard in self.shards]
@@ -85,7 +85,7 @@ class ArchiveSource:
         return other
 
     def tables(self, shard: str, seen: set[int]) -> Iterator[pa.Table]:
-        """Yield the clips of an archive as tables of one row, without the rows in `seen`, to which it adds."""
+        """Yield the clips of an archive as tables of one row; skip rows in `seen`, and add others to it."""
         for file_name, data, row in self._clips(shard, seen):
             contents, paths = pa.array([data], type=pa.binary()), pa.array([file_name])
             yield example_table(self.index.table.take([row]), contents, paths)
@@ -98,10 +98,10 @@ class ArchiveSource:
             yield {"video": {"bytes": data, "path": file_name}, **keys}
 
     def report(self) -> None:
-        """Log which members of the archives read since the last report are not annotated, and which came twice."""
+        """Log unannotated and repeated members of the archives read since the last report."""
         # One by one, because the readers of other archives may end in other threads meanwhile.
         reported = [self._unused.pop(shard, ([], [])) for shard in list(self._unused)]
-        kinds = "unannotated members of archives", "members of archives that are there twice, of which one is loaded"
+        kinds = "unannotated members of archives", "members that occur twice (one is loaded)"
         for number, kind in enumerate(kinds):
             names = [name for unused in reported for name in unused[number]]
             if names:
@@ -126,7 +126,7 @@ class ArchiveSource:
                 break
             except damage as error:
                 if may_read_again:
-                    _logger.warning(f"{error}; reading it once more from its start")
+                    _logger.warning(f"{error}; reading it again from its start")
                     if url is not None and url != shard:
                         os.remove(shard)
                         self._cache.fetch(url)
@@ -174,13 +174,13 @@ class ArchiveSource:
 
     @functools.cached_property
     def _replaced(self) -> set[int]:
-        """Rows of the clips in the archive of replacements. Their names are kept on disk, because it has 2 GB."""
+        """Return the rows of clips in the archive of replacements. Their names are cached, because it has 2 GB."""
         if self._replacements is None:
             return set()
         os.makedirs(self._cache.directory, exist_ok=True)
         with FileLock(self._replaced_path + ".lock"):
             if not os.path.exists(self._replaced_path):
-                _logger.warning(f"{self._replacements}: reading once which clips it replaces")
+                _logger.warning(f"{self._replacements}: listing the clips that it replaces")
                 return {row for _, _, row in self._clips(self._replacements, set())}
             with open(self._replaced_path, encoding="utf-8") as file:
                 names = map(self._find_replaced, json.load(file))
@@ -203,7 +203,7 @@ class ArchiveSource:
 
 
 class ArchiveStream(ExamplesIterable):
-    """Stream of examples from archives, which reports at its end, in each process, what else the archives hold."""
+    """Stream of examples from archives, which logs their unannotated members at its end, in each process."""
 
     def __iter__(self) -> Iterator[Any]:
         yield from super().__iter__()

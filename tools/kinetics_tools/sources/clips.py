@@ -1,4 +1,4 @@
-"""Annotations joined with files: which annotated clips of a split there are, and where each one is."""
+"""Annotations joined with files: the clips of a split and their paths."""
 
 import os
 import tempfile
@@ -70,7 +70,7 @@ class FileSource:
 
     @property
     def shards(self) -> list[tuple[int, int]]:
-        """Ranges of rows, of equal length but for one row."""
+        """Ranges of rows, of equal length up to one row."""
         count, rows = min(_TREE_SHARDS, len(self._examples)), len(self._examples)
         return [(rows * shard // count, rows * (shard + 1) // count) for shard in range(count)]
 
@@ -80,12 +80,12 @@ class FileSource:
 
 
 class ClipFinder:
-    """Finds the clips that a selection asks for, in a clip directory or in the public archives.
+    """Finder of selected clips in a clip directory or in the public archives.
 
     Args:
-        selection: the clips asked for.
+        selection: the selected clips.
         data_dir: the clip directory; None for the public archives.
-        cache: where downloaded files are.
+        cache: download cache.
         on_missing: "skip" logs missing clips, "raise" raises FileNotFoundError for them.
     """
 
@@ -103,32 +103,32 @@ class ClipFinder:
         self._on_missing = on_missing
 
     def source(self, split: str) -> FileSource | ArchiveSource | None:
-        """Return the clips of a split as shards; None if `data_dir` has no such split, and it was not asked for.
+        """Return the clips of a split as shards; None if `data_dir` lacks the split and it was not asked for.
 
         Raises:
             EmptySplitError: there is no clip to load.
-            FileNotFoundError: the split was asked for and is not there, or a clip is missing and that is an error.
+            FileNotFoundError: the split was asked for and is missing, or a clip is missing and `on_missing` is "raise".
         """
         return self._public_source(split) if self.data_dir is None else self._local_source(split, self.data_dir)
 
     def table(self, split: str, paths: Iterable[str] | None = None) -> pa.Table | None:
-        """Return the clips of a split that are asked for, and where `data_dir` has them in files of their own.
+        """Return the selected clips of a split, with the paths of their files in `data_dir`.
 
         Columns: label (int64, -1 without), youtube_id (string), time_start and time_end (float32, seconds), path
         (string, null for a missing clip). The metadata of the schema has "annotated", the number of annotated clips
-        of the whole split, and "annotations", the name or public URL of their file, unless names of files and
-        directories are all that there is.
+        of the whole split. It has "annotations", the name or public URL of their file, unless they are implied by
+        file names.
 
         Args:
             split: "train", "validation" or "test".
             paths: the files of the split, by default those in `data_dir`.
 
         Returns:
-            None if no file is called like a clip, or if no clip has a label to choose classes by and this split was
-            not asked for.
+            None if no file is named like a clip. Also None if classes are selected, no clip has a label, and the
+            split was not asked for.
 
         Raises:
-            FileNotFoundError: the split has no such files. The message says what to do about archives.
+            FileNotFoundError: the split has no such files; the message says how to use archives.
         """
         files, archives = self._list_files(split) if paths is None else (self._readable(split, paths), [])
         if not files:
@@ -160,7 +160,7 @@ class ClipFinder:
         found = found.filter(pc.is_valid(found["path"]))
         if not len(found):
             self._check_wanted(index)
-            raise EmptySplitError(f"none of its {len(index):,} annotated clips is there")
+            raise EmptySplitError(f"all of its {len(index):,} annotated clips are missing")
         return FileSource(example_table(found, pa.nulls(len(found), pa.binary()), found["path"].combine_chunks()))
 
     def _list_files(self, split: str) -> tuple[list[str], list[str]]:
@@ -204,7 +204,7 @@ class ClipFinder:
         return index.table.select(KEY_COLUMNS).append_column("path", paths).replace_schema_metadata(about)
 
     def _one_file_per_clip(self, split: str, index: ClipIndex, files: list[str]) -> dict[str, str]:
-        """Return the file of each clip by its name, and log which clips have several files."""
+        """Return the file of each clip by name, and log clips with several files."""
 
         def order(name: str, path: str) -> Any:
             is_empty, label = not has_bytes(path), index.label(name)
@@ -214,7 +214,7 @@ class ClipFinder:
         by_name, several = one_file_per_name(files, order, name_of=index.name_of)
         if several:
             _logger.warning(
-                f"{self.selection.title(split)}: clips that are there twice, of which one file counts: "
+                f"{self.selection.title(split)}: clips with several files (one is used): "
                 f"{len(several):,} ({few(several)})"
             )
         replacements, _ = one_file_per_name(
@@ -263,7 +263,7 @@ class ClipFinder:
     # -- Annotations
 
     def _index(self, split: str, files: Sequence[str]) -> tuple[ClipIndex, str]:
-        """Return the annotated clips, and the public name of their annotations; "" for those implied by file names."""
+        """Return the annotated clips, and the public name of their annotations; "" if implied by file names."""
         selection, path, annotations = self.selection, None, ""
         if selection.annotations is None and self.data_dir is not None:
             path = annotations_of_tree(self.data_dir, split)
@@ -297,14 +297,14 @@ class ClipFinder:
             raise EmptySplitError(str(error)) from None
 
     def _public_name(self, path: str, *, is_published: bool) -> str:
-        """Return what anybody may know of a file of annotations: its public URL, or its name without directories."""
+        """Return the public URL of an annotation file, or its name without directories."""
         given = DEFAULT_ANNOTATIONS[self.selection.release] if is_published else self.selection.annotations
         if given is not None and is_url(given):
             return without_credentials(given)
         return os.path.basename(path)
 
     def report_missing(self, split: str, wanted: int, missing: list[str], unannotated: list[str]) -> None:
-        """Log which clips are missing and which are not annotated; raise FileNotFoundError if that is asked for."""
+        """Log missing and unannotated clips; raise FileNotFoundError with `on_missing` "raise"."""
         if missing and self._on_missing == "raise":
             raise FileNotFoundError(
                 f"{len(missing):,} of {wanted:,} annotated clips of the {split} split are missing: {few(missing, 10)}"
@@ -323,7 +323,7 @@ class ClipFinder:
             raise EmptySplitError(f"none of its annotated clips is of the classes {self.selection.class_text()}")
 
     def _with_other_splits(self, error: FileNotFoundError) -> FileNotFoundError:
-        """Return `error`, about one split, with how to load the others unless splits were asked for."""
+        """Return `error` of a split, with advice to load other splits unless splits were selected."""
         advice = "" if self.selection.splits else '; to load other splits, name them, as in splits=["validation"]'
         return FileNotFoundError(f"{error}{advice}")
 
@@ -331,15 +331,15 @@ class ClipFinder:
 def local_clips(
     selection: Selection, data_dir: str | os.PathLike[str], split: str, paths: Iterable[str] | None = None
 ) -> pa.Table | None:
-    """Return the clips of one split of a clip directory, see `ClipFinder.table`."""
+    """Return the clips of one split of a clip directory; see `ClipFinder.table`."""
     return ClipFinder(selection, check_data_dir(data_dir)).table(split, paths)
 
 
 def clip_tables(selection: Selection, data_dir: str | os.PathLike[str]) -> Iterator[tuple[str, pa.Table]]:
-    """Yield (split, clips) of the splits that are asked for, or else of all that are there, see `ClipFinder.table`.
+    """Yield (split, clips) of the selected splits, by default of all that exist; see `ClipFinder.table`.
 
     Args:
-        selection: the clips asked for. Without `annotations`, those in `data_dir` count.
+        selection: the selected clips. Its `annotations` default to those in `data_dir`.
         data_dir: a path, or a URL that `fsspec` opens.
 
     Raises:
@@ -383,7 +383,7 @@ def _remote_tables(selection: Selection, folder: Folder) -> Iterator[tuple[str, 
 
 
 def _copy_annotations(folder: Folder, local: Path) -> None:
-    """Copy what may be annotations, in `annotations/` or beside the splits, as in local trees."""
+    """Copy files that may be annotations, in `annotations/` or beside the splits."""
     for place in ("annotations/", ""):
         (local / place).mkdir(exist_ok=True)
         for name in folder.sizes(place):

@@ -35,7 +35,7 @@ def archive_urls(
 
 
 def _archives_of_classes(urls: list[str], release: str, classes: Sequence[str]) -> list[str]:
-    """Return the archives of `classes` if the list as a whole has one archive for each class; otherwise all."""
+    """Return the archives of `classes` if the list has one archive per class; otherwise all."""
     stems = [url.rsplit("/", 1)[-1].split(".tar")[0] for url in urls]
     indices = [find_label(name, release) for name in classes]
     by_name = {normalize_label(stem): url for stem, url in zip(stems, urls, strict=True)}

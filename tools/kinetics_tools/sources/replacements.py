@@ -13,7 +13,7 @@ _DIRECTORIES = ("replacement", "replacement/replacement_for_corrupted_k400", "re
 
 
 def has_replacements(release: str, split: str) -> bool:
-    """Return True for the one split that has replacements."""
+    """Return True for the split that has replacements, train of 400."""
     return (release, split) == ("400", "train")
 
 
@@ -23,7 +23,7 @@ def replacement_directories(data_dir: str) -> list[str]:
 
 
 def replacement_archives(data_dir: str) -> list[str]:
-    """Return the paths of the archive of replacements, wherever it is beside the splits."""
+    """Return the paths of the archive of replacements beside the splits."""
     beside = [f"{folder}/{REPLACEMENTS_NAME}" for folder in [data_dir, *replacement_directories(data_dir)]]
     return [path for path in beside if os.path.isfile(path)]
 
@@ -37,6 +37,6 @@ def replacement_clips(data_dir: str) -> list[str]:
 def replaced_clip(index: ClipIndex, stem: str) -> str | None:
     """Return the name of the annotated clip that a replacement called `stem` replaces; None if there is none.
 
-    The public scripts go by the YouTube id, of which the training set of 400 has one clip each.
+    The public scripts match by YouTube id; the training set of 400 has one clip per id.
     """
     return index.find(stem) or index.find(stem[:11])

@@ -1,4 +1,4 @@
-"""Files of a clip directory: the one scanner, and which of several files of a clip counts."""
+"""Scanner of clip directories, and the order of several files of a clip."""
 
 import functools
 import os
@@ -29,11 +29,11 @@ class SplitFiles:
     """Files in a directory of clips and in the directories in it, by kind. All are paths.
 
     Attributes:
-        clips: files that are called like clips.
-        dead_links: links to nothing that are called like clips.
+        clips: files that are named like clips.
+        dead_links: broken links that are named like clips.
         archives: archives directly in the directory.
         folders: directories directly in the directory, which may be named after classes.
-        unfinished: what a killed download left, called `.*.tmp`.
+        unfinished: leftovers of killed downloads, named `.*.tmp`.
     """
 
     clips: list[str] = field(default_factory=list)
@@ -60,7 +60,7 @@ class SplitFiles:
 
 
 def scan_directory(directory: str) -> SplitFiles:
-    """Return the files in a directory and in the directories in it, as deep as any public layout has clips."""
+    """Return the files in a directory and in the directories in it, the depth of the public layouts."""
     found = SplitFiles()
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -84,7 +84,7 @@ def scan_split(data_dir: str, split: str) -> SplitFiles:
 
 
 def clips_below(folders: Iterable[str]) -> Iterator[str]:
-    """Yield the paths of clips in directories in `folders`, which is deeper than any public layout has clips."""
+    """Yield the paths of clips in directories in `folders`: deeper than in any public layout."""
     for folder in folders:
         with os.scandir(folder) as entries:
             tops = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
@@ -114,11 +114,11 @@ def has_bytes(path: str) -> bool:
 
 
 def file_order(path: str, folder: str, *, is_empty: bool, label: int, release: str) -> tuple[bool, int, bool, str]:
-    """Return the sort key of the files of one clip, of which the first is the one that counts.
+    """Return the sort key of the files of one clip; the first file is used.
 
-    A file with bytes comes before an empty one; then the one in the directory of its class, one in no class directory
-    (`folder` is ""), and one in another class's; then one that is named by more than the video; then the first path.
-    `label` is the class index of the clip, -1 without one.
+    A file with bytes comes before an empty one. Then: its class directory, no class directory (`folder` is ""), another
+    class's. Then a name with the segment comes first, then the first path. `label` is the class index of the clip, -1
+    without one.
     """
     index = label_index(release).get(normalize_label(folder))
     place = 1 if not folder else 0 if index == label else 2
@@ -132,7 +132,7 @@ def one_file_per_name(
 
     Args:
         paths: files of clips.
-        order: sort key of (name, path); of several files the first counts.
+        order: sort key of (name, path); the first file is used.
         name_of: maps the stem of a file to the name of the clip.
     """
     paths = list(paths)
@@ -162,7 +162,7 @@ def table_of_names(paths: Iterable[str], release: str, split: str) -> pa.Table:
     pattern = rf"^(?P<youtube_id>{YOUTUBE_ID})_(?P<time_start>\d{{6}})_(?P<time_end>\d{{6}})$"
     fields = pc.extract_regex(pa.array(stems, type=pa.string()), pattern)
     labels = pa.array([label_of(class_folder(by_stem[stem], split)) for stem in stems], type=pa.int64())
-    # The fields of a null are empty, which are no numbers.
+    # The fields of a null are empty strings, which do not cast to numbers.
     is_clip_name = pc.is_valid(fields)
     fields, labels = fields.filter(is_clip_name), labels.filter(is_clip_name)
     return pa.table(
@@ -181,9 +181,10 @@ def table_of_names(paths: Iterable[str], release: str, split: str) -> pa.Table:
 def tree_state(
     data_dir: str | None, splits: Iterable[str], annotations: str | None, more: Iterable[str] = ()
 ) -> list[tuple[str, int, int]]:
-    """Return (path, bytes, time of change in ns) of what changes when clips or annotations do, and of nothing else.
+    """Return (path, bytes, time of change in ns) of directories, archives and annotation files.
 
-    A directory changes when its entries do, so that the clips in it need no look; its size is given as 0.
+    They change when clips or annotations do. A directory changes when its entries do, so clips in it are not listed;
+    its size is given as 0.
 
     Args:
         data_dir: the clip directory, if there is one.

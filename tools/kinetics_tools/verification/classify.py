@@ -1,4 +1,4 @@
-"""Status of each annotated clip of a split, and of each file that is none of them."""
+"""Status of each annotated clip of a split, and of each unexpected file."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ SHORT_SECONDS = 0.5  # a clip that is shorter than its segment by more than this
 
 
 class Classifier:
-    """Gives a status to each annotated clip that is asked for, and to each file that is none.
+    """Classifier of the selected annotated clips and of unexpected files.
 
     The clips in `trees` are examined; `duplicates` are groups of clips with the same bytes.
     """
@@ -44,7 +44,7 @@ class Classifier:
             self._first |= {clip.path: known[0] for clip in known}
 
     def rows(self, tree: Inventory) -> list[tuple[Any, ...]]:
-        """Return values for COLUMNS: of each clip that is asked for, in order, then of each unexpected file."""
+        """Return values for COLUMNS: of each selected clip, in order, then of each unexpected file."""
         split, table = tree.split, tree.index.table
         files: defaultdict[str, list[Clip]] = defaultdict(list)
         unexpected: list[tuple[Clip, str]] = []
@@ -68,7 +68,7 @@ class Classifier:
             rows.append(self._unexpected_row(split, clip, why))
         for path in tree.deeper:
             stem = printable(path.rpartition("/")[2].rpartition(".")[0])
-            why = "deeper than any layout has clips, and not checked"
+            why = "deeper than clips in any layout, and not checked"
             rows.append(
                 (split, stem, None, None, None, None, "unexpected", why, printable(path), *_file_columns(None)[1:])
             )
@@ -81,7 +81,7 @@ class Classifier:
         return (*key, "unexpected", printable(detail), *_file_columns(clip))
 
     def _in_loading_order(self, clips: list[Clip], label: int) -> list[Clip]:
-        """Sort the files of one clip, the one that the loader takes first. Of archives it takes the first member."""
+        """Sort the files of one clip, first the one that the loader uses; in archives, the first member."""
 
         def order(clip: Clip) -> Any:
             is_empty = not clip.known.bytes

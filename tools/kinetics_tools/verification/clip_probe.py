@@ -1,4 +1,4 @@
-"""Probe of one clip's file: what `verify` learns by opening it. Runs in worker processes."""
+"""Probe of one clip's file for `verify`. Runs in worker processes."""
 
 import hashlib
 import os
@@ -22,9 +22,9 @@ class ClipProbe:
     Attributes:
         bytes: number of bytes; None if unknown.
         ends: digest of the first and the last 4,096 bytes; "" if they could not be read.
-        info: what the headers say; None if they are unreadable.
-        error: why the headers, or with `deep` a frame, are unreadable.
-        sha256: of all bytes; None for a file whose digest was not needed.
+        info: facts from the headers; None if unreadable.
+        error: reason that the headers, or with `deep` a frame, are unreadable.
+        sha256: digest of all bytes; None if it was not needed.
     """
 
     bytes: int | None
@@ -39,13 +39,13 @@ FileState = tuple[int, int]
 
 
 def file_state(path: str | os.PathLike[str]) -> FileState | str:
-    """Return the state of a file, or why it cannot hold a clip."""
+    """Return the state of a file, or the reason that it cannot hold a clip."""
     try:
         status = os.stat(path)
     except OSError as error:  # a dead link
         return error.strerror or str(error)
     # Opening a pipe would wait forever.
-    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else "it is no regular file"
+    return (status.st_size, status.st_mtime_ns) if stat.S_ISREG(status.st_mode) else "not a regular file"
 
 
 def probe_clip(clip: str | bytes, *, deep: bool = False) -> ClipProbe:

@@ -1,4 +1,4 @@
-"""Examination of the clips of a directory: probes those that are not in the cache, in worker processes."""
+"""Examination of the clips of a directory: probes those not in the cache, in worker processes."""
 
 import functools
 from collections import defaultdict
@@ -17,7 +17,7 @@ Key = TypeVar("Key")
 
 
 class Examiner:
-    """Probes clips below `root` and caches what it finds. `opened` is the number of clips that were opened."""
+    """Prober of the clips below `root`, with a cache. `opened` is the number of opened clips."""
 
     def __init__(self, root: str, cache: ProbeCache, progress: Progress, *, deep: bool, workers: int | None):
         self.opened = 0
@@ -135,7 +135,7 @@ class Examiner:
 
 @dataclass
 class _Members:
-    """Members of an archive while it is read, numbered from 1; `count` is their number, once it is known."""
+    """Members of an archive while it is read, numbered from 1; `count` is their number, once known."""
 
     state: FileState
     found: dict[int, tuple[str, ClipProbe]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Inventory of a split: extracted clips, or archives if there are none, as the loader takes them."""
+"""Inventory of a split: extracted clips, or archives if there are none, as in loading."""
 
 from dataclasses import dataclass, field
 
@@ -24,8 +24,8 @@ class Clip:
         path: relative to the clip directory, "train/abseiling/x.mp4"; of a member "train/part_0.tar.gz/x.mp4".
         stem: file name without suffix.
         folder: the directory that may name its class; "" without one.
-        in_archive: True for a member; `folder` may then just as well be another part of the path.
-        probe: what was found in it; None before it was examined.
+        in_archive: True for a member; `folder` may then be any part of the path.
+        probe: result of its examination; None before.
     """
 
     path: str
@@ -54,8 +54,8 @@ class Inventory:
         archives: relative paths of the archives to read; empty if there are extracted clips.
         archives_left_out: number of archives beside extracted clips.
         replaced: number of files of 400 that the published replacements replace. They are not in `clips`.
-        deeper: relative paths of clips that are deeper in the split than any layout has clips.
-        broken: archive -> why it could not be read to its end.
+        deeper: relative paths of clips that are deeper in the split than in any layout.
+        broken: archive -> reason that it could not be read to its end.
         left_out: number of clips that `drop_excluded` dropped.
     """
 
@@ -90,7 +90,7 @@ class Inventory:
         return path[len(self.root.rstrip("/")) + 1 :]
 
     def _replace(self, replacements: list[Clip]) -> None:
-        """Put replacements in the place of the clips of the same videos, as the loader does."""
+        """Replace clips by the replacements of the same videos, as the loader does."""
         by_name = {name: clip for clip in self.clips if (name := self.index.find(clip.stem)) is not None}
         replaced = set()
         for clip in replacements:

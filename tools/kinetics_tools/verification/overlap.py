@@ -1,7 +1,7 @@
 """Overlap of two sets of annotations: the videos that both have.
 
-The releases were drawn from one pool: a model that was trained on one may have seen the videos that another holds out.
-Videos count rather than clips, because another segment of a video shows the same people in the same place.
+The releases were drawn from one pool: a model trained on one may have seen videos that another holds out. Videos are
+compared, not clips, because another segment of a video shows the same people in the same place.
 """
 
 from collections.abc import Iterable
@@ -35,7 +35,7 @@ class OtherSplit:
 
     @classmethod
     def parse(cls, text: str) -> "OtherSplit":
-        """Return the split that "700:train", or "700:train=k700/annotations", names, in any spelling of the split.
+        """Return the split in text such as "700:train" or "700:train=k700/annotations", in any spelling.
 
         Raises:
             ValueError: `text` has another form.
@@ -53,7 +53,7 @@ class OtherSplit:
             ) from None
 
     def table(self) -> pa.Table:
-        """Return its annotations, downloaded if need be. Raises what `annotation_file` and `read_split` raise."""
+        """Return its annotations, downloaded if necessary. Raises the errors of `annotation_file` and `read_split`."""
         path = annotation_file(self.release, self.split, annotations=self.annotations)
         return read_split(path, self.release, self.split)
 

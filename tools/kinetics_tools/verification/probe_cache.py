@@ -12,9 +12,9 @@ _HEADER = {"kinetics verify": 1}  # bump it with every change of what a line mea
 
 
 class ProbeCache:
-    """Probes by path, in an append-only log. The last line of a path counts; invalid lines are ignored.
+    """Log of probes by path. The last line of a path counts; invalid lines are ignored.
 
-    A lookup returns the probe of a file of the same state, as deep or deeper. An archive is one entry, with a probe for
+    A lookup returns the probe of a file in the same state, at least as deep. An archive is one entry, with a probe for
     each member. Raises OSError if the log can be neither opened for appending nor created.
     """
 

@@ -1,4 +1,4 @@
-"""Report of `verify`: as a value, as text, as JSON and as CSV."""
+"""Report of `verify`: data, text, JSON and CSV."""
 
 import json
 import os
@@ -14,6 +14,7 @@ import pyarrow.csv
 from rich.table import Table
 from rich.text import Text
 
+from kinetics_tools.annotations import Selection
 from kinetics_tools.io import check_target, replacing
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.verification.overlap import Overlap
@@ -47,10 +48,10 @@ class SplitReport:
 
     Attributes:
         annotations: path of the annotation file.
-        annotated: number of annotated clips that were asked for: the sum of `counts` without "unexpected".
+        annotated: number of selected annotated clips: the sum of `counts` without "unexpected".
         counts: number of clips by status, with all of STATUSES as keys.
         replaced, archives_left_out, left_out: as in `Inventory`; none of these were checked.
-        broken_archives: archive -> why it could not be read to its end.
+        broken_archives: archive -> reason that it could not be read to its end.
         is_extracted: True if the clips are files, False if they are in archives.
     """
 
@@ -65,7 +66,7 @@ class SplitReport:
 
     @property
     def is_complete(self) -> bool:
-        """True if each annotated clip that was asked for is present. Unexpected files do not matter."""
+        """True if each selected annotated clip is present. Unexpected files do not matter."""
         return self.counts["present"] == self.annotated and not self.broken_archives
 
     def values(self) -> dict[str, Any]:
@@ -82,11 +83,10 @@ class Report:
     Attributes:
         release, directory, deep, classes, max_clips_per_class, seed: the arguments.
         splits: split -> its report.
-        clips: one row for each annotated clip that was asked for, in the order of the annotations, then one for each
-            unexpected file. `clip` is the file name that it has or should have, without suffix; `status` is one of
-            STATUSES; `detail` names all problems; `path` is relative, null without a file, and of a member of an
-            archive the archive's path and its own; `duration` and the following are as in `media.ClipInfo`, null if
-            unreadable.
+        clips: one row for each selected annotated clip, in the order of the annotations, then one for each unexpected
+            file. `clip` is the actual or expected file name without suffix. `status` is one of STATUSES, and `detail`
+            names all problems. `path` is relative, null without a file; a member has the archive's path and its own.
+            `duration` and the following are as in `media.ClipInfo`, null if unreadable.
         duplicates: groups of paths of files with the same bytes.
         overlaps: overlaps with the splits in the argument `overlaps`.
         opened: number of clips that were opened; the others had not changed since an earlier run.
@@ -106,7 +106,7 @@ class Report:
 
     @property
     def is_complete(self) -> bool:
-        """True if each clip that was asked for is present in each split."""
+        """True if each selected clip is present in each split."""
         return all(split.is_complete for split in self.splits.values())
 
     def table(self) -> Table:
@@ -121,7 +121,7 @@ class Report:
         return table
 
     def lines(self) -> list[str]:
-        """Return the rest of the report as text: examples of problems, what was not checked, and the next command."""
+        """Return the rest of the report as text: examples of problems, unchecked files, and the next command."""
         examples: dict[tuple[str, str], list[str]] = defaultdict(list)
         for row in self._problems():
             examples[row["split"], row["status"]].append(_described(row))
@@ -145,25 +145,20 @@ class Report:
             "not checked": [name for name in SPLITS if name not in self.splits],
         }
         lines.append("; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in verdicts.items() if names))
-        command = self._next_command()
-        return [*lines, f"next: {shlex.join(command)}"] if command else lines
+        return [*lines, f"next: {self._next_step()}"]
 
-    def _next_command(self) -> list[str]:
-        options = [f"--split={name}" for name in self.splits]
-        options += [f"--classes={','.join(self.classes)}"] if self.classes else []
-        if self.max_clips_per_class is not None:
-            options += [f"--max-per-class={self.max_clips_per_class}", f"--seed={self.seed}"]
-        if self.is_complete:
-            return ["kinetics", "prepare", self.release, "--data-dir", self.directory, "--out", "prepared", *options]
-        # Extracted clips beside archives would win over them.
-        if any(split.counts["missing"] for split in self.splits.values()) and all(
-            split.is_extracted for split in self.splits.values()
-        ):
-            return ["kinetics", "download", self.release, "--out", self.directory, *options]
-        return []
+    def _next_step(self) -> str:
+        if not all(split.is_extracted for split in self.splits.values()):
+            # Neither command takes archives: extracted clips beside them would win over them.
+            return f'load_dataset("kinetics", "{self.release}", data_dir="{self.directory}")'
+        command, limit = ["kinetics", "prepare", self.release, "--data-dir", self.directory, "--out", "prepared"], None
+        if any(split.counts["missing"] for split in self.splits.values()):
+            command, limit = ["kinetics", "download", self.release, "--out", self.directory], self.max_clips_per_class
+        selection = Selection(self.release, [*self.splits] or None, self.classes, limit, self.seed)
+        return shlex.join([*command, *selection.options()])
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
-        """Write the report: counts by split, and each clip that is not present. `path` is replaced as a whole."""
+        """Write the report: counts by split, and each clip that is not present. `path` is replaced atomically."""
         arguments = ("release", "directory", "deep", "classes", "max_clips_per_class", "seed")
         columns = ("split", "clip", "status", "path", "detail")
         values = {
@@ -178,7 +173,7 @@ class Report:
             partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
-        """Write `clips`. `path` is replaced as a whole."""
+        """Write `clips`. `path` is replaced atomically."""
         with replacing(path) as partial:
             pa.csv.write_csv(self.clips, partial)
 
@@ -188,12 +183,12 @@ class Report:
 
 
 def check_json_target(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError if `Report.write_json` cannot write, or would replace a file that is no report of `verify`."""
+    """Raise ValueError if `Report.write_json` cannot write, or would overwrite a file other than a verify report."""
     _check_replaceable(path, rb'\s*\{\s*"release": *"[^"]*",\s*"directory": *"')
 
 
 def check_csv_target(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError if `Report.write_csv` cannot write, or would replace a file that is no report of `verify`."""
+    """Raise ValueError if `Report.write_csv` cannot write, or would overwrite a file other than a verify report."""
     _check_replaceable(path, ",".join(f'"?{name}"?' for name in COLUMNS.names).encode())
 
 
@@ -204,7 +199,7 @@ def _check_replaceable(path: str | os.PathLike[str], beginning: bytes) -> None:
     with open(path, "rb") as file:
         head = file.read(_HEAD_BYTES)
     if head and not re.match(beginning, head):
-        raise ValueError(f"{os.fspath(path)} is no report of `kinetics verify`; move it or pass another name")
+        raise ValueError(f"{os.fspath(path)} is not a report of `kinetics verify`; move it or pass another name")
 
 
 def _described(row: dict[str, Any]) -> str:

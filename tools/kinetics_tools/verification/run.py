@@ -4,7 +4,7 @@
     >>> report = verify("k400", "400")
     >>> report.is_complete, report.splits["validation"].counts["missing"]
     (False, 25)
-    >>> verify("k400", "400", classes=["abseiling", "zumba"]).is_complete  # what `download` was asked for
+    >>> verify("k400", "400", classes=["abseiling", "zumba"]).is_complete
     True
 
 It takes any layout that `load_dataset("kinetics", ..., data_dir=...)` reads and changes no clip. Probes are cached in
@@ -65,25 +65,25 @@ def verify(
 ) -> Report:
     """Check the clips in `directory` against the annotations of a release.
 
-    A clip is "short" if its video is over 0.5 s shorter than its segment, "misplaced" if its class directory is not its
-    label's, and a "duplicate" if an annotated clip before it, by file name, has the same bytes. Clips in archives are
-    read if a split has no extracted ones.
+    A clip is "short" if its video is over 0.5 s shorter than its segment, and "misplaced" if its class directory is not
+    its label's. It is a "duplicate" if an annotated clip before it, by file name, has the same bytes. Clips in archives
+    are read if a split has no extracted ones.
 
     Args:
         splits: splits to check; by default those that `directory` has.
-        classes, max_clips_per_class, seed: the clips that are asked for, as for `download`; by default all. Other clips
-            are neither missing nor unexpected. Without `splits`, `classes` skips splits without labels.
-        annotations: directory, file or URL; by default those in `directory`, else the published edition.
+        classes, max_clips_per_class, seed: selection, as for `download`; by default all. Other clips are neither
+            missing nor unexpected. Without `splits`, `classes` skips splits without labels.
+        annotations: annotation directory, file or URL; by default those in `directory`, else the published edition.
         deep: decode every frame instead of reading headers, and check the SHA-256 of files against the ledger.
         overlaps: other splits to list shared videos with, as "700:train", or "700:train=PATH" of its annotations.
         workers: number of processes; by default one per core.
         report_path, csv_path: write the report as JSON, and a row for each clip. Only an earlier report is replaced.
-        console: shows progress; by default nothing does.
+        console: shows progress; None for none.
 
     Raises:
         ValueError, OSError: before any clip is opened, for invalid arguments, missing or malformed annotations, and
             reports that cannot be written.
-        KeyboardInterrupt: with a message that says how to resume.
+        KeyboardInterrupt: interrupted; the message says how to resume.
     """
     if not os.path.isdir(os.path.expanduser(directory)):
         raise FileNotFoundError(f"directory {os.fspath(directory)!r} does not exist; pass a directory of clips")
@@ -97,7 +97,7 @@ def verify(
     )
     root = check_data_dir(directory)
     if printable(root) != root:
-        raise ValueError(f"the path {printable(root)} is not UTF-8, so Arrow opens no file there; rename its directory")
+        raise ValueError(f"the path {printable(root)} is not UTF-8, so Arrow cannot open its files; rename it")
     if workers is not None:
         check_count(workers=workers)
     if report_path is not None:
@@ -145,7 +145,7 @@ def _read_annotations(root: str, selection: Selection) -> tuple[dict[str, str], 
     splits = selection.splits or [split for split in SPLITS if split_directories(root, split)]
     if not splits:
         raise FileNotFoundError(
-            f"no clips of kinetics {selection.release} in {root}: it should hold train, val (or validate, validation) "
+            f"no clips of kinetics {selection.release} in {root}: it must hold train, val (or validate, validation) "
             "or test, each with <class>/<clip>.mp4, <clip>.mp4 or *.tar.gz"
         )
     paths, tables = {}, {}
@@ -156,7 +156,7 @@ def _read_annotations(root: str, selection: Selection) -> tuple[dict[str, str], 
 
 
 def _choose(tables: dict[str, pa.Table], selection: Selection) -> dict[str, ClipIndex]:
-    """Return the clips that are asked for, of each split that has labels if classes are asked for."""
+    """Return the selected clips of each split; with classes, only of splits that have labels."""
     if selection.classes is not None and not selection.splits:
         labelled = {
             split: table for split, table in tables.items() if pc.any(pc.greater_equal(table["label"], 0)).as_py()
@@ -171,7 +171,7 @@ def _choose(tables: dict[str, pa.Table], selection: Selection) -> dict[str, Clip
 def _examine(
     examiner: Examiner, trees: Sequence[Inventory], ledger: Mapping[tuple[str, str], Entry]
 ) -> list[list[Clip]]:
-    """Examine all clips, and return the groups of those with the same bytes."""
+    """Examine all clips, and return groups of clips with the same bytes."""
     try:
         examiner.examine_files([clip for tree in trees for clip in tree.clips])
         for tree in trees:

@@ -1,4 +1,4 @@
-"""Errors of segments: a few kinds, recognized in the many messages of yt-dlp and YouTube."""
+"""Kinds of errors of segments, recognized in messages of yt-dlp and YouTube."""
 
 import re
 from typing import Literal

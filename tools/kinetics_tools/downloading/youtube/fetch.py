@@ -46,13 +46,13 @@ def fetch_clips(
 ) -> None:
     """Fetch many segments, `workers` at a time, and return when `record` was called with the outcome of each.
 
-    Network errors are retried twice. When YouTube limits the rate, all workers wait, 30 s and more; a clip that fails
-    five times for that is given up, and the following ones are tried once each until one succeeds. Once `stop` is set,
-    or after KeyboardInterrupt, no other segment begins, and those in flight are finished and recorded.
+    Network errors are retried twice. When YouTube limits the rate, all workers wait, 30 s and more. After five such
+    failures a clip is given up, and the following ones get one attempt each until one succeeds. Once `stop` is set, or
+    after KeyboardInterrupt, no other segment begins; those in flight are finished and recorded.
 
-    `record` is called by one thread at a time, right after a clip got its final name; `on_bytes` by any thread with the
-    number of bytes of each answer; `tick` by the calling thread about ten times per second. What `segments` or `record`
-    raises ends the run, as does DiskError.
+    `record` is called by one thread at a time, right after a clip got its final name. `on_bytes` is called by any
+    thread with the number of bytes of each answer, `tick` by the calling thread about ten times per second. An
+    exception of `segments` or `record`, or a DiskError, ends the run.
     """
     check_count(workers=workers)
     _Run(segments, record, options or YouTubeOptions(), stop or threading.Event(), on_bytes).run(workers, tick)

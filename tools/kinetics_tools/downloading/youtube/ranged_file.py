@@ -1,4 +1,4 @@
-"""File on a web server of which parts are read: the index and one segment of a long video."""
+"""File on a web server, read in parts: the index and one segment of a long video."""
 
 import re
 import threading
@@ -20,11 +20,11 @@ _CACHED_BLOCKS = 97
 
 
 class RangedFile(AbstractBufferedFile):
-    """Seekable file on a server that answers to Range, of which little more is downloaded than is read.
+    """Seekable file on a server that supports Range; downloads little more than is read.
 
-    Each request is for a block, a range with an end: a server that is asked for all the rest fills the buffers of the
-    network with it at every seek, and YouTube sends such rests slowly. `on_bytes` is called with the number of bytes of
-    each answer; `stop` ends the waits before retries. Raises RemoteError if retries do not help, or the server does not
+    Each request is for a block with an end: an open range would fill the buffers of the network at every seek, and
+    YouTube throttles open ranges. `on_bytes` is called with the number of bytes of each answer; `stop` ends the waits
+    before retries. Raises RemoteError if retries do not help, or the server does not
     serve the file, ignores Range or changes the file.
     """
 

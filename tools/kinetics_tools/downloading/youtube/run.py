@@ -1,4 +1,4 @@
-"""Download of missing clips from their own videos, with the ledger and the progress display kept up to date."""
+"""Download of missing clips from their own videos."""
 
 import threading
 from collections import Counter

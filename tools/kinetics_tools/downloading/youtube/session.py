@@ -4,8 +4,8 @@
     >>> fetch_clip("0wR5jVB-WPk", 417, 427, "clip.mp4", options=YouTubeOptions(proxy="socks5://127.0.0.1:1080"))
     FetchedClip(bytes=1273408, sha256='...', duration=10.01, fetched_bytes=2359296)
 
-yt-dlp, an optional dependency, resolves the URLs of a video's formats and makes the requests; `media.cut` reads from
-them what it needs, by Range. An error of a video is a SegmentError of one of few kinds.
+yt-dlp, an optional dependency, resolves the URLs of a video's formats and makes the requests. `media.cut` reads the
+parts that it needs by Range. An error of a video is a SegmentError.
 """
 
 import hashlib
@@ -79,7 +79,7 @@ class Segment:
 
 @dataclass(frozen=True)
 class FetchedClip:
-    """Clip that was written: length, SHA-256 and duration in seconds; `fetched_bytes` of media were downloaded."""
+    """Written clip: length, SHA-256 in hexadecimal, duration in seconds, and number of downloaded bytes."""
 
     bytes: int
     sha256: str
@@ -95,10 +95,14 @@ def fetch_clip(
     *,
     options: YouTubeOptions | None = None,
 ) -> FetchedClip:
-    """Write the segment [time_start, time_end) s of a video to `path`, cut to the frame, without retries.
+    """Write the segment [time_start, time_end) s of a video to `path`, frame-accurate, without retries.
 
-    The clip gets its final name only when it is complete and on disk. Raises SegmentError if the video or the segment
-    cannot be downloaded, DiskError if `path` cannot be written, and ModuleNotFoundError without yt-dlp.
+    The clip gets its final name only when it is complete and on disk.
+
+    Raises:
+        SegmentError: the video or the segment cannot be downloaded.
+        DiskError: `path` cannot be written.
+        ModuleNotFoundError: yt-dlp is not installed.
     """
     return Session(options or YouTubeOptions()).fetch(Segment(youtube_id, time_start, time_end, Path(path)))
 
@@ -171,7 +175,7 @@ class Session:
         return FetchedClip(len(content), hashlib.sha256(content).hexdigest(), made.duration_seconds, fetched)
 
     def formats(self, segment: Segment) -> list[Mapping[str, Any]]:
-        """Return what yt-dlp knows of the chosen file, or of the two with pictures and sound, in this order."""
+        """Return yt-dlp's entries of the chosen file, or of the two with pictures and sound, in this order."""
         url = self._template.replace("{youtube_id}", segment.youtube_id)
         try:
             info = self._downloader.extract_info(url, download=False)
@@ -210,7 +214,7 @@ class Session:
 
 
 class _YtDlpLog:
-    """Logger for yt-dlp, which passes on each warning once, not for each video."""
+    """Logger for yt-dlp that logs each warning once, not for each video."""
 
     _warned: ClassVar[set[str]] = set()
 

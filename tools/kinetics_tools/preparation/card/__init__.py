@@ -1,4 +1,4 @@
-"""The dataset card of prepared clips."""
+"""Dataset card of prepared clips."""
 
 from kinetics_tools.preparation.card.header import annotation_features, card_patterns, check_header, is_named
 from kinetics_tools.preparation.card.write import (

@@ -1,4 +1,4 @@
-"""Text of the dataset card: values from the manifests, put into the template `card.md.j2`."""
+"""Text of the dataset card: the template `card.md.j2` with values from the manifests."""
 
 import functools
 import re
@@ -10,6 +10,7 @@ import jinja2
 
 from kinetics_tools.annotations import map_label
 from kinetics_tools.preparation.card.header import split_header
+from kinetics_tools.preparation.clip import REASON_NAMES
 from kinetics_tools.releases import CITATIONS, LABELS, PAPERS, RELEASES
 from kinetics_tools.text import format_size
 
@@ -18,7 +19,7 @@ _OWN_END = "<!-- end: yours -->"
 _OWN_HINT = "<!-- Text between these lines stays when the card is written again. -->\n"
 
 _NOT_SELECTED, _NOT_MADE = "not selected", "not made yet"
-_REASONS = ("absent", "empty", "unreadable", "crashed", _NOT_SELECTED, _NOT_MADE)
+_REASONS = ("missing", "empty", "unreadable", "crashed", _NOT_SELECTED, _NOT_MADE)
 _MEASURED_OPTIONS = {"profile": "train", "short_side": 256, "crf": 23}
 _ORDER_OPTIONS = ("seed", "clips_per_shard")
 
@@ -31,7 +32,7 @@ def is_partial(entry: Mapping[str, Any]) -> bool:
 
 
 def card_body(releases: Releases, *, repo_id: str | None) -> str:
-    """Return the card from its title on. `repo_id` is that of the Hub repository, None for a directory."""
+    """Return the card from its title on; `repo_id` is the Hub repository, None for a directory."""
     text = _template().render(_values(releases, repo_id))
     return re.sub(r"\n{3,}", "\n\n", text)
 
@@ -77,7 +78,7 @@ def _values(releases: Releases, repo_id: str | None) -> dict[str, Any]:
 def _split_values(release: str, name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     basis = entry.get("basis", {})  # old manifests have none
     clips = entry["clips"] - sum(entry["dropped"].values())
-    missing = dict(entry["dropped"])
+    missing = {REASON_NAMES.get(reason, reason): count for reason, count in entry["dropped"].items()}
     if basis:
         missing[_NOT_SELECTED] = basis["annotated"] - basis["wanted"]
         missing[_NOT_MADE] = basis["wanted"] - entry["clips"]
@@ -113,7 +114,7 @@ def _shared_actions(release: str, other: str) -> str:
 
 
 def _processing(splits: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Group the splits that were made alike."""
+    """Group the splits by their options and versions."""
     groups: dict[str, dict[str, Any]] = {}
     for split in splits:
         if split["options"]:
@@ -146,7 +147,7 @@ def _option_value(value: Any) -> str:
 
 
 def with_own_sections(text: str, previous: str) -> str:
-    """Return `text` with the user's sections of the previous card, each behind the heading that it followed there."""
+    """Return `text` with the user's sections of the previous card, each after its previous heading."""
     blocks = _own_sections(previous)
     blocks.setdefault("", [_OWN_HINT])
     sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
@@ -161,7 +162,7 @@ def with_own_sections(text: str, previous: str) -> str:
 
 
 def _own_sections(card: str) -> dict[str, list[str]]:
-    """Return heading -> the user's sections behind it; "" is the heading of those before the first."""
+    """Return heading -> the user's sections after it; "" stands for those before the first heading."""
     found: dict[str, list[str]] = {}
     heading, (text, *rest) = "", split_header(card)[1].split(f"{OWN_BEGIN}\n")
     for part in rest:

@@ -19,7 +19,7 @@ _SIZE_CATEGORIES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6
 
 
 def split_header(card: str) -> tuple[str, str]:
-    """Return the YAML of a card between its first two lines of dashes, and the text behind them."""
+    """Return the YAML of a card between its first two lines of dashes, and the text after them."""
     lines = card.split("\n")
     dashes = [number for number, line in enumerate(lines) if line.rstrip() == "---"][:2]
     if len(dashes) < 2 or dashes[0] != 0:
@@ -29,7 +29,7 @@ def split_header(card: str) -> tuple[str, str]:
 
 @functools.lru_cache(4)
 def _load(card: str) -> Any:
-    """Return the values of a header; its text if it is not YAML."""
+    """Return the values of a header; its text if it is invalid YAML."""
     text = split_header(card)[0]
     try:
         # `DatasetCard` and `metadata_load` parse with Python, ten times as long: 0.3 s for four releases.
@@ -44,7 +44,7 @@ def _header(card: str) -> dict[str, Any]:
 
 
 def check_header(card: str, where: str) -> None:
-    """Raise ValueError for a header that a new card could not keep. The message calls the card `where`."""
+    """Raise ValueError for an invalid header of a card; the message calls the card `where`."""
     values = _header(card)
     problem = None
     if not isinstance(_load(card) or {}, dict):
@@ -59,7 +59,7 @@ def check_header(card: str, where: str) -> None:
 
 
 def card_patterns(card: str) -> list[str] | None:
-    """Return the patterns of the data files that a card lists; None if it leaves it to `datasets` to find them."""
+    """Return the patterns of the data files that a card lists; None if it lists none, so that `datasets` finds them."""
     configs = _header(card).get("configs")
     if not configs:
         return None
@@ -84,7 +84,7 @@ def annotation_features(release: str) -> datasets.Features:
 
 
 def make_header(releases: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int], previous: str) -> str:
-    """Return the header of a card, lines of dashes included, with what the previous card has besides ours.
+    """Return the header of a card with its lines of dashes; fields of the previous card that are not ours are kept.
 
     Args:
         releases: release -> split -> its entry in the manifest.
@@ -133,7 +133,7 @@ def _info(release: str, splits: Mapping[str, Any], sizes: Mapping[str, int]) -> 
 
 
 def _files(split: Mapping[str, Any], sizes: Mapping[str, int]) -> str | list[str]:
-    """Return the pattern of a complete split. An incomplete one lists its files, so that later ones stay invisible."""
+    """Return the pattern of a complete split, or the files of an incomplete one, so that later ones stay invisible."""
     pattern: str = split["files"]
     if split["shards_done"] == split["shards"]:
         return pattern

@@ -1,4 +1,4 @@
-"""The dataset card, README.md, which lists the shards for `datasets` and the Hub."""
+"""Dataset card, README.md, which lists the shards for `datasets` and the Hub."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,8 +17,8 @@ _PATTERN_MARKS = ("*", "?", "[", "::")  # `datasets` takes the path of a directo
 def check_output(folder: Folder) -> None:
     """Raise ValueError if `write_card` could not write to a directory, or `datasets` could not load it.
 
-    The causes are a file in place of a directory, a path that `datasets` takes for a pattern, a README.md from
-    elsewhere, an invalid card header, and a corrupt manifest.
+    Causes: the path is a file or looks like a pattern to `datasets`, README.md is not a dataset card of ours, or its
+    header or the manifest is invalid.
     """
     if folder.is_local:
         for path in (Path(folder.root), *Path(folder.root).parents):
@@ -31,8 +31,8 @@ def check_output(folder: Folder) -> None:
     previous = _previous(folder)
     if previous and not is_ours(previous):
         raise ValueError(
-            f"{folder.path(CARD_NAME)} is from elsewhere, and the dataset card would replace it; choose another "
-            "directory or move the file"
+            f"{folder.path(CARD_NAME)} is not a card of `kinetics prepare` and would be replaced; choose "
+            "another directory or move the file"
         )
     check_header(previous, folder.path(CARD_NAME))
 
@@ -86,7 +86,7 @@ def make_card(
 def make_placeholder(previous: str = "") -> str:
     """Return the card of a repository while its first files are uploaded.
 
-    Without one, `datasets` would find files by their names and load those that have been uploaded so far.
+    Without one, `datasets` would find and load the files uploaded so far.
     """
     text = "# Kinetics\n\nThis dataset is being uploaded. Its description follows with the last file.\n"
     return f"{placeholder_header(previous)}\n{with_own_sections(text, previous)}"
@@ -98,5 +98,5 @@ def is_ours(card: str) -> bool:
 
 
 def has_text(card: str) -> bool:
-    """Return True if a card has text behind its header."""
+    """Return True if a card has text after its header."""
     return bool(split_header(card)[1].strip())
