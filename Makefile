@@ -21,10 +21,11 @@ test: $(VENV)/.test
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -s tests/soak/soak_*.py
 
-# Lint, types, the order of imports and the declared dependencies.
+# Lint, language, types, the order of imports and the declared dependencies.
 check: $(VENV)/.check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python .ci/language.py
 	$(BIN)/mypy
 	PYTHONPATH=tools $(BIN)/lint-imports
 	$(BIN)/deptry --no-ansi .
