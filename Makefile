@@ -52,7 +52,7 @@ $(VENV)-oldest/.test: pyproject.toml tests/oldest.txt
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --editable .
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo

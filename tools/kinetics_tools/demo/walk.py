@@ -1,40 +1,65 @@
-"""Walk through the main tasks on the sample: Python that is printed, run, and can be copied."""
+"""Walk through the main tasks on the sample: each is a few lines of Python, kept in a transcript with their output."""
 
 import ast
+import contextlib
+import io
+import logging
 import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from datasets.utils.logging import get_logger
 from datasets.utils.tqdm import disable_progress_bars
 from rich.console import Console
-from rich.syntax import Syntax
-from rich.text import Text
 
 from kinetics_tools.demo.sample import make_sample
 
-_WALK = (
-    """\
-# Importing kinetics registers the name with load_dataset.
-import kinetics
-from datasets import load_dataset""",
-    """\
-# Every release loads from the files on disk: archives, flat directories, class directories.
+TRANSCRIPT_NAME = "transcript.md"
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One task of the walk: `line` stands for `code` on the screen."""
+
+    title: str
+    line: str
+    code: str
+
+
+_PLAIN = """\
+import gc
+from datasets import Video, load_dataset
+clips = load_dataset("kinetics", "700", split="validation", streaming=True)
+for clip in clips.cast_column("video", Video(decode=False)).take(3):
+    print(clip["youtube_id"], clip["label"], f"{clip['duration']:g} s", len(clip["video"]["bytes"]), "bytes")
+del clips, clip
+gc.collect()  # or Arrow's threads may abort Python at exit: huggingface/datasets#7566
+"""
+
+_TASKS = (
+    _Task(
+        "Load each release: archives, a flat directory, class directories",
+        'load_dataset("kinetics", "700", data_dir="{out}/700")',
+        """\
+import kinetics  # registers "kinetics" with datasets
+from datasets import load_dataset
 for release in kinetics.RELEASES:
     data = load_dataset("kinetics", release, data_dir=f"{out}/{release}")
     print(release, data.num_rows)""",
-    """\
-# The columns, and the values of one clip.
-{name: type(feature).__name__ for name, feature in data["train"].features.items()}
-data["train"].remove_columns("video")[0]""",
-    """\
-# Missing and unannotated clips are skipped and counted.
-from pathlib import Path
-annotated = len(Path(f"{out}/700/annotations/train.csv").read_text().splitlines()) - 1
-on_disk = len(list(Path(f"{out}/700/train").glob("*/*.mp4")))
-loaded = load_dataset("kinetics", "700", data_dir=f"{out}/700", split="train").num_rows
-print(f"{annotated} annotated, {on_disk} on disk, {loaded} loaded")""",
-    """\
-# Frames: a row per class, eight frames from left to right.
+    ),
+    _Task(
+        "Read one row",
+        'data["train"].remove_columns("video")[0]',
+        'data["train"].remove_columns("video")[0]',
+    ),
+    _Task(
+        "Sample frames: eight of a clip of each class, as a contact sheet",
+        "Frames(Segments(8), Scale((128, 170))).decode(video)",
+        """\
 from kinetics_tools.media import contact_sheet, write_png
 from kinetics_tools.sampling import Frames, Scale, Segments
 clips = load_dataset("kinetics", "700", data_dir=f"{out}/700", split="validation", decode=False)
@@ -42,84 +67,123 @@ by_class = {clip["label"]: clip["video"] for clip in clips}
 eight = Frames(Segments(8), Scale((128, 170)))
 rows = [eight.decode(video) for video in by_class.values()]
 write_png(f"{out}/contact_sheet.png", contact_sheet(rows))
-[clips.features["label"].int2str(label) for label in by_class]""",
-    """\
-# Loading does not decode. Reading finds the truncated clip.
+print("rows:", ", ".join(clips.features["label"].int2str(label) for label in by_class))""",
+    ),
+    _Task(
+        "Find the truncated clip, which loading does not open",
+        'Frames(Segments(1)).decode(clip["video"])',
+        """\
 from kinetics_tools.media import ClipError
 for clip in load_dataset("kinetics", "700", data_dir=f"{out}/700", split="train", decode=False):
     try:
         frames = Frames(Segments(1)).decode(clip["video"])
     except ClipError as error:
-        print(error)""",
-    """\
-# Streaming starts at once, here from tar archives that stay packed.
-stream = load_dataset(
-    "kinetics", "400", data_dir=f"{out}/400", split="train", streaming=True, decode=False
-)
+        print(str(error).rpartition("/")[2])""",
+    ),
+    _Task(
+        "Stream tar archives without unpacking them",
+        'load_dataset("kinetics", "400", data_dir="{out}/400", split="train", streaming=True)',
+        """\
+stream = load_dataset("kinetics", "400", data_dir=f"{out}/400", split="train", streaming=True, decode=False)
 sixteen = Frames(Segments(16), layout="CTHW")
 for clip in stream.take(3):
     frames = sixteen.decode(clip["video"])
     print(clip["youtube_id"], stream.features["label"].int2str(clip["label"]), frames.shape)""",
-    """\
-# For training: Parquet shards, shuffled, and encoded for fast sampling.
+    ),
+    _Task(
+        "Prepare Parquet shards for training (about half a minute)",
+        'prepare("700", "{out}/700", "{out}/prepared", splits=["validation"])',
+        """\
 from kinetics_tools import prepare
 report = prepare("700", f"{out}/700", f"{out}/prepared", splits=["validation"])
-print(*report.lines(), sep="\\n")""",
-    """\
-# Publish: usually to the Hub, "user/kinetics"; here to a directory, which gets the same files.
+print(*report.lines()[:2], sep="\\n")""",
+    ),
+    _Task(
+        "Publish them, here to a directory in place of the Hub",
+        'push("{out}/prepared", "user/kinetics")',
+        """\
+from pathlib import Path
 from kinetics_tools import push
 published = push(f"{out}/prepared", f"file://{Path(out).resolve()}/published/kinetics")
-print(*published.lines(), sep="\\n")""",
-    """\
-# Published clips load with plain datasets, here in a fresh Python that does not import kinetics.
+print(published.lines()[0])""",
+    ),
+    _Task(
+        "Load what was published with plain datasets, in a new Python process",
+        'load_dataset("kinetics", "700", split="validation", streaming=True)',
+        f"""\
 import subprocess, sys
-code = """
-    + """'''
-import gc, sys
-from datasets import Video, load_dataset
-clips = load_dataset("kinetics", "700", split="validation", streaming=True)
-for clip in clips.cast_column("video", Video(decode=False)).take(3):
-    print(clip["youtube_id"], clip["label"], f"{clip['duration']:g} s", len(clip["video"]["bytes"]), "bytes")
-print("kinetics" in sys.modules)
-del clips, clip
-gc.collect()  # or Arrow's threads may abort Python at exit: huggingface/datasets#7566
-'''
-done = subprocess.run([sys.executable, "-c", code], cwd=f"{out}/published", stdout=subprocess.PIPE, text=True)
-print(done.stdout)""",
+code = '''
+{_PLAIN}'''
+done = subprocess.run([sys.executable, "-c", code], cwd=f"{{out}}/published", stdout=subprocess.PIPE, text=True)
+print(done.stdout.rstrip())""",
+    ),
 )
 
 
 def run_demo(out: str | os.PathLike[str] = "demo") -> None:
-    """Make the sample in `out` and walk through the main tasks on it, printing each line before it runs.
+    """Make the sample in `out` and run the main tasks on it.
 
-    Also writes `out`/contact_sheet.png, and turns off the progress bars of `datasets`. Raises the errors of
-    `make_sample`.
+    Writes `out`/transcript.md with all code and output, and `out`/contact_sheet.png. Turns off the progress bars of
+    `datasets`. Raises the errors of `make_sample`.
     """
     console = Console(soft_wrap=True, markup=False, highlight=False)
     make_sample(out)
-    console.print(f"The sample is in {os.fspath(out)}. All lines below are Python that you can copy.\n")
     disable_progress_bars()
-    names: dict[str, Any] = {}
-    for snippet in (f"out = {os.fspath(out)!r}", *_WALK):
-        statements = ast.parse(snippet).body
-        _show(snippet, statements, console)
-        # One statement at a time, as at the prompt, which prints the value of an expression.
-        for statement in statements:
-            exec(compile(ast.Interactive([statement]), "<demo>", "single"), names)
-        console.print()
+    console.print(f"The sample is in {os.fspath(out)}: four releases of small clips that are drawn.")
+    names: dict[str, Any] = {"out": os.fspath(out)}
+    pages = [f"# Demo\n\n```python\nout = {os.fspath(out)!r}\n```\n"]
+    for number, task in enumerate(_TASKS, start=1):
+        console.print(f"\n{number}. {task.title}", style="bold")
+        console.print(f"   {task.line.replace('{out}', os.fspath(out))}", style="cyan")
+        output, warnings = _run(task.code, names)
+        for line in [*output.splitlines(), *_summaries(warnings)]:
+            console.print(f"   {line}")
+        printed = "".join(f"{line}\n" for line in [*warnings, *output.splitlines()])
+        pages.append(f"## {task.title}\n\n```python\n{task.code}\n```\n\n```text\n{printed}```\n")
+    transcript = Path(out) / TRANSCRIPT_NAME
+    transcript.write_text("\n".join(pages), encoding="utf-8")
     console.print(
-        f"See {Path(out) / 'contact_sheet.png'}, and the four layouts beside it.\n"
-        'Next: load_dataset("kinetics", "700", data_dir="...") with clips of your own.'
+        f"\nAll code and output: {transcript}\n"
+        'Next: load_dataset("kinetics", "700", data_dir="...") with your own clips\n'
+        f"Picture: {Path(out) / 'contact_sheet.png'}"
     )
 
 
-def _show(snippet: str, statements: list[ast.stmt], console: Console) -> None:
-    continued = {
-        number
-        for statement in statements
-        for number in range(statement.lineno + 1, (statement.end_lineno or statement.lineno) + 1)
-    }
-    code = Syntax("", "python", theme="ansi_dark").highlight(snippet)
-    for number, line in enumerate(code.split("\n"), start=1):
-        if line:
-            console.print(Text.assemble(("... " if number in continued else ">>> ", "dim"), line))
+def _run(code: str, names: dict[str, Any]) -> tuple[str, list[str]]:
+    """Run code as at the prompt, which prints the values of expressions; return its output and its warnings."""
+    output, logger = io.StringIO(), get_logger("datasets.kinetics")
+    warnings = _Warnings()
+    logger.addHandler(warnings)
+    logger.propagate = False
+    try:
+        with contextlib.redirect_stdout(output):
+            for statement in ast.parse(code).body:
+                exec(compile(ast.Interactive([statement]), "<demo>", "single"), names)
+    finally:
+        logger.removeHandler(warnings)
+        logger.propagate = True
+    return output.getvalue(), warnings.lines
+
+
+class _Warnings(logging.Handler):
+    """Handler that keeps the messages of a logger."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+def _summaries(warnings: Iterable[str]) -> list[str]:
+    """Return a line for each release that warnings are about, with the numbers of clips of all its splits."""
+    totals: dict[str, Counter[str]] = {}
+    for warning in warnings:
+        release = warning.removeprefix("kinetics ").partition(" ")[0]
+        for kind, count in re.findall(r"(missing|unannotated)[a-z ]*: (\d+)", warning):
+            totals.setdefault(release, Counter())[kind] += int(count)
+    return [
+        f"{release}: {', '.join(f'{count} {kind}' for kind, count in total.items())} (named in {TRANSCRIPT_NAME})"
+        for release, total in totals.items()
+    ]
