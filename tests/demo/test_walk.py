@@ -13,7 +13,6 @@ from kinetics_tools.cli.app import app
 from kinetics_tools.demo import make_sample, walk
 from kinetics_tools.releases import RELEASES
 
-
 # Of the warnings about a release: two clips are missing in its training set, one in each other split.
 COUNTS = {release: ["4 missing, 1 unannotated"] for release in RELEASES}
 COUNTS["400"] = ["1 unannotated, 4 missing"]
