@@ -31,7 +31,8 @@ def _modules() -> Any:
 
 def undocumented(module: Any) -> Iterator[str]:
     """Yield the paths of a module's public names, and of their public methods, that have no docstring."""
-    for name in module.exports or ():
+    public = [name for name, member in module.members.items() if member.is_public]
+    for name in module.exports or public:
         member = module[name]
         if not member.has_docstring:
             yield member.path
