@@ -1,7 +1,7 @@
 """Score a model of examples/train.py on several views per clip, and write predictions for `kinetics evaluate`.
 
     python examples/evaluate_views.py demo/prepared run/checkpoint.pt --release 700 --split validation
-    kinetics evaluate scores.parquet 700 --annotations demo/700/annotations
+    kinetics evaluate 700 scores.parquet --annotations demo/700/annotations
 
 The views are ten windows with three crops each, as in PySlowFast's tests. The score of a clip is the mean of their
 softmax.

@@ -46,10 +46,10 @@ EXAMPLES = {
     (): "kinetics demo --out demo",
     ("demo",): "kinetics demo --out /tmp/kinetics-demo",
     ("download",): "kinetics download 400 --out k400 --split validation --classes zumba",
-    ("verify",): 'kinetics verify k400 400 --split validation --classes "abseiling,zumba"',
+    ("verify",): 'kinetics verify 400 k400 --split validation --classes "abseiling,zumba"',
     ("prepare",): "kinetics prepare 700 --data-dir k700 --out kinetics --split validation",
     ("push",): "kinetics push kinetics s3://bucket/kinetics",
-    ("evaluate",): "kinetics evaluate submission.json 700 --annotations k700/annotations",
+    ("evaluate",): "kinetics evaluate 700 submission.json --annotations k700/annotations",
     ("infos",): "kinetics infos infos.json --repo user/kinetics",
 }
 

@@ -230,7 +230,7 @@ def test_views_are_scored_and_evaluate_reads_the_scores(sample, torch, tmp_path)
     code, output = evaluate(checkpoint, scores)
     assert code == 0, output
     annotations = str(sample / "demo" / "700" / "annotations")
-    given = ["evaluate", str(tmp_path / "scores.parquet"), "700", "--annotations", annotations]
+    given = ["evaluate", "700", str(tmp_path / "scores.parquet"), "--annotations", annotations]
     given += ["--report", str(tmp_path / "r.json")]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 1, result.output  # one annotated clip is not there

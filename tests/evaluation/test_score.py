@@ -341,7 +341,7 @@ def test_real_annotations(shared, tmp_path):
 def test_the_command(truth, tmp_path):
     clips, annotations = truth
     path = submission(tmp_path / "p.json", {one.youtube_id: ranked(NAMES.index(one.label)) for one in clips[:10]})
-    given = ["evaluate", str(path), "400", "--annotations", annotations]
+    given = ["evaluate", "400", str(path), "--annotations", annotations]
     given += ["--report", str(tmp_path / "r.json"), "--confusion", str(tmp_path / "c.csv")]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
@@ -352,4 +352,4 @@ def test_the_command(truth, tmp_path):
     assert table[0] == ["label", *NAMES]
     assert sum(int(value) for row in table[1:] for value in row[1:]) == 10
     path = submission(tmp_path / "p.json", {})
-    assert CliRunner().invoke(app, ["evaluate", str(path), "400", "--annotations", annotations]).exit_code == 1
+    assert CliRunner().invoke(app, ["evaluate", "400", str(path), "--annotations", annotations]).exit_code == 1

@@ -31,6 +31,15 @@ def test_infos_verb_writes_the_file_that_it_names(tmp_path):
     result = CliRunner().invoke(app, ["infos", str(path)])
     assert result.exit_code == 0, result.output
     assert json.loads(path.read_text(encoding="utf-8")).keys() == set(kinetics.RELEASES)
+    assert CliRunner().invoke(app, ["infos", str(path)]).exit_code == 0  # it replaces its own file
+
+
+def test_infos_alone_prints_a_table_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["infos"])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"400 +│ validation │ +19,906 │ +400", result.output)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("release", kinetics.RELEASES)

@@ -748,7 +748,9 @@ def test_an_interrupt_says_how_to_go_on(tmp_path, pool):
 def test_the_command_writes_what_is_there(tmp_path, cases, monkeypatch, worker_processes):
     data = write(tmp_path / "data", cases, "torchvision folders")
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["verify", "data", "700", "--csv", "clips.csv", "--workers", "1"])
+    done = CliRunner().invoke(
+        app, ["verify", "700", "data", "--csv", "clips.csv", "--report", "report.json", "--workers", "1"]
+    )
     assert done.exit_code == 1, done.output
     truth = expected_statuses(cases, by_class=True)
 
@@ -791,9 +793,9 @@ def test_a_file_that_is_no_report_of_ours_is_not_replaced(tmp_path, pool, monkey
     tree(tmp_path / "data", good(pool))
     monkeypatch.chdir(tmp_path)
     Path("mine").write_text(content)
-    done = CliRunner().invoke(app, ["verify", "data", "700", "--workers", "1", option, "mine"])
+    done = CliRunner().invoke(app, ["verify", "700", "data", "--workers", "1", option, "mine"])
     assert done.exit_code == 2, done.output
-    assert "mine is not a report of `kinetics verify`; move it or pass another name" in done.output
+    assert "mine exists, and is not an earlier output of this command; move it or pass another name" in done.output
     assert Path("mine").read_text() == content
     assert not remembering(tmp_path / "data").exists(), "nothing was looked at"
 
@@ -811,43 +813,66 @@ def test_earlier_reports_and_empty_files_are_replaced(tmp_path, pool):
     assert all(path.read_bytes() not in before for path in paths.values())
 
 
+REPORT = ("--report", "report.json")
+
+
+def test_without_a_report_nothing_is_written_where_the_command_runs(tmp_path, pool, monkeypatch):
+    tree(tmp_path / "data", good(pool))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    done = CliRunner().invoke(app, ["verify", "700", str(tmp_path / "data"), "--workers", "1"])
+    assert done.exit_code == 0, done.output
+    assert "wrote" not in done.output
+    assert list(Path().iterdir()) == []
+
+
+def test_the_release_comes_first_and_the_other_order_is_understood(tmp_path, pool, monkeypatch):
+    tree(tmp_path / "data", good(pool))
+    monkeypatch.chdir(tmp_path)
+    orders = [CliRunner().invoke(app, ["verify", *one, "--workers", "1"]) for one in (["700", "data"], ["data", "700"])]
+    assert [done.exit_code for done in orders] == [0, 0]
+    assert [done.stderr.count("note: the release comes first") for done in orders] == [0, 1]
+    assert orders[0].stdout.splitlines()[-1] == orders[1].stdout.splitlines()[-1]
+
+
 def test_exit_codes(tmp_path, pool, monkeypatch):
     clips = good(pool)
     tree(tmp_path / "data", clips)
     monkeypatch.chdir(tmp_path)
 
     def invoke(*args):
-        return CliRunner().invoke(app, ["verify", *args, "--workers", "1"])
+        return CliRunner().invoke(app, ["verify", *args, "--workers", "1", *([] if "--report" in args else REPORT)])
 
-    assert invoke("data", "700").exit_code == 0
-    assert invoke("data", "700", "--split", "train", "--deep", "--report", "deep.json").exit_code == 0
+    assert invoke("700", "data").exit_code == 0
+    assert invoke("700", "data", "--split", "train", "--deep", "--report", "deep.json").exit_code == 0
     assert json.loads(Path("deep.json").read_text())["deep"] is True
     next(Path("data/train/zumba").iterdir()).unlink()
-    assert invoke("data", "700").exit_code == 1
+    assert invoke("700", "data").exit_code == 1
     write_annotations(tmp_path / "some.csv", clips[:3], "train")
-    assert invoke("data", "700", "--annotations", "some.csv").exit_code == 0
+    assert invoke("700", "data", "--annotations", "some.csv").exit_code == 0
     there = ("--classes", "abseiling,massaging person's head", "--classes", "petting animal (not cat)")
-    assert invoke("data", "700", *there).exit_code == 0
+    assert invoke("700", "data", *there).exit_code == 0
     chosen = json.loads(Path("report.json").read_text())
     assert (chosen["classes"], chosen["splits"]["train"]["annotated"]) == ([*Case.LABELS[:3]], 5)
-    assert invoke("data", "700", *there, "--split", "train,train").exit_code == 0
-    assert invoke("data", "700", "--max-per-class", "1", "--seed", "1").exit_code == 1
+    assert invoke("700", "data", *there, "--split", "train,train").exit_code == 0
+    assert invoke("700", "data", "--max-per-class", "1", "--seed", "1").exit_code == 1
     Path("folder").mkdir()
     wrong = {
-        ("data", "70"): "unknown release '70'; did you mean '700'?",
-        ("absent", "700"): "absent' does not exist",
-        ("data/train", "700"): "it must hold train, val",
-        ("data", "700", "--split", "trian"): "unknown split 'trian'; did you mean 'train'?",
-        ("data", "700", "--annotations", "absent.csv"): "absent.csv does not exist",
-        ("data", "700", "--report", "no/report.json"): "no/report.json cannot be written: its directory does not exist",
-        ("data", "700", "--report", "folder"): "folder cannot be written: it is a directory; pass the name of a file",
-        ("data", "700", "--classes", "zumba,zumbaa"): "unknown class of 700 'zumbaa'; did you mean 'zumba'?",
-        ("data", "700", "--max-per-class", "0"): "--max-per-class must be at least 1, got 0",
-        ("data", "700", "--csv", "no/clips.csv"): "no/clips.csv cannot be written: its directory does not exist",
-        ("data", "700", "--overlap", "600"): "'600' does not name a release and a split; write it as 700:train",
-        ("data", "700", "--overlap", "600:trian"): "unknown split 'trian'; did you mean 'train'?",
-        ("data", "700", "--overlap", "60:train=some.csv"): "unknown release '60'",
-        ("data", "700", "--overlap", "600:train=nowhere"): "'600:train=nowhere': nowhere does not exist",
+        ("70", "data"): "unknown release '70'; did you mean '700'?",
+        ("700", "absent"): "absent' does not exist",
+        ("700", "data/train"): "it must hold train, val",
+        ("700", "data", "--split", "trian"): "unknown split 'trian'; did you mean 'train'?",
+        ("700", "data", "--annotations", "absent.csv"): "absent.csv does not exist",
+        ("700", "data", "--report", "no/report.json"): "no/report.json cannot be written: its directory does not exist",
+        ("700", "data", "--report", "same", "--csv", "./same"): "same is given for two outputs; name a file for each",
+        ("700", "data", "--report", "folder"): "folder cannot be written: it is a directory; pass the name of a file",
+        ("700", "data", "--classes", "zumba,zumbaa"): "unknown class of 700 'zumbaa'; did you mean 'zumba'?",
+        ("700", "data", "--max-per-class", "0"): "--max-per-class must be at least 1, got 0",
+        ("700", "data", "--csv", "no/clips.csv"): "no/clips.csv cannot be written: its directory does not exist",
+        ("700", "data", "--overlap", "600"): "'600' does not name a release and a split; write it as 700:train",
+        ("700", "data", "--overlap", "600:trian"): "unknown split 'trian'; did you mean 'train'?",
+        ("700", "data", "--overlap", "60:train=some.csv"): "unknown release '60'",
+        ("700", "data", "--overlap", "600:train=nowhere"): "'600:train=nowhere': nowhere does not exist",
     }
     for args, message in wrong.items():
         done = invoke(*args)
@@ -855,11 +880,11 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
         assert message in done.output
         assert "Traceback" not in done.output
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert "are in 600 train" in invoke("data", "700", "--split", "train", "--overlap", "600:train=~/some.csv").output
+    assert "are in 600 train" in invoke("700", "data", "--split", "train", "--overlap", "600:train=~/some.csv").output
     write_annotations(tmp_path / "data" / "annotations" / "val.csv", clips[:3], "val")
-    assert invoke("data", "700", "--split", "val,validation").exit_code == 1
+    assert invoke("700", "data", "--split", "val,validation").exit_code == 1
     assert [*json.loads(Path("report.json").read_text())["splits"]] == ["validation"]
-    done = CliRunner().invoke(app, ["verify", "data", "700", "--workers", "0"])
+    done = CliRunner().invoke(app, ["verify", "700", "data", "--workers", "0"])
     assert done.exit_code == 2
     assert "workers must be at least 1, got 0" in done.output
     assert CliRunner().invoke(app, ["verify", "data"]).exit_code == 2
@@ -868,7 +893,7 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
 @pytest.mark.parametrize("module", ["kinetics_tools", "kinetics_tools.cli.app"])
 def test_the_package_and_its_module_are_the_command(tmp_path, pool, module):
     tree(tmp_path, good(pool))
-    command = [sys.executable, "-m", module, "verify", tmp_path, "700", "--workers", "2", "--split"]
+    command = [sys.executable, "-m", module, "verify", "700", tmp_path, "--workers", "2", "--split"]
     for split, code, said in (("train", 0, "complete: train;"), ("trian", 2, "did you mean 'train'?")):
         done = subprocess.run([*command, split], cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stderr
@@ -945,7 +970,7 @@ def test_overlaps_are_listed_and_their_annotations_fetched(tmp_path, pool, monke
     with FaultServer(mirror) as server:
         monkeypatch.setenv("KINETICS_MIRROR", server.url)
         args = ["--overlap", "700-2020:train", "--overlap", "600:test=600", "--overlap", "700:train=data"]
-        done = CliRunner().invoke(app, ["verify", "data", "700", "--workers", "1", *args])
+        done = CliRunner().invoke(app, ["verify", "700", "data", "--workers", "1", *REPORT, *args])
     assert done.exit_code == 0, done.output
     truth = [
         ("train", 6, "700-2020", "train", [train[0].youtube_id]),

@@ -11,8 +11,8 @@ from kinetics_tools.cli import options
 from kinetics_tools.cli.options import OUTPUT, SELECTION, option
 
 EPILOG = options.examples(
-    "kinetics evaluate submission.json 700 --annotations k700/annotations",
-    "kinetics evaluate scores.parquet 400 --split val --report figures.json",
+    "kinetics evaluate 700 submission.json --annotations k700/annotations",
+    "kinetics evaluate 400 scores.parquet --split val --report figures.json",
     more='A submission is {"results": {video id: \\[{"label", "score"}, ...]}}. CSV and Parquet have the columns '
     "youtube_id, label and score, or youtube_id and one per class. Parquet may have youtube_id and scores, a list in "
     "label order. With time_start and time_end they score clips, otherwise videos.",
@@ -20,19 +20,19 @@ EPILOG = options.examples(
 
 
 def evaluate(
-    predictions: Annotated[Path, typer.Argument(help="Challenge submission (.json), or scores (.csv, .parquet).")],
     release: options.Release,
+    predictions: Annotated[Path, typer.Argument(help="Challenge submission (.json), or scores (.csv, .parquet).")],
     split: Annotated[str, option(SELECTION, "Split: train, validation (val) or test.")] = "validation",
     annotations: options.Annotations = None,
     report: Annotated[Path | None, option(OUTPUT, "JSON file for the scores.")] = None,
     confusion: Annotated[Path | None, option(OUTPUT, "CSV file for the confusion matrix.")] = None,
 ) -> None:
     """Compute top-1, top-5, their mean error and class scores. Exits with 1 if predictions are missing or invalid."""
-    from kinetics_tools.evaluation import write_confusion
-    from kinetics_tools.io.atomic import check_target
+    from kinetics_tools.evaluation import CONFUSION_BEGINNING, REPORT_BEGINNING, write_confusion
+    from kinetics_tools.io.atomic import check_outputs
 
-    for path in filter(None, (report, confusion)):
-        check_target(path)
+    release, predictions = options.release_first(release, predictions)
+    check_outputs((report, REPORT_BEGINNING), (confusion, CONFUSION_BEGINNING))
     found = kinetics_tools.evaluate(predictions, release, split=split, annotations=annotations)
     if report is not None:
         report.write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")

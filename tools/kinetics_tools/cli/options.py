@@ -41,6 +41,16 @@ def parse_splits(values: list[str] | None) -> list[str] | None:
     return [find_split(item) for item in split_commas(values) or []] or None
 
 
+def release_first(release: str, other: Path) -> tuple[str, Path]:
+    """Return a release and a path in this order. Until 0.2, commands also accept them in the order of 0.1."""
+    from kinetics_tools.releases import RELEASES
+
+    if release in RELEASES or str(other) not in RELEASES:
+        return release, other
+    typer.echo("note: the release comes first; the other order will be an error in 0.2", err=True)
+    return str(other), Path(release)
+
+
 def given(**options: Any) -> dict[str, Any]:
     """Return the options that have a value; the library knows the defaults of the others."""
     return {name: value for name, value in options.items() if value is not None}

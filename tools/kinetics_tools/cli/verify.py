@@ -11,15 +11,15 @@ from kinetics_tools.cli import options
 from kinetics_tools.cli.options import OUTPUT, SELECTION, flag, option
 
 EPILOG = options.examples(
-    "kinetics verify k400 400 --csv clips.csv --overlap 700:train",
-    'kinetics verify k400 400 --split validation --classes "abseiling,zumba"',
+    "kinetics verify 400 k400 --csv clips.csv --overlap 700:train",
+    'kinetics verify 400 k400 --split validation --classes "abseiling,zumba"',
 )
 _OVERLAP = "Also list videos shared with this split; RELEASE:SPLIT=PATH sets its annotations."
 
 
 def verify(
-    directory: Annotated[Path, typer.Argument(help="Clip directory: holds train, val or test.")],
     release: options.Release,
+    directory: Annotated[Path, typer.Argument(help="Clip directory: holds train, val or test.")],
     splits: options.Splits = None,
     classes: options.Classes = None,
     max_clips_per_class: options.MaxPerClass = None,
@@ -28,10 +28,11 @@ def verify(
     deep: Annotated[bool, flag("Options", "--deep", "Decode every frame; compare SHA-256 with the ledger.")] = False,
     overlap: Annotated[list[str] | None, option(SELECTION, _OVERLAP, metavar="RELEASE:SPLIT")] = None,
     workers: options.Workers = None,
-    report: Annotated[Path, option(OUTPUT, "JSON file for the report.")] = Path("report.json"),
+    report: Annotated[Path | None, option(OUTPUT, "JSON file for the report.")] = None,
     csv: Annotated[Path | None, option(OUTPUT, "CSV file with a row per clip.")] = None,
 ) -> None:
     """Check a clip directory against the annotations. Exits with 1 if any clip is missing, misplaced or unreadable."""
+    release, directory = options.release_first(release, directory)
     found = kinetics_tools.verify(
         directory,
         release,
@@ -48,6 +49,7 @@ def verify(
         console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
     )
     Console(highlight=False).print(found.table())
-    typer.echo(f"wrote {' and '.join(str(path) for path in (report, csv) if path)}")
+    if written := " and ".join(str(path) for path in (report, csv) if path):
+        typer.echo(f"wrote {written}")
     typer.echo("\n".join(found.lines()))
     raise typer.Exit(0 if found.is_complete else 1)

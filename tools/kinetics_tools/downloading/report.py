@@ -93,7 +93,7 @@ class Report:
         lines.append(f"downloaded {format_size(self.bytes_fetched)} in {timedelta(seconds=round(self.seconds))}")
         if self.is_complete:
             lines.append(f'complete: load_dataset("kinetics", "{self.release}", data_dir="{self.out}") loads it')
-            lines.append(f"next: {shlex.join(['kinetics', 'verify', str(self.out), self.release, *self.options])}")
+            lines.append(f"next: {shlex.join(['kinetics', 'verify', self.release, str(self.out), *self.options])}")
         elif self.given_up and missing == self.given_up + self.errors.get("no such segment", 0):
             lines.append(f"incomplete: {_AGAIN} with --retry-errors to retry failed videos")
         elif self.archives and not self.failed:

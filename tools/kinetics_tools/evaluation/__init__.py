@@ -6,10 +6,27 @@ from kinetics_tools._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from kinetics_tools.evaluation.read import read_predictions
-    from kinetics_tools.evaluation.score import Evaluation, evaluate, write_confusion
+    from kinetics_tools.evaluation.score import (
+        CONFUSION_BEGINNING,
+        REPORT_BEGINNING,
+        Evaluation,
+        evaluate,
+        write_confusion,
+    )
 
-__all__ = ["Evaluation", "evaluate", "read_predictions", "write_confusion"]
+__all__ = [
+    "CONFUSION_BEGINNING",
+    "REPORT_BEGINNING",
+    "Evaluation",
+    "evaluate",
+    "read_predictions",
+    "write_confusion",
+]
 
 __getattr__ = lazy_exports(
-    __name__, {"read": ["read_predictions"], "score": ["Evaluation", "evaluate", "write_confusion"]}
+    __name__,
+    {
+        "read": ["read_predictions"],
+        "score": ["CONFUSION_BEGINNING", "REPORT_BEGINNING", "Evaluation", "evaluate", "write_confusion"],
+    },
 )

@@ -23,6 +23,10 @@ from kinetics_tools.annotations import Selection, annotation_file, clip_names, r
 from kinetics_tools.evaluation.read import TOP, read_predictions
 from kinetics_tools.releases import LABELS, find_split
 
+# Beginnings of earlier outputs.
+REPORT_BEGINNING = rb'\s*\{\s*"release": *"[^"]*",\s*"split": *"'
+CONFUSION_BEGINNING = b'label,"?abseiling'
+
 _ID_LENGTH = 11
 _SHOWN = 10
 

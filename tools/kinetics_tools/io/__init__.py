@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from kinetics_tools._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from kinetics_tools.io.atomic import check_target, disk_errors, replacing
+    from kinetics_tools.io.atomic import check_outputs, check_target, disk_errors, replacing
     from kinetics_tools.io.cache import DownloadCache
     from kinetics_tools.io.disk import DiskSpace, disk_spaces
     from kinetics_tools.io.folder import Folder
@@ -27,6 +27,7 @@ __all__ = [
     "RateLimit",
     "RetryPolicy",
     "Stopped",
+    "check_outputs",
     "check_target",
     "discard_partial",
     "disk_errors",
@@ -48,7 +49,7 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
-        "atomic": ["check_target", "disk_errors", "replacing"],
+        "atomic": ["check_outputs", "check_target", "disk_errors", "replacing"],
         "cache": ["DownloadCache"],
         "disk": ["DiskSpace", "disk_spaces"],
         "folder": ["Folder"],

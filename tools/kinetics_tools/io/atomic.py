@@ -2,12 +2,15 @@
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from kinetics_tools.errors import DiskError
+
+_HEAD_BYTES = 4096
 
 
 def check_target(path: str | os.PathLike[str]) -> None:
@@ -16,6 +19,31 @@ def check_target(path: str | os.PathLike[str]) -> None:
         raise ValueError(f"{os.fspath(path)} cannot be written: its directory does not exist; create it first")
     if Path(path).is_dir():
         raise ValueError(f"{os.fspath(path)} cannot be written: it is a directory; pass the name of a file")
+
+
+def check_outputs(*outputs: tuple[str | os.PathLike[str] | None, bytes]) -> None:
+    """Raise ValueError if a command cannot write its output files, or would overwrite a file of the user.
+
+    Args:
+        outputs: path of each file, None for one that is not written, and a regular expression that the beginning of
+            an earlier output matches. An empty file may be overwritten, too.
+    """
+    seen = set()
+    for path, beginning in outputs:
+        if path is None:
+            continue
+        check_target(path)
+        if (resolved := Path(path).resolve()) in seen:
+            raise ValueError(f"{os.fspath(path)} is given for two outputs; name a file for each")
+        seen.add(resolved)
+        if resolved.exists():
+            with open(resolved, "rb") as file:
+                head = file.read(_HEAD_BYTES)
+            if head and not re.match(beginning, head):
+                raise ValueError(
+                    f"{os.fspath(path)} exists, and is not an earlier output of this command; move it or pass another "
+                    "name"
+                )
 
 
 @contextmanager

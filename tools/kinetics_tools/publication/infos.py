@@ -10,7 +10,7 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
 from kinetics_tools.errors import PushError
-from kinetics_tools.io.atomic import replacing
+from kinetics_tools.io.atomic import check_outputs, replacing
 from kinetics_tools.preparation.card import CARD_NAME
 from kinetics_tools.publication.hub import Repository
 from kinetics_tools.publication.remote import retry_remote
@@ -43,13 +43,14 @@ def dataset_infos() -> dict[str, dict[str, Any]]:
     return infos
 
 
-def write_infos(path: str | os.PathLike[str] = "dataset_infos.json", infos: Mapping[str, Any] | None = None) -> Path:
+def write_infos(path: str | os.PathLike[str], infos: Mapping[str, Any] | None = None) -> Path:
     """Write `infos`, by default `dataset_infos()`, to a file atomically; return its path.
 
     Raises:
-        ValueError: the file has releases that `infos` does not have.
+        ValueError: the file exists and is not such a file, or has releases that `infos` does not have.
     """
     infos = dataset_infos() if infos is None else infos
+    check_outputs((path, rb'\s*\{\s*("[\d-]+": *\{|\})'))
     path = Path(path)
     try:
         present = json.loads(path.read_text(encoding="utf-8"))

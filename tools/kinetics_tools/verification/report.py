@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -15,14 +14,13 @@ from rich.table import Table
 from rich.text import Text
 
 from kinetics_tools.annotations import Selection
-from kinetics_tools.io import check_target, replacing
+from kinetics_tools.io import replacing
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.verification.overlap import Overlap
 
 # An annotated clip has one status, the first of the middle ones that holds; "unexpected" are all other files.
 STATUSES = ("present", "missing", "empty", "unreadable", "duplicate", "misplaced", "short", "unexpected")
 _EXAMPLES = 3
-_HEAD_BYTES = 1024
 
 COLUMNS = pa.schema(
     [
@@ -40,6 +38,11 @@ COLUMNS = pa.schema(
         ("codec", pa.string()),
     ]
 )
+
+
+# Beginnings of earlier outputs.
+JSON_BEGINNING = rb'\s*\{\s*"release": *"[^"]*",\s*"directory": *"'
+CSV_BEGINNING = ",".join(f'"?{name}"?' for name in COLUMNS.names).encode()
 
 
 @dataclass(frozen=True)
@@ -180,26 +183,6 @@ class Report:
     def _problems(self) -> list[dict[str, Any]]:
         bad = pc.not_equal(self.clips["status"], "present")
         return list(self.clips.filter(bad).to_pylist())
-
-
-def check_json_target(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError if `Report.write_json` cannot write, or would overwrite a file other than a verify report."""
-    _check_replaceable(path, rb'\s*\{\s*"release": *"[^"]*",\s*"directory": *"')
-
-
-def check_csv_target(path: str | os.PathLike[str]) -> None:
-    """Raise ValueError if `Report.write_csv` cannot write, or would overwrite a file other than a verify report."""
-    _check_replaceable(path, ",".join(f'"?{name}"?' for name in COLUMNS.names).encode())
-
-
-def _check_replaceable(path: str | os.PathLike[str], beginning: bytes) -> None:
-    check_target(path)
-    if not os.path.isfile(path):
-        return
-    with open(path, "rb") as file:
-        head = file.read(_HEAD_BYTES)
-    if head and not re.match(beginning, head):
-        raise ValueError(f"{os.fspath(path)} is not a report of `kinetics verify`; move it or pass another name")
 
 
 def _described(row: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from kinetics_tools.annotations import ClipIndex, Selection, annotation_file, drop_repeats, read_split
 from kinetics_tools.downloading import Entry, read_ledger
-from kinetics_tools.io import DownloadCache
+from kinetics_tools.io import DownloadCache, check_outputs
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.run import Progress
 from kinetics_tools.sources import check_data_dir, split_directories
@@ -36,11 +36,11 @@ from kinetics_tools.verification.overlap import OtherSplit, shared_videos
 from kinetics_tools.verification.probe_cache import ProbeCache
 from kinetics_tools.verification.report import (
     COLUMNS,
+    CSV_BEGINNING,
+    JSON_BEGINNING,
     STATUSES,
     Report,
     SplitReport,
-    check_csv_target,
-    check_json_target,
 )
 
 _CACHE_NAME = ".kinetics-verify.jsonl"
@@ -100,10 +100,7 @@ def verify(
         raise ValueError(f"the path {printable(root)} is not UTF-8, so Arrow cannot open its files; rename it")
     if workers is not None:
         check_count(workers=workers)
-    if report_path is not None:
-        check_json_target(report_path)
-    if csv_path is not None:
-        check_csv_target(csv_path)
+    check_outputs((report_path, JSON_BEGINNING), (csv_path, CSV_BEGINNING))
     others = [OtherSplit.parse(text) for text in overlaps]
     paths, tables = _read_annotations(root, selection)
     indices = _choose(tables, selection)
