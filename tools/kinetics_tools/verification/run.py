@@ -71,13 +71,16 @@ def verify(
 
     Args:
         splits: splits to check; by default those that `directory` has.
-        classes, max_clips_per_class, seed: selection, as for `download`; by default all. Other clips are neither
-            missing nor unexpected. Without `splits`, `classes` skips splits without labels.
+        classes: classes to check, as for `download`; by default all. Clips of other classes are neither missing nor
+            unexpected. Without `splits`, splits without labels are skipped.
+        max_clips_per_class: maximum number of annotated clips per class, as for `download`; None for all.
+        seed: seed for the choice of clips with `max_clips_per_class`.
         annotations: annotation directory, file or URL; by default those in `directory`, else the published edition.
         deep: decode every frame instead of reading headers, and check the SHA-256 of files against the ledger.
         overlaps: other splits to list shared videos with, as "700:train", or "700:train=PATH" of its annotations.
         workers: number of processes; by default one per core.
-        report_path, csv_path: write the report as JSON, and a row for each clip. Only an earlier report is replaced.
+        report_path: JSON file for the report. Only an earlier report is replaced.
+        csv_path: CSV file for a row per clip. Only an earlier report is replaced.
         console: shows progress; None for none.
 
     Raises:
