@@ -11,7 +11,7 @@ import pyarrow
 import pyarrow.parquet as pq
 import pytest
 
-from kinetics_tools.preparation import prepare
+from kinetics_tools.preparation import parquet, prepare
 from kinetics_tools.publication import push
 from tests.support.clip_tree import SOURCE, copy_of, shards_of
 from tests.support.trees import Clip, write_tree
@@ -62,7 +62,37 @@ def as_train(real_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @same_libraries
 def test_the_bytes_of_shards_are_those_of_before(as_source: Path, as_train: Path) -> None:
     shards = {**shards_of(as_source), **shards_of(as_train)}
-    assert {name: hashlib.sha256(content).hexdigest() for name, content in shards.items()} == BEFORE["sha256"]
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in shards.items()}
+    assert digests == BEFORE["sha256"], (
+        f"The bytes of shards changed. If that is intended, raise FORMAT['format'] in {parquet.__file__}, so that "
+        "unfinished folders are not resumed into a mixture, and record the new digests in made_before.json."
+    )
+
+
+def test_columns_change_with_the_number_of_the_format_only() -> None:
+    """Else shards of two versions would have one fingerprint, and one card would speak of both."""
+    columns = [(column.name, column.dtype) for column in parquet.MEASURED]
+    recorded = [
+        ("duration", "float32"),
+        ("fps", "float32"),
+        ("num_frames", "int32"),
+        ("width", "int32"),
+        ("height", "int32"),
+        ("has_audio", "bool"),
+    ]
+    assert (parquet.FORMAT["format"], columns) == (1, recorded), "raise FORMAT['format'], and record the columns here"
+
+
+def test_shards_of_another_version_are_not_published(as_source: Path, tmp_path: Path) -> None:
+    out = copy_of(as_source, tmp_path / "out")
+    manifest = out / "700" / "prepare.json"
+    entries = json.loads(manifest.read_text())
+    entries["splits"]["validation"]["options"]["format"] = 0
+    manifest.unlink()
+    manifest.write_text(json.dumps(entries))
+    with pytest.raises(ValueError, match="the shards of 700 validation have format 0, and this version publishes 1"):
+        push(out, f"file://{tmp_path}/pushed")
+    assert not (tmp_path / "pushed").exists()
 
 
 def test_real_clips(as_train: Path) -> None:

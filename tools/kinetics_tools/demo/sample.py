@@ -12,7 +12,6 @@ import os
 import random
 import shutil
 import tarfile
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,11 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from rich.progress import track
 
 from kinetics_tools.annotations.read import clip_name
 from kinetics_tools.media import Pixels, write_clip
 from kinetics_tools.releases import RELEASES
+from kinetics_tools.run import Progress
 from kinetics_tools.text import check_choice
 
 HEIGHT, WIDTH = 256, 340
@@ -154,8 +153,10 @@ def make_sample(
     plan = {release: _plan(release, seconds=seconds, seed=seed) for release in releases}
     # Threads are as fast as processes here, since FFmpeg releases the GIL.
     clips = {clip for splits in plan.values() for split in splits.values() for clip in split.files}
-    with ThreadPoolExecutor(os.cpu_count()) as executor:
-        deque(track(executor.map(lambda clip: _render(clip, pool), clips), "Making clips", len(clips)), maxlen=0)
+    with ThreadPoolExecutor(os.cpu_count()) as executor, Progress(clips=len(clips)) as progress:
+        for _ in executor.map(lambda clip: _render(clip, pool), clips):
+            progress.count("made")
+            progress.tick()
     for release, splits in plan.items():
         _lay_out(release, splits, pool, out / release)
         _annotate(release, splits, out / release / "annotations")

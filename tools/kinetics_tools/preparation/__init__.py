@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kinetics_tools.preparation.parquet import (
         FOOTER_BYTES,
         FOOTER_KEY,
+        FORMAT,
         ShardReport,
         prepared_features,
         read_footer,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FOOTER_BYTES",
     "FOOTER_KEY",
+    "FORMAT",
     "LOCK_NAME",
     "MANIFEST_NAME",
     "Job",
@@ -64,7 +66,15 @@ __getattr__ = lazy_exports(
             "read_manifest",
         ],
         "options": ["PrepareOptions"],
-        "parquet": ["FOOTER_BYTES", "FOOTER_KEY", "ShardReport", "prepared_features", "read_footer", "read_report"],
+        "parquet": [
+            "FOOTER_BYTES",
+            "FOOTER_KEY",
+            "FORMAT",
+            "ShardReport",
+            "prepared_features",
+            "read_footer",
+            "read_report",
+        ],
         "plan": ["ShardPlan", "parse_name", "plan_shards"],
         "report": ["MANIFEST_NAME", "SplitReport"],
         "run": ["parse_shards", "prepare"],

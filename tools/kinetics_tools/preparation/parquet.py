@@ -9,8 +9,9 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -35,31 +36,39 @@ FOOTER_BYTES = 1 << 16
 FORMAT = {"format": 1, "row_group_bytes": _ROW_GROUP_BYTES, "chunks": _CHUNKS}
 
 
+@dataclass(frozen=True)
+class MeasuredColumn:
+    """Column that is measured on a prepared clip, with its line in the dataset card."""
+
+    name: str
+    dtype: str
+    description: str
+    value: Callable[[PreparedClip], Any]
+
+
+# Raise FORMAT["format"] with every change: it changes the bytes of shards.
+MEASURED = (
+    MeasuredColumn("duration", "float32", "duration of this clip in seconds", attrgetter("info.duration_seconds")),
+    MeasuredColumn("fps", "float32", "frames per second of this clip", attrgetter("info.fps")),
+    MeasuredColumn("num_frames", "int32", "number of frames of this clip", attrgetter("info.num_frames")),
+    MeasuredColumn("width", "int32", "width of this clip in pixels, as stored", attrgetter("info.width")),
+    MeasuredColumn("height", "int32", "height of this clip in pixels, as stored", attrgetter("info.height")),
+    MeasuredColumn("has_audio", "bool", "true if the clip has sound", attrgetter("info.has_audio")),
+)
+
+
 def prepared_features(release: str) -> datasets.Features:
-    """Return the columns of a prepared clip: `duration` in seconds; sizes in pixels, as stored."""
-    measured = {
-        "duration": datasets.Value("float32"),
-        "fps": datasets.Value("float32"),
-        "num_frames": datasets.Value("int32"),
-        "width": datasets.Value("int32"),
-        "height": datasets.Value("int32"),
-        "has_audio": datasets.Value("bool"),
-    }
+    """Return the columns of a prepared clip: those of an annotated clip, and `MEASURED`."""
+    measured = {column.name: datasets.Value(column.dtype) for column in MEASURED}
     return datasets.Features({**clip_features(release), **measured})
 
 
 def clip_row(keys: Mapping[str, Any], clip: PreparedClip) -> dict[str, Any]:
     """Return a row of `prepared_features`, given the label, id and segment of a clip and the clip with its bytes."""
-    info = clip.info
     return {
         "video": {"bytes": clip.content, "path": clip.file_name},
         **{name: keys[name] for name in ("label", "youtube_id", "time_start", "time_end")},
-        "duration": info.duration_seconds,
-        "fps": info.fps,
-        "num_frames": info.num_frames,
-        "width": info.width,
-        "height": info.height,
-        "has_audio": info.has_audio,
+        **{column.name: column.value(clip) for column in MEASURED},
     }
 
 

@@ -8,7 +8,7 @@ import datasets
 
 from kinetics_tools.annotations import Selection
 from kinetics_tools.io.folder import Folder
-from kinetics_tools.preparation import ShardPlan, made_with, parse_name, prepared_features, read_manifest
+from kinetics_tools.preparation import FORMAT, ShardPlan, made_with, parse_name, prepared_features, read_manifest
 from kinetics_tools.preparation.card import annotation_features
 from kinetics_tools.releases import RELEASES
 
@@ -104,9 +104,15 @@ def find_parts(store: Folder, releases: Sequence[str] | None, splits: Sequence[s
     return parts
 
 
-def check_unmixed(store: Folder, parts: Iterable[Part]) -> None:
-    """Raise ValueError if a folder has shards of two preparations of a split."""
+def check_parts(store: Folder, parts: Iterable[Part]) -> None:
+    """Raise ValueError if a folder has shards of two preparations of a split, or of another version."""
     for part in parts:
+        made_as = part.about.get("options", {}).get("format", FORMAT["format"])
+        if made_as != FORMAT["format"]:
+            raise ValueError(
+                f"the shards of {part.title} have format {made_as}, and this version publishes {FORMAT['format']}; "
+                "prepare them again, or publish them with the version that made them"
+            )
         others = sorted(name for name in store.sizes(part.release) if part.replaces(f"{part.release}/{name}"))
         if others:
             raise ValueError(

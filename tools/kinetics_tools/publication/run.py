@@ -30,7 +30,7 @@ from kinetics_tools.publication.bucket import BUCKETS, Bucket
 from kinetics_tools.publication.changes import Publication
 from kinetics_tools.publication.folder import FolderRemote
 from kinetics_tools.publication.hub import Repository
-from kinetics_tools.publication.parts import check_unmixed, find_parts
+from kinetics_tools.publication.parts import check_parts, find_parts
 from kinetics_tools.publication.readback import read_back
 from kinetics_tools.publication.remote import Access, Change, Listing, Remote, retry_remote
 from kinetics_tools.publication.streaming import Stream
@@ -178,7 +178,7 @@ def push(
     if not store.is_local:
         raise ValueError(f"{store.url} is not on this machine; copy it to a local folder and push that")
     parts = find_parts(store, releases, splits) if stream is None else stream.parts()
-    check_unmixed(store, parts)
+    check_parts(store, parts)
     with contextlib.ExitStack() as stack:
         if annotations_only:
             commit_message = commit_message or f"Add annotations of {', '.join(part.title for part in parts)}"

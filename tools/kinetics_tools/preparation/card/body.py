@@ -11,6 +11,7 @@ import jinja2
 from kinetics_tools.annotations import map_label
 from kinetics_tools.preparation.card.header import split_header
 from kinetics_tools.preparation.clip import REASON_NAMES
+from kinetics_tools.preparation.parquet import MEASURED
 from kinetics_tools.releases import CITATIONS, LABELS, PAPERS, RELEASES
 from kinetics_tools.text import format_size
 
@@ -52,6 +53,7 @@ def _values(releases: Releases, repo_id: str | None) -> dict[str, Any]:
     where = f'"{repo_id or "path/to/this/folder"}", "{first_try["release"]}", split="{first_try["name"]}"'
     return {
         "releases": names,
+        "columns": MEASURED,
         "all_releases": RELEASES,
         "labels_of": LABELS,
         "papers": PAPERS,
