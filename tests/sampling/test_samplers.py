@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kinetics_tools import sampling
 from kinetics_tools.media import View
 from kinetics_tools.sampling import (
     CenterCrop,
@@ -24,7 +25,9 @@ from kinetics_tools.sampling import (
     ShortSide,
     ThreeCrops,
     UniformClips,
+    samplers,
 )
+from tests.support.clients import ROOT
 
 LENGTHS = (1, 2, 3, 7, 15, 16, 17, 31, 60, 61, 62, 64, 250, 299, 300, 301)
 RATES = (12.5, 24_000 / 1001, 25.0, 29.97, 30.0, 60.0)
@@ -179,6 +182,14 @@ def test_seconds_span_as_many_frames_as_they_last():
     """2 s at 30 a second are 60 frames; the sixth of ten clips of 5 s starts at 5/3 s, at frame 50."""
     indices = Seconds(2, 16, num_clips=10)(150, 30.0)[5]
     assert (indices[0], indices[-1]) == (50, 109)
+
+
+def test_each_sampler_is_public_and_has_a_section_in_the_docs():
+    classes = [one for one in vars(samplers).values() if isinstance(one, type)]
+    here = [one.__name__ for one in classes if one.__module__ == samplers.__name__]
+    page = (ROOT / "docs" / "sample.md").read_text(encoding="utf-8")
+    assert len(here) >= 5
+    assert [name for name in here if name not in sampling.__all__ or f"`{name}" not in page] == []
 
 
 @pytest.mark.parametrize(
