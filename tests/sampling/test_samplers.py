@@ -213,7 +213,7 @@ def test_what_draws_says_that_it_needs_a_generator(sampler):
 
 counts = st.integers(1, 40)
 shorts = st.sampled_from(["repeat_last", "loop"])
-samplers = st.one_of(
+any_sampler = st.one_of(
     st.builds(RandomClip, counts, counts, short=shorts),
     st.builds(lambda count, stride, short: RandomClip(count, 4 * stride, "grid", short=short), counts, counts, shorts),
     st.builds(RandomClip, counts, counts, target_fps=st.floats(1, 60), short=shorts),
@@ -224,7 +224,7 @@ samplers = st.one_of(
 )
 
 
-@given(samplers, st.integers(1, 400), st.floats(1, 120), st.integers(0, 2**32))
+@given(any_sampler, st.integers(1, 400), st.floats(1, 120), st.integers(0, 2**32))
 def test_indices_lie_in_the_clip_and_never_fall(sampler, length, fps, seed):
     indices = sampler(length, fps, rng(seed))
     assert indices.dtype == np.int64
