@@ -395,10 +395,34 @@ def test_private_and_gated_before_anything_is_sent(hub: Hub, out: Path) -> None:
     paths = [request.path for request in hub.requests]
     assert paths.index(f"/api/datasets/{REPO}/settings") < next(n for n, one in enumerate(paths) if "_blobs" in one)
     hub.clear(log=True)
-    quiet(out, REPO, private=False, gated="no")
+    opened = quiet(out, REPO, private=False, gated="no").lines()
+    assert opened[1:3] == ["made it not gated", "made it public"]
     state = hub.repositories[REPO].state
     assert (state["private"], state["gated"]) == (False, False)
     assert content(hub) == 0
+    closed = quiet(out, REPO, private=True, gated="auto").lines()
+    assert closed[1:3] == ["made it private", "made it gated: readers must request access"]
+
+
+@pytest.mark.parametrize("target", [REPO, "hf://buckets/ann/clips"])
+def test_what_is_new_is_private_until_it_is_opened(hub: Hub, out: Path, target: str, pusher: Clients) -> None:
+    name = target.removeprefix("hf://")
+    done = run(pusher, out, target, xet=True)
+    assert "created it as private; the option --public opens it to all readers\n" in done.stdout
+    assert hub.repositories[name].state["private"]
+    again = run(pusher, out, target, xet=True)
+    assert "private" not in again.stdout
+    assert hub.repositories[name].state["private"]
+    opened = run(pusher, out, target, "--public", xet=True)
+    assert "made it public\n" in opened.stdout
+    assert not hub.repositories[name].state["private"]
+    hub.clear(log=True)
+    done = run(pusher, out, f"{target}-opened", "--public", xet=True)
+    assert "made it public\n" in done.stdout
+    assert not hub.repositories[f"{name}-opened"].state["private"]
+    sent = [request.path for request in hub.requests]
+    opening = max(number for number, path in enumerate(sent) if path.endswith("/settings"))
+    assert not any("_blobs" in path or "xorbs" in path or "/batch" in path for path in sent[opening:])
 
 
 def test_a_branch_and_a_pull_request_leave_main_alone(hub: Hub, out: Path) -> None:
@@ -465,7 +489,7 @@ def test_a_dry_run_sends_nothing(hub: Hub, out: Path) -> None:
     hub.clear(log=True)
     assert quiet(out, REPO, dry_run=True).files_sent == 0
     closed = quiet(out, REPO, dry_run=True, private=True, gated="manual").lines()
-    assert closed[1:] == ["would make it private", "would gate it: readers must be approved", again]
+    assert closed[1:] == ["would make it private", "would make it gated: readers must be approved", again]
     assert quiet(out, REPO, dry_run=True, private=False).lines()[1:] == ["would make it public", again]
     assert {request.method for request in hub.requests} <= {"GET", "HEAD"}
 

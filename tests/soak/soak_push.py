@@ -7,7 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
+from huggingface_hub import HfApi
 
 from tests.support.clients import program
 from tests.support.fault_server import Fault
@@ -45,7 +47,7 @@ open(answer, "w").write(json.dumps(seen))
 
 
 @pytest.mark.parametrize("xet", [False, True])
-def test_100_kills(tmp_path: Path, xet: bool) -> None:
+def test_100_kills(tmp_path: Path, xet: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half of them while a first preparation is pushed into a new repository, half while a second one replaces it."""
     old, new = tmp_path / "old", tmp_path / "new"
     shards = 128 if xet else 384  # of those that a push sends at a time, five, LFS has all or none at a kill
@@ -66,8 +68,7 @@ def test_100_kills(tmp_path: Path, xet: bool) -> None:
     home, stop = tmp_path / "reader", tmp_path / "stop"
     home.mkdir()
     with Hub(tmp_path / "hub", faults=[*some, slow], xet=xet) as hub, Hub(tmp_path / "calm", xet=xet) as calm:
-        from huggingface_hub import HfApi
-
+        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
         HfApi(endpoint=hub.url, token=ANN).create_repo(REPO, repo_type="dataset")
         env = environment(hub.url, home, token=ANN, xet=xet)
         poll = subprocess.Popen(program(POLL, home / "answer", REPO, stop), env=env, cwd=home)

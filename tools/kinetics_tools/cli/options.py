@@ -131,12 +131,13 @@ RetryErrors = Annotated[bool, flag(SOURCE, "--retry-errors", _RETRY_ERRORS)]
 _REPO_ID = "Repository USER/NAME or NAME, or URL of a bucket or directory."
 _ALL_RELEASES = "Releases: 400, 600, 700, 700-2020."
 _RELEASES: Any = {"metavar": "RELEASE,...", "callback": split_commas}
+_VISIBILITY = "Visibility of the repository. A new one is private unless --public."
 _STREAM = "Prepare shards during the upload, and delete each after it. Needs one --release."
 _ANNOTATIONS_ONLY = "Publish keys, labels and availability without videos."
 
 RepoId = Annotated[str, typer.Argument(help=_REPO_ID, metavar="REPO_ID")]
 Releases = Annotated[list[str] | None, option(SELECTION, _ALL_RELEASES, "all", "--release", **_RELEASES)]
-Private = Annotated[bool | None, option(OUTPUT, "Visibility of the repository.", "unchanged", "--private/--public")]
+Private = Annotated[bool | None, option(OUTPUT, _VISIBILITY, "unchanged", "--private/--public")]
 Gated = Annotated[str | None, option(OUTPUT, "Gate with auto or manual approval; no removes it.", "unchanged")]
 Revision = Annotated[str | None, option(OUTPUT, "Branch to push to.", "main")]
 CreatePr = Annotated[bool, flag(OUTPUT, "--create-pr", "Open a pull request instead of committing to the branch.")]

@@ -36,12 +36,14 @@ class Bucket(HubRemote):
         if access.gated is not None:
             raise ValueError(f"{self.url} cannot be gated, because it is in a bucket; omit gated, or pass private")
 
-    def _create(self, private: bool | None) -> None:
-        self._api.create_bucket(self._name, private=private, exist_ok=True)
+    def _create(self) -> None:
+        self._api.create_bucket(self._name, private=True, exist_ok=True)
 
-    def _set(self, **settings: Any) -> None:
-        if self._api.bucket_info(self._name).private != settings["private"]:
-            self._api.update_bucket_settings(self._name, **settings)
+    def _settings(self) -> Any:
+        return self._api.bucket_info(self._name)
+
+    def _update(self, **settings: Any) -> None:
+        self._api.update_bucket_settings(self._name, **settings)
 
     def list_files(self) -> Listing:
         self._fs.invalidate_cache()  # it keeps listings

@@ -20,6 +20,7 @@ class FolderRemote(Remote):
         self._store = Folder(url)
         self._workers = workers
         self.url = self._store.url
+        self.changes = []
 
     def check_access(self, access: Access) -> None:
         if access != Access():

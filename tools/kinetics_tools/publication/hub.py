@@ -37,6 +37,7 @@ class HubRemote(Remote):
         # Sent with each request, even if the environment forbids to send the stored token implicitly.
         self._token = token or huggingface_hub.get_token()
         self._api = HfApi(token=self._token)
+        self.changes = []
         self._name = name
 
     @functools.cached_property
@@ -62,7 +63,7 @@ class HubRemote(Remote):
 
     def create(self, access: Access) -> None:
         with self._errors(f"create {self.url}"):
-            self._create(access.private)
+            self._create()
             if access.private:
                 self._set(private=True)
             if access.gated in ("auto", "manual"):
@@ -94,10 +95,22 @@ class HubRemote(Remote):
     def _path(self, name: str, listing: Listing) -> str: ...
 
     @abstractmethod
-    def _create(self, private: bool | None) -> None: ...
+    def _create(self) -> None:
+        """Create the remote as a private one, if it does not exist: clips show people."""
+
+    def _set(self, **settings: Any) -> None:
+        before = self._settings()
+        changed = {name: value for name, value in settings.items() if getattr(before, name) != value}
+        if changed:
+            self._update(**changed)
+            self.changes += changed.items()
 
     @abstractmethod
-    def _set(self, **settings: Any) -> None: ...
+    def _settings(self) -> Any:
+        """Return an object with the present settings as attributes."""
+
+    @abstractmethod
+    def _update(self, **settings: Any) -> None: ...
 
     @contextlib.contextmanager
     def _errors(self, action: str) -> Iterator[None]:
@@ -159,17 +172,18 @@ class Repository(HubRemote):
         if self._create_pr and access != Access():
             raise ValueError("create_pr changes no settings of the repository; omit private and gated")
 
-    def _create(self, private: bool | None) -> None:
+    def _create(self) -> None:
         if self._create_pr:
             return
-        self._api.create_repo(self._name, repo_type="dataset", private=private, exist_ok=True)
+        self._api.create_repo(self._name, repo_type="dataset", private=True, exist_ok=True)
         if self._revision != "main":
             self._api.create_branch(self._name, branch=self._revision, repo_type="dataset", exist_ok=True)
 
-    def _set(self, **settings: Any) -> None:
-        info = self._api.repo_info(self._name, repo_type="dataset")
-        if any(getattr(info, name) != value for name, value in settings.items()):
-            self._api.update_repo_settings(self._name, repo_type="dataset", **settings)
+    def _settings(self) -> Any:
+        return self._api.repo_info(self._name, repo_type="dataset")
+
+    def _update(self, **settings: Any) -> None:
+        self._api.update_repo_settings(self._name, repo_type="dataset", **settings)
 
     def list_files(self) -> Listing:
         exists = True

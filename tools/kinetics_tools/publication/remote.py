@@ -65,11 +65,14 @@ class Change:
 class Remote(ABC):
     """Interface that `push` needs of a remote. Methods raise PushError, or TransientError if a retry may help.
 
-    `repo_id` is the name of a dataset repository, for its card, and None for a bucket or a folder.
+    Attributes:
+        repo_id: name of a dataset repository, for its card; None for a bucket or a folder.
+        changes: names and values of the settings that this object changed.
     """
 
     url: str
     repo_id: str | None
+    changes: list[tuple[str, Any]]
 
     def check_rights(self) -> None:  # noqa: B027
         """Raise PushError if the token is known to lack the right to write."""

@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -39,6 +39,13 @@ from kinetics_tools.text import check_choice, check_count, format_count, format_
 logger = get_logger("datasets.kinetics")
 
 GATES = ("auto", "manual", "no")
+_SETTINGS = {
+    True: "private",
+    False: "public",
+    "auto": "gated: readers must request access",
+    "manual": "gated: readers must be approved",
+    "no": "not gated",
+}
 _ATTEMPTS = 3  # to upload a shard that is missing again afterwards
 
 
@@ -56,6 +63,8 @@ class PushReport:
         verified: rows that were read back and compared.
         private, gated: settings that were asked for.
         is_dry: True for a dry run.
+        is_new: True if the repository or bucket was created.
+        changes: names and new values of the settings of the remote that changed.
         path, revision: arguments of `load_dataset` that load it; `path` is None if nothing does.
     """
 
@@ -71,6 +80,8 @@ class PushReport:
     private: bool | None = None
     gated: str | None = None
     is_dry: bool = False
+    is_new: bool = False
+    changes: list[tuple[str, Any]] = field(default_factory=list)
     path: str | None = None
     revision: str | None = None
 
@@ -82,7 +93,9 @@ class PushReport:
         if self.is_dry:
             ending = f"; would delete {deleted}" if self.files_deleted else ""
             again = "next: rerun the same command without --dry-run"
-            return [f"would upload {uploaded} to {self.url}{ending}", *self._settings(), again]
+            asked = [_SETTINGS[value] for value in (self.private, self.gated) if value is not None]
+            settings = [f"would make it {text}" for text in asked]
+            return [f"would upload {uploaded} to {self.url}{ending}", *settings, again]
         took = timedelta(seconds=round(self.wall_seconds))
         lines = [f"uploaded {uploaded} in {took}" if self.commits else f"nothing to upload: {total} published already"]
         if self.files_deleted:
@@ -91,22 +104,15 @@ class PushReport:
             lines.append(f"verified {format_count(self.verified, 'clip')}: identical to the local shards")
         if self.files_removed:
             lines.append(f"removed {format_count(self.files_removed, 'local shard')}")
+        if self.is_new and self.private is not False:
+            lines.append("created it as private; the option --public opens it to all readers")
+        lines += [f"made it {_SETTINGS[value or 'no' if name == 'gated' else value]}" for name, value in self.changes]
         lines.append(f"see {self.url}")
         if self.path is not None and self.splits:
             release, split = next(iter(self.splits)).split()
             branch = f', revision="{self.revision}"' if self.revision else ""
             lines.append(f'next: load_dataset("{self.path}", "{release}", split="{split}"{branch}, streaming=True)')
         return lines
-
-    def _settings(self) -> list[str]:
-        texts = {
-            True: "would make it private",
-            False: "would make it public",
-            "auto": "would gate it: readers must request access",
-            "manual": "would gate it: readers must be approved",
-            "no": "would remove its gate",
-        }
-        return [texts[value] for value in (self.private, self.gated) if value is not None]
 
 
 def push(
@@ -242,6 +248,7 @@ class _Run:
         if stream is not None:
             stream.check_disk(self._publication, listing)
         if not listing.exists or access != Access():
+            self._report.is_new = not listing.exists and listing.head is None
             self._retry(lambda: self._remote.create(access))
             listing = self._retry(self._remote.list_files)
         if stream is not None:
@@ -255,6 +262,7 @@ class _Run:
             self._remove_local()
         if not self._publication.in_one and (arguments := self._remote.load_arguments(listing)):
             self._report.path = arguments["path"]
+        self._report.changes = [*self._remote.changes]
         self._report.wall_seconds = time.monotonic() - started
         return self._report
 
