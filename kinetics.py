@@ -536,3 +536,7 @@ def _is_prepared(directory: str) -> bool:
 
 if __name__ == "kinetics":
     _register()
+elif __name__ == "__main__":  # python -m kinetics
+    from kinetics_tools.cli.app import main
+
+    main()

@@ -1,6 +1,8 @@
 """The `kinetics` command: help, version, errors and exit codes."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -9,6 +11,7 @@ import kinetics
 import kinetics_tools
 import kinetics_tools.demo
 from kinetics_tools.cli.app import app
+from kinetics_tools.cli.options import split_commas
 
 
 def test_a_refusal_is_one_line_and_exit_code_2(tmp_path):
@@ -69,6 +72,18 @@ def test_help_groups_the_options_in_80_columns(verb):
     found = {name for name in PANELS if any(line.startswith(f"╭─ {name} ─") for line in lines)}
     assert found == PANELS - {"download": {"Encoding"}, "verify": {"Encoding", "Source"}}.get(verb, set())
     assert max(map(len, lines)) == 80
+
+
+def test_h_is_help_and_commas_at_an_end_are_harmless():
+    for command in ([], ["push"]):
+        pages = [CliRunner().invoke(app, [*command, one], terminal_width=80).stdout for one in ("-h", "--help")]
+        assert pages[0] == pages[1] != ""
+    assert split_commas(["abseiling,", " zumba ,,spinning poi"]) == ["abseiling", "zumba", "spinning poi"]
+
+
+def test_the_module_of_the_dataset_is_the_command_too():
+    done = subprocess.run([sys.executable, "-m", "kinetics", "infos"], capture_output=True, text=True, check=True)
+    assert "19,906" in done.stdout
 
 
 def test_version():
