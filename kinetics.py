@@ -25,6 +25,7 @@ import functools
 import hashlib
 import json
 import os
+import runpy
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -537,6 +538,4 @@ def _is_prepared(directory: str) -> bool:
 if __name__ == "kinetics":
     _register()
 elif __name__ == "__main__":  # python -m kinetics
-    from kinetics_tools.cli.app import main
-
-    main()
+    runpy.run_module("kinetics_tools", run_name="__main__")
