@@ -99,7 +99,7 @@ def unknown_choice(value: Any, choices: Sequence[str], what: str) -> str:
     """Return the error message for a `value` that is not one of `choices`."""
     near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    listing = "python -c 'import kinetics; print(kinetics.LABELS)'"
+    listing = "`kinetics classes RELEASE`"
     listed = ", ".join(choices) if len(choices) <= _LISTED_CHOICES else f"one of {len(choices)}, which {listing} lists"
     return f"unknown {what} {value!r}{hint} (valid: {listed})"
 

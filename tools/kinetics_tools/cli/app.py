@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
-from kinetics_tools.cli import demo, download, evaluate, infos, options, prepare, push, verify
+from kinetics_tools.cli import classes, demo, doctor, download, evaluate, infos, options, prepare, push, verify
 
 
 def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
@@ -93,7 +93,9 @@ app.command(cls=_Command, epilog=verify.EPILOG)(verify.verify)
 app.command(cls=_Command, epilog=prepare.EPILOG)(prepare.prepare)
 app.command(cls=_Command, epilog=push.EPILOG)(push.push)
 app.command(cls=_Command, epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command(cls=_Command, epilog=classes.EPILOG)(classes.classes)
 app.command(cls=_Command, epilog=infos.EPILOG)(infos.infos)
+app.command(cls=_Command, epilog=doctor.EPILOG)(doctor.doctor)
 
 
 def main() -> None:

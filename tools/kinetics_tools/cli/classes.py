@@ -1,0 +1,27 @@
+"""`kinetics classes`."""
+
+from typing import Annotated
+
+import typer
+
+from kinetics_tools.cli.options import examples
+
+EPILOG = examples("kinetics classes", "kinetics classes 700 dog", "kinetics classes 400 > classes.txt")
+_PATTERN = "Show only classes whose name has this text; upper and lower case are the same."
+
+
+def classes(
+    release: Annotated[str, typer.Argument(help="Release: 400, 600, 700 or 700-2020.")] = "700",
+    pattern: Annotated[str, typer.Argument(help=_PATTERN, show_default="all")] = "",
+) -> None:
+    """Print the classes of a release, a line each: index and name, in label order."""
+    from kinetics_tools.annotations import find_label
+    from kinetics_tools.releases import LABELS, RELEASES
+    from kinetics_tools.text import check_choice
+
+    labels = LABELS[check_choice(release, RELEASES, "release")]
+    found = [(index, label) for index, label in enumerate(labels) if pattern.lower() in label.lower()]
+    for index, label in found:
+        typer.echo(f"{index:3}  {label}")
+    if not found:
+        find_label(pattern, release)  # its error suggests the nearest name
