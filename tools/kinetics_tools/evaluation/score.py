@@ -23,9 +23,10 @@ from kinetics_tools.annotations import Selection, annotation_file, clip_names, r
 from kinetics_tools.evaluation.read import TOP, read_predictions
 from kinetics_tools.releases import LABELS, find_split
 
-# Beginnings of earlier outputs.
 REPORT_BEGINNING = rb'\s*\{\s*"release": *"[^"]*",\s*"split": *"'
+"""Regular expression that the beginning of the scores as JSON matches."""
 CONFUSION_BEGINNING = b'label,"?abseiling'
+"""Regular expression that the beginning of the confusion as CSV matches."""
 
 _ID_LENGTH = 11
 _SHOWN = 10

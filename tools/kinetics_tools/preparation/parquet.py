@@ -31,9 +31,8 @@ FOOTER_KEY = "kinetics"
 """Key of the shard report in the metadata of a Parquet file."""
 FOOTER_BYTES = 1 << 16
 """Number of bytes to read first from the end of a shard; most footers are smaller."""
-
-# What decides the bytes of a shard besides its clips and options.
 FORMAT = {"format": 1, "row_group_bytes": _ROW_GROUP_BYTES, "chunks": _CHUNKS}
+"""Settings that decide the bytes of a shard besides its clips and options."""
 
 
 @dataclass(frozen=True)
