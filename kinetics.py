@@ -242,6 +242,8 @@ class Kinetics(datasets.ArrowBasedBuilder):
     def _create_builder_config(self, config_name: Any = None, **kwargs: Any) -> Any:
         if config_name is None:
             raise ValueError(f"which release? Pass one of {', '.join(RELEASES)}: load_dataset('kinetics', '700')")
+        if isinstance(config_name, int):
+            config_name = str(config_name)
         check_choice(config_name, RELEASES, "release")
         fixed = ("name", "version", "description", "data_files")
         fields = [name for name in KineticsConfig.__dataclass_fields__ if name not in fixed]
@@ -287,7 +289,12 @@ class Kinetics(datasets.ArrowBasedBuilder):
         download = dl_manager.download_config
         cache = DownloadCache(download.cache_dir, force=bool(download.force_download))
         finder = ClipFinder(config.selection(), config.data_dir, cache=cache, on_missing=config.on_missing)
-        sources = self._sources(finder)
+        try:
+            sources = self._sources(finder)
+        except ConnectionError as error:
+            if config.data_dir is not None:
+                raise
+            raise ConnectionError(f"{error}. To load your own clips, pass data_dir='path/to/clips'") from None
         archives = {split: source for split, source in sources.items() if isinstance(source, ArchiveSource)}
         if not dl_manager.is_streaming:
             self._download_archives(archives, cache)

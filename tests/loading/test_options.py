@@ -366,6 +366,15 @@ def test_with_torchcodec_all_ways_share_one_cache(torchcodec, encoded_clips, tmp
 
 
 @pytest.mark.parametrize("streaming", [False, True])
+def test_a_number_is_the_release_of_this_name(data_dir, streaming):
+    by_number, by_name = (
+        datasets.load_dataset("kinetics", name, data_dir=data_dir, split="train", decode=False, streaming=streaming)
+        for name in (700, "700")
+    )
+    assert list(by_number) == list(by_name) != []
+
+
+@pytest.mark.parametrize("streaming", [False, True])
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
@@ -402,9 +411,9 @@ def test_what_is_unknown_is_named_with_the_valid_ones_and_the_nearest(data_dir, 
 
 
 @pytest.mark.skipif(DATASETS_MAJOR < 4, reason="datasets 3 passes an int on as it is")
-def test_a_release_given_as_a_number_is_an_error_that_names_the_releases(data_dir):
-    with pytest.raises(ValueError, match=r"unknown release 700; did you mean '700'\? \(valid: 400, 600"):
-        datasets.load_dataset("kinetics", 700, data_dir=data_dir)
+def test_a_number_that_is_no_release_is_an_error_that_names_the_releases(data_dir):
+    with pytest.raises(ValueError, match=r"unknown release '70'; did you mean '700'\? \(valid: 400, 600"):
+        datasets.load_dataset("kinetics", 70, data_dir=data_dir)
 
 
 def test_the_variable_of_the_mirror_must_be_a_url(data_dir, monkeypatch):

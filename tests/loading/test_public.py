@@ -2,6 +2,7 @@
 
 import logging
 import re
+import socket
 
 import datasets
 import pytest
@@ -467,6 +468,16 @@ def test_a_replacement_takes_the_place_of_one_clip_of_a_video_and_not_of_its_twi
     options = {"splits": ["train"], "mirror": mirror.url, "streaming": streaming}
     for _ in range(2):
         assert rows(load("400", **options)["train"]) == rows_of([*TRAIN[:7], better], "400")
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_without_a_network_the_error_says_how_to_load_own_clips(streaming):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        mirror = f"http://127.0.0.1:{free.getsockname()[1]}"
+    message = r"check your network connection and rerun the same command\. To load your own clips, pass data_dir="
+    with pytest.raises(ConnectionError, match=message):
+        load("400", mirror=mirror, streaming=streaming)
 
 
 def test_a_mirror_that_is_no_url_is_an_error_that_says_what_it_must_be():

@@ -1,8 +1,10 @@
 """Pushes to a local Hub by the real clients: that readers see all or nothing, whatever happens on the way."""
 
+import functools
 import hashlib
 import json
 import shutil
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -423,6 +425,20 @@ def test_what_is_new_is_private_until_it_is_opened(hub: Hub, out: Path, target: 
     sent = [request.path for request in hub.requests]
     opening = max(number for number, path in enumerate(sent) if path.endswith("/settings"))
     assert not any("_blobs" in path or "xorbs" in path or "/batch" in path for path in sent[opening:])
+
+
+def test_a_hub_that_cannot_be_reached_ends_the_run_at_once(
+    hub: Hub, out: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    monkeypatch.setattr(
+        "kinetics_tools.publication.hub.HfApi", functools.partial(HfApi, endpoint=f"http://127.0.0.1:{port}")
+    )
+    with pytest.raises(PushError, match="check your network connection and rerun the same command"):
+        quiet(out, REPO)
+    assert 0 < sum(waits) < 10
 
 
 def test_a_branch_and_a_pull_request_leave_main_alone(hub: Hub, out: Path) -> None:

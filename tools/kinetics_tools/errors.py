@@ -46,10 +46,19 @@ class TransientError(KineticsError, OSError):
 
     Attributes:
         is_conflict: True if another writer committed first, so that a retry need not wait long.
+        is_answered: False if the server was not reached.
         retry_after_seconds: the wait that the server asked for; 0 without one.
     """
 
-    def __init__(self, message: str, *, is_conflict: bool = False, retry_after_seconds: float = 0.0):
+    def __init__(
+        self,
+        message: str,
+        *,
+        is_conflict: bool = False,
+        is_answered: bool = True,
+        retry_after_seconds: float = 0.0,
+    ):
         super().__init__(message)
         self.is_conflict = is_conflict
+        self.is_answered = is_answered
         self.retry_after_seconds = retry_after_seconds

@@ -129,7 +129,12 @@ class HubRemote(Remote):
             if is_fatal or (status in _FATAL and not has_expired) or "Invalid metadata" in message:
                 raise PushError(message) from None
             asked = parse_retry_after(response.headers.get("Retry-After", "")) if response is not None else None
-            raise TransientError(message, is_conflict=status in _CONFLICTS, retry_after_seconds=asked or 0.0) from None
+            raise TransientError(
+                message,
+                is_conflict=status in _CONFLICTS,
+                is_answered=response is not None,
+                retry_after_seconds=asked or 0.0,
+            ) from None
 
     def _without_token(self, text: str) -> str:
         return text.replace(self._token, "***") if self._token else text

@@ -14,6 +14,7 @@ from kinetics_tools.io.folder import Folder
 from kinetics_tools.io.retry import RetryPolicy, retry
 
 _POLICY = RetryPolicy(retries=7, first_wait_seconds=1.0, longest_wait_seconds=60.0)
+_FIRST_RETRIES = 2  # within about 3 s
 
 T = TypeVar("T")
 
@@ -112,12 +113,24 @@ class Remote(ABC):
         """Return the arguments with which `load_dataset` loads the remote; None if it cannot."""
 
 
-def retry_remote(function: Callable[[], T], say: Callable[[str], Any] = lambda text: None) -> T:
+def retry_remote(
+    function: Callable[[], T], say: Callable[[str], Any] = lambda text: None, *, is_first: bool = False
+) -> T:
     """Return the result of `function`, retried for some minutes while it raises TransientError.
 
-    `say` is called with a line of text before each retry. Raises PushError if retries do not help.
+    `say` is called with a line of text before each retry. With `is_first`, the first request of a run, a server that
+    cannot be reached is retried for some seconds only. Raises PushError if retries do not help.
     """
+    unreached = 0
+
+    def on_retry(error: TransientError, wait: float) -> None:
+        nonlocal unreached
+        unreached += not error.is_answered
+        if is_first and unreached > _FIRST_RETRIES:
+            raise PushError(f"{error}; check your network connection and rerun the same command")
+        say(f"{error}; next attempt in {wait:.0f} s")
+
     try:
-        return retry(function, _POLICY, on_retry=lambda error, wait: say(f"{error}; next attempt in {wait:.0f} s"))
+        return retry(function, _POLICY, on_retry=on_retry)
     except TransientError as error:
         raise PushError(f"{error}; retries did not help, rerun the same command later to resume") from None

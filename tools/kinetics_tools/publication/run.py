@@ -268,7 +268,7 @@ class _Run:
 
     def _checked_listing(self, *, last: bool) -> Listing:
         """Return the files of the remote before any change. Corrupt shards end the run here."""
-        self._retry(self._remote.check_rights)
+        self._retry(self._remote.check_rights, is_first=True)
         self._report.url = self._remote.url
         listing = self._retry(self._remote.list_files)
         self._retry(lambda: self._publication.check(listing, last=last))
