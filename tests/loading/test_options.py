@@ -410,7 +410,6 @@ def test_what_is_unknown_is_named_with_the_valid_ones_and_the_nearest(data_dir, 
         datasets.load_dataset("kinetics", *arguments, data_dir=data_dir, streaming=streaming, **options)
 
 
-@pytest.mark.skipif(DATASETS_MAJOR < 4, reason="datasets 3 passes an int on as it is")
 def test_a_number_that_is_no_release_is_an_error_that_names_the_releases(data_dir):
     with pytest.raises(ValueError, match=r"unknown release '70'; did you mean '700'\? \(valid: 400, 600"):
         datasets.load_dataset("kinetics", 70, data_dir=data_dir)
