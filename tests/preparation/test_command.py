@@ -83,3 +83,19 @@ def test_the_command_takes_clips_from_a_url(tree, tmp_path):
         result = CliRunner().invoke(app, [*given, "--profile", "source", "--dry-run"])
     assert result.exit_code == 0, result.output
     assert "to make: 8 shards with 30 annotated clips, 1 of them missing" in result.output
+
+
+@pytest.mark.parametrize("inside", [".", "prepared", "700", "../k700/deep/er"])
+def test_an_output_in_the_clip_directory_is_refused_before_any_work(tree, inside):
+    before = sorted(tree.rglob("*"))
+    done = CliRunner().invoke(app, ["prepare", "700", "--data-dir", str(tree), "--out", str(tree / inside)])
+    assert done.exit_code == 2, done.output
+    assert "would be mixed with it; choose a directory outside of it" in done.output
+    assert sorted(tree.rglob("*")) == before
+
+
+def test_an_output_whose_release_is_the_clip_directory_is_refused(tree, tmp_path):
+    (tmp_path / "700").symlink_to(tree)
+    done = CliRunner().invoke(app, ["prepare", "700", "--data-dir", str(tree), "--out", str(tmp_path)])
+    assert done.exit_code == 2, done.output
+    assert f"{tmp_path}/700 is in {tree}, which is read" in done.output

@@ -427,6 +427,14 @@ def test_what_is_new_is_private_until_it_is_opened(hub: Hub, out: Path, target: 
     assert not any("_blobs" in path or "xorbs" in path or "/batch" in path for path in sent[opening:])
 
 
+@pytest.mark.parametrize("inside", ["", "/deeper"])
+def test_a_folder_is_not_published_into_itself(hub: Hub, out: Path, inside: str) -> None:
+    before = sorted(out.rglob("*"))
+    with pytest.raises(ValueError, match="would be mixed with it; choose a directory outside of it"):
+        quiet(out, f"file://{out}{inside}", delete_local=True)
+    assert sorted(out.rglob("*")) == before
+
+
 def test_a_hub_that_cannot_be_reached_ends_the_run_at_once(
     hub: Hub, out: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
 ) -> None:

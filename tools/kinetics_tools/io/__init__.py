@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from kinetics_tools.io.atomic import check_outputs, check_target, disk_errors, replacing
     from kinetics_tools.io.cache import DownloadCache
     from kinetics_tools.io.disk import DiskSpace, disk_spaces
-    from kinetics_tools.io.folder import Folder
+    from kinetics_tools.io.folder import Folder, check_apart
     from kinetics_tools.io.hosts import mirror_url, mirrored, without_credentials
     from kinetics_tools.io.http import HttpFile, is_url, open_binary, remote_size, url_exists
     from kinetics_tools.io.jsonl import JsonLog, read_json_lines
@@ -27,6 +27,7 @@ __all__ = [
     "RateLimit",
     "RetryPolicy",
     "Stopped",
+    "check_apart",
     "check_outputs",
     "check_target",
     "discard_partial",
@@ -52,7 +53,7 @@ __getattr__ = lazy_exports(
         "atomic": ["check_outputs", "check_target", "disk_errors", "replacing"],
         "cache": ["DownloadCache"],
         "disk": ["DiskSpace", "disk_spaces"],
-        "folder": ["Folder"],
+        "folder": ["Folder", "check_apart"],
         "hosts": ["mirror_url", "mirrored", "without_credentials"],
         "http": ["HttpFile", "is_url", "open_binary", "remote_size", "url_exists"],
         "jsonl": ["JsonLog", "read_json_lines"],

@@ -24,7 +24,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from kinetics_tools.annotations import Selection
-from kinetics_tools.io import Folder
+from kinetics_tools.io import Folder, check_apart
 from kinetics_tools.media import Encoding
 from kinetics_tools.preparation.card import CARD_NAME, check_output, write_card
 from kinetics_tools.preparation.clip import REASON_NAMES, PreparedClip, prepare_clip, readable_bytes
@@ -88,6 +88,7 @@ def prepare(
     selection = Selection(release, splits=splits, classes=classes, annotations=annotations)
     options = PrepareOptions(profile, encoding, clips_per_shard, seed)
     folder = Folder(out)
+    check_apart(data_dir, folder.url, f"{folder.url}/{release}")
     check_output(folder)
     preparation = _Preparation(folder, plan_shards(selection, data_dir, options), options.encoding, shards)
     if dry_run:

@@ -24,7 +24,7 @@ from datasets.utils.logging import get_logger
 from rich.console import Console
 
 from kinetics_tools.errors import PushError
-from kinetics_tools.io.folder import Folder
+from kinetics_tools.io.folder import Folder, check_apart
 from kinetics_tools.publication.annotation_table import write_annotation_table
 from kinetics_tools.publication.bucket import BUCKETS, Bucket
 from kinetics_tools.publication.changes import Publication
@@ -183,6 +183,8 @@ def push(
     store = Folder(out)
     if not store.is_local:
         raise ValueError(f"{store.url} is not on this machine; copy it to a local folder and push that")
+    if stream is not None:
+        check_apart(stream.data_dir, store.url, f"{store.url}/{stream.selection.release}")
     parts = find_parts(store, releases, splits) if stream is None else stream.parts()
     check_parts(store, parts)
     with contextlib.ExitStack() as stack:
@@ -191,7 +193,7 @@ def push(
             table = Folder(stack.enter_context(tempfile.TemporaryDirectory(prefix="kinetics-annotations-")))
             write_annotation_table(store, parts, table, annotations=annotations)
             store, parts = table, find_parts(table, None, None)
-        remote = _remote_at(target, token=token, revision=revision, create_pr=create_pr, workers=workers)
+        remote = _remote_at(store.url, target, token=token, revision=revision, create_pr=create_pr, workers=workers)
         remote.check_access(Access(private, gated))
         publication = Publication(store, parts, remote, allow_partial=allow_partial, force=force, in_one=create_pr)
         say = logger.info if console is None else console.print
@@ -201,13 +203,19 @@ def push(
         return run.dry() if dry_run else run.publish(stream, verify=verify, delete_local=delete_local)
 
 
-def _remote_at(target: str, *, token: str | None, revision: str | None, create_pr: bool, workers: int) -> Remote:
+def _remote_at(
+    out: str, target: str, *, token: str | None, revision: str | None, create_pr: bool, workers: int
+) -> Remote:
     repo_id = target.removeprefix("hf://datasets/")
     if "://" not in repo_id:
         return Repository(repo_id, token=token, revision=revision, create_pr=create_pr, workers=workers)
     if revision or create_pr:
         raise ValueError(f"revision and create_pr need a repository on the Hub, got {target}; omit them")
-    return Bucket(target, token=token) if target.startswith(BUCKETS) else FolderRemote(target, workers=workers)
+    if target.startswith(BUCKETS):
+        return Bucket(target, token=token)
+    remote = FolderRemote(target, workers=workers)
+    check_apart(out, remote.local_path or target)
+    return remote
 
 
 class _Run:
