@@ -19,6 +19,7 @@ from kinetics_tools.media import Encoding, write_clip
 from kinetics_tools.preparation import prepare
 from kinetics_tools.preparation.manifest import LOCK_NAME
 from kinetics_tools.preparation.report import Report
+from kinetics_tools.publication.digests import DIGESTS_NAME
 from tests.support.trees import Clip, write_tree
 
 LABELS = ("abseiling", "massaging person's head", "hurling (sport)", "zumba")
@@ -88,8 +89,9 @@ def copy_of(prepared: Path, out: Path) -> Path:
 
 
 def files_of(out: Path | str) -> dict[str, bytes]:
-    """Return the files of a folder without the lock."""
-    paths = [path for path in sorted(Path(out).rglob("*")) if path.is_file() and path.name != LOCK_NAME]
+    """Return the files of a folder without what only one machine needs: the lock, and the digests of push."""
+    own = (LOCK_NAME, DIGESTS_NAME)
+    paths = [path for path in sorted(Path(out).rglob("*")) if path.is_file() and path.name not in own]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
 
 
