@@ -95,6 +95,13 @@ def ranks(sample, out, *options, world):
     return [train(sample, out, *options, env={**common, "RANK": str(rank)}) for rank in range(world)]
 
 
+def losses_of(sample, out, *options, world):
+    """Train, with nothing in between."""
+    for process in ranks(sample, out, *options, world=world):
+        finished(process)
+    return json.loads((out / "losses.json").read_text())
+
+
 def test_two_processes_share_the_clips(sample, torch, tmp_path):
     outputs = [finished(process) for process in ranks(sample, tmp_path / "run", *SHORT, world=2)]
     assert "epoch 3" in outputs[0]
@@ -106,9 +113,7 @@ def test_two_processes_share_the_clips(sample, torch, tmp_path):
 def test_killed_processes_resume_together(sample, torch, tmp_path):
     """One of four processes has at most 4 of 18 clips, and one at least 5: in the fifth step, not all have a clip."""
     options = ("--epochs", "2", "--stride", "2", "--save-every", "1", "--batch-size", "1", "--size", "32")
-    for process in ranks(sample, tmp_path / "whole", *options, world=4):
-        finished(process)
-    expected = json.loads((tmp_path / "whole" / "losses.json").read_text())
+    expected = losses_of(sample, tmp_path / "whole", *options, world=4)
     assert len(expected) >= 2 * 5
     checkpoint = tmp_path / "killed" / "checkpoint.pt"
     kill_at(torch, ranks(sample, tmp_path / "killed", *options, world=4), checkpoint, 5)

@@ -1,10 +1,9 @@
 """Training that is killed again and again, and started by torchrun; `make soak` runs it, minutes long."""
 
-import json
 import subprocess
 import sys
 
-from tests.docs.test_examples import EXAMPLES, SHORT, finished, kill_at, ranks, sample, step_of
+from tests.docs.test_examples import EXAMPLES, SHORT, kill_at, losses_of, ranks, sample, step_of
 
 __all__ = ["sample"]  # a fixture
 
@@ -23,12 +22,9 @@ def test_torchrun_starts_two_processes(sample, torch, tmp_path):
 
 def test_two_processes_resume_after_a_kill_at_each_step(sample, torch, tmp_path):
     options = ("--epochs", "2", "--stride", "2", "--save-every", "1", "--batch-size", "2", "--size", "32")
-    for process in ranks(sample, tmp_path / "whole", *options, world=2):
-        finished(process)
-    expected = json.loads((tmp_path / "whole" / "losses.json").read_text())
+    expected = losses_of(sample, tmp_path / "whole", *options, world=2)
     for step in range(1, len(expected)):
         kill_at(torch, ranks(sample, tmp_path / "killed", *options, world=2), tmp_path / "killed/checkpoint.pt", step)
-    for process in ranks(sample, tmp_path / "killed", *options, world=2):
-        finished(process)
+    losses = losses_of(sample, tmp_path / "killed", *options, world=2)
     print(f"\n{len(expected) - 1} kills of two processes that train")
-    assert json.loads((tmp_path / "killed" / "losses.json").read_text()) == expected
+    assert losses == expected

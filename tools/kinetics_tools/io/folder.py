@@ -15,18 +15,6 @@ from fsspec.implementations.local import LocalFileSystem
 _LOCK_SECONDS = 60.0
 
 
-def check_apart(source: str | os.PathLike[str], *outputs: str) -> None:
-    """Raise ValueError if an output directory is the local directory `source`, or lies in it."""
-    inside = os.path.realpath(os.path.expanduser(source))
-    for output in outputs:
-        path = os.path.realpath(os.path.expanduser(output))
-        if "://" not in output and os.path.commonpath([inside, path]) == inside:
-            raise ValueError(
-                f"{output} is in {os.fspath(source)}, which is read, and would be mixed with it; choose a directory "
-                "outside of it"
-            )
-
-
 class Folder:
     """Directory at a path, or at a URL that `fsspec` opens, such as "s3://bucket/kinetics".
 
@@ -135,3 +123,16 @@ class Folder:
             yield
         finally:
             lock.release()
+
+
+def check_apart(source: str | os.PathLike[str], *outputs: str) -> None:
+    """Raise ValueError if a local output directory is the directory `source`, or lies in it."""
+    for output in outputs:
+        folder = Folder(output)
+        if folder.is_local and "://" not in os.fspath(source):
+            inside, path = os.path.realpath(Folder(source).root), os.path.realpath(folder.root)
+            if os.path.commonpath([inside, path]) == inside:
+                raise ValueError(
+                    f"{output} is in {os.fspath(source)}, which is read, and would be mixed with it; choose a "
+                    "directory outside of it"
+                )

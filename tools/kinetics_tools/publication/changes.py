@@ -126,9 +126,8 @@ class Publication:
     @contextlib.contextmanager
     def uploading(self, shards: Sequence[str]) -> Iterator[None]:
         """Record after the block that the remote has these local shards, so that it is not read."""
-        local = self.all_local()
         states = {name: self._digests.state(name) for name in shards}
-        footers = {(name, local[name]): self._local_footer(name, local[name]) for name in shards}
+        footers = {(name, size): self._local_footer(name, size) for name, (size, *_) in states.items()}
         yield
         self._uploaded |= states
         self._footers |= footers

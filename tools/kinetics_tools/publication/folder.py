@@ -21,7 +21,6 @@ class FolderRemote(Remote):
         self._workers = workers
         self.url = self._store.url
         self.changes = []
-        self.local_path = self._store.root if self._store.is_local else None
 
     def check_access(self, access: Access) -> None:
         if access != Access():

@@ -65,16 +65,16 @@ class HubRemote(Remote):
         with self._errors(f"create {self.url}"):
             self._create()
             if access.private:
-                self._set(private=True)
+                self._set("private", True)
             if access.gated in ("auto", "manual"):
-                self._set(gated=access.gated)
+                self._set("gated", access.gated)
 
     def open_to_readers(self, access: Access) -> None:
         with self._errors(f"change the settings of {self.url}"):
             if access.gated == "no":
-                self._set(gated=False)
+                self._set("gated", "no")
             if access.private is False:
-                self._set(private=False)
+                self._set("private", False)
 
     def read(self, name: str, listing: Listing) -> bytes:
         with self._errors(f"read {name} of {self._name}"), self.open(name, listing) as file:
@@ -98,12 +98,11 @@ class HubRemote(Remote):
     def _create(self) -> None:
         """Create the remote as a private one, if it does not exist: clips show people."""
 
-    def _set(self, **settings: Any) -> None:
-        before = self._settings()
-        changed = {name: value for name, value in settings.items() if getattr(before, name) != value}
-        if changed:
-            self._update(**changed)
-            self.changes += changed.items()
+    def _set(self, name: str, value: Any) -> None:
+        wanted = False if value == "no" else value  # as the Hub calls it
+        if getattr(self._settings(), name) != wanted:
+            self._update(**{name: wanted})
+            self.changes.append((name, value))
 
     @abstractmethod
     def _settings(self) -> Any:

@@ -106,7 +106,7 @@ class PushReport:
             lines.append(f"removed {format_count(self.files_removed, 'local shard')}")
         if self.is_new and self.private is not False:
             lines.append("created it as private; the option --public opens it to all readers")
-        lines += [f"made it {_SETTINGS[value or 'no' if name == 'gated' else value]}" for name, value in self.changes]
+        lines += [f"made it {_SETTINGS[value]}" for _, value in self.changes]
         lines.append(f"see {self.url}")
         if self.path is not None and self.splits:
             release, split = next(iter(self.splits)).split()
@@ -213,9 +213,8 @@ def _remote_at(
         raise ValueError(f"revision and create_pr need a repository on the Hub, got {target}; omit them")
     if target.startswith(BUCKETS):
         return Bucket(target, token=token)
-    remote = FolderRemote(target, workers=workers)
-    check_apart(out, remote.local_path or target)
-    return remote
+    check_apart(out, target)
+    return FolderRemote(target, workers=workers)
 
 
 class _Run:
