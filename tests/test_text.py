@@ -2,7 +2,7 @@
 
 import pytest
 
-from kinetics_tools.text import format_size
+from kinetics_tools.text import format_size, printable
 
 
 @pytest.mark.parametrize(
@@ -10,3 +10,23 @@ from kinetics_tools.text import format_size
 )
 def test_sizes_for_people(count, text):
     assert format_size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("abseiling/ä 字 😀.mp4", "abseiling/ä 字 😀.mp4"),
+        ("\x1b]0;title\x07\x1b[31m", "\\x1b]0;title\\x07\\x1b[31m"),
+        ("a\nb\r\tc\x7f\x85", "a\\nb\\r\\tc\\x7f\\x85"),
+        ("\u202emp4.exe\u2028\ufeff", "\\u202emp4.exe\\u2028\\ufeff"),  # right to left, a line end, a mark
+        ("\udcff.mp4", "\\udcff.mp4"),  # invalid UTF-8 in the name of a file
+        ("C:\\clips", "C:\\clips"),
+    ],
+)
+def test_text_from_outside_is_one_line_without_control_characters(text, shown):
+    assert printable(text) == shown
+    assert printable(shown) == shown
+
+
+def test_text_from_outside_may_be_shortened():
+    assert (printable("abcdef", 3), printable("abc", 3)) == ("abc...", "abc")

@@ -49,9 +49,18 @@ def few(names: Iterable[str], shown: int = 3) -> str:
     return ", ".join(map(printable, names[:shown])) + (", ..." if len(names) > shown else "")
 
 
-def printable(text: str) -> str:
-    """Return `text` with invalid UTF-8 escaped; file names may hold any bytes."""
-    return text if is_utf8(text) else text.encode("utf-8", "backslashreplace").decode("utf-8")
+def printable(text: str, length: int | None = None) -> str:
+    r"""Return `text` from outside on one line for a terminal or a page, at most `length` of its characters.
+
+    Control characters, line ends and invalid UTF-8 are escaped, as in "\x1b[31m" and "\n". A text that was escaped
+    before stays unchanged.
+    """
+    shown = text if length is None or len(text) <= length else f"{text[:length]}..."
+    return shown if shown.isprintable() else re.sub(r"[^ -~]", _escaped, shown)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else ascii(found[0])[1:-1]
 
 
 def is_utf8(text: str) -> bool:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kinetics_tools.io.folder import Folder, check_apart
     from kinetics_tools.io.hosts import mirror_url, mirrored, without_credentials
     from kinetics_tools.io.http import HttpFile, is_url, open_binary, remote_size, url_exists
+    from kinetics_tools.io.json_shape import check_shape, parse_json
     from kinetics_tools.io.jsonl import JsonLog, read_json_lines
     from kinetics_tools.io.limits import RateLimit, Stopped
     from kinetics_tools.io.partial import PartialFile, discard_partial, partial_size
@@ -29,6 +30,7 @@ __all__ = [
     "Stopped",
     "check_apart",
     "check_outputs",
+    "check_shape",
     "check_target",
     "discard_partial",
     "disk_errors",
@@ -37,6 +39,7 @@ __all__ = [
     "mirror_url",
     "mirrored",
     "open_binary",
+    "parse_json",
     "partial_size",
     "read_archive",
     "read_json_lines",
@@ -56,6 +59,7 @@ __getattr__ = lazy_exports(
         "folder": ["Folder", "check_apart"],
         "hosts": ["mirror_url", "mirrored", "without_credentials"],
         "http": ["HttpFile", "is_url", "open_binary", "remote_size", "url_exists"],
+        "json_shape": ["check_shape", "parse_json"],
         "jsonl": ["JsonLog", "read_json_lines"],
         "limits": ["RateLimit", "Stopped"],
         "partial": ["PartialFile", "discard_partial", "partial_size"],
