@@ -4,9 +4,11 @@
 >>> from kinetics_tools.sampling import Frames, RandomClip
 """
 
+import logging
 from typing import TYPE_CHECKING
 
 from kinetics_tools._lazy import lazy_exports
+from kinetics_tools.text import escape_record
 
 if TYPE_CHECKING:
     from kinetics_tools.demo import make_sample, run_demo
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = ["KineticsError", "download", "evaluate", "make_sample", "prepare", "push", "run_demo", "verify"]
+
+logging.getLogger("datasets.kinetics").addFilter(escape_record)
 
 __getattr__ = lazy_exports(
     __name__,

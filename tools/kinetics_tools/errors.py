@@ -1,8 +1,13 @@
 """Exceptions of the project. Each also derives from the nearest built-in exception."""
 
+from kinetics_tools.text import printable
+
 
 class KineticsError(Exception):
-    """Base class of all exceptions that this project defines."""
+    """Base class of all exceptions that this project defines. Their messages have no control characters."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(printable, super().__str__().split("\n")))
 
 
 class ClipError(KineticsError, ValueError):

@@ -1,6 +1,7 @@
 """Formatting of sizes, counts, lists and file names, and errors of arguments."""
 
 import difflib
+import logging
 import math
 import re
 from collections.abc import Iterable, Sequence
@@ -61,6 +62,12 @@ def printable(text: str, length: int | None = None) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     return found[0] if found[0].isprintable() else ascii(found[0])[1:-1]
+
+
+def escape_record(record: logging.LogRecord) -> bool:
+    """Make the message of a log record printable; the filter of the project's logger."""
+    record.msg, record.args = printable(record.getMessage()), None
+    return True
 
 
 def is_utf8(text: str) -> bool:

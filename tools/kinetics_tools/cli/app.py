@@ -4,10 +4,10 @@ import re
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperCommand, TyperGroup
 
 from kinetics_tools.cli import classes, demo, doctor, download, evaluate, infos, options, prepare, push, verify
+from kinetics_tools.run import PlainConsole
 
 
 def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
@@ -29,7 +29,7 @@ class _Group(TyperGroup):
         return _without_types_of_flags(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:
-        console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+        console = PlainConsole(stderr=True)
         try:
             return super().invoke(ctx)
         except BrokenPipeError:

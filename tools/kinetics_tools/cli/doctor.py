@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import typer
-
 from kinetics_tools.cli.options import examples
+from kinetics_tools.run import PlainConsole
 
 EPILOG = examples("kinetics doctor")
 # Optional package -> module that shows whether it loads, and who needs it.
@@ -24,7 +23,7 @@ _OPTIONAL = {
 def doctor() -> None:
     """Print what a report of a problem needs: versions, decoders, token, mirror and free disk. Nothing is sent."""
     for name, text in _findings():
-        typer.echo(f"{name + ':':20}{text}")
+        PlainConsole().print(f"{name + ':':20}{text}")
 
 
 def _findings() -> Iterator[tuple[str, str]]:

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 import kinetics_tools
 from kinetics_tools.cli import options
 from kinetics_tools.cli.options import OUTPUT, PARALLELISM, flag, option
@@ -56,5 +54,4 @@ def download(
         retry_errors=retry_errors,
         dry_run=dry_run,
     )
-    typer.echo("\n".join(report.lines()))
-    raise typer.Exit(0 if dry_run or report.is_complete else 1)
+    options.finish(report.lines(), is_complete=dry_run or report.is_complete)

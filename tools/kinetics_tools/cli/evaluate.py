@@ -38,5 +38,4 @@ def evaluate(
         report.write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")
     if confusion is not None:
         write_confusion(found, confusion)
-    typer.echo("\n".join(found.lines()))
-    raise typer.Exit(0 if found.is_complete else 1)
+    options.finish(found.lines(), is_complete=found.is_complete)

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Column, Table
 
 from kinetics_tools.cli.options import SOURCE, examples, option
+from kinetics_tools.run import PlainConsole
 
 EPILOG = examples("kinetics infos", "kinetics infos infos.json --repo user/kinetics")
 _PATH = "File to write as JSON. A file with other releases is not overwritten."
@@ -30,9 +30,10 @@ def infos(
             table.add_row(release, split, "unknown" if clips is None else f"{clips:,}", str(classes))
     if path is not None:
         write_infos(path, found)
-    Console(highlight=False).print(table)
+    console = PlainConsole()
+    console.print(table)
     if path is not None:
-        typer.echo(f"wrote {path}")
+        console.print(f"wrote {path}")
 
 
 def _right(name: str) -> Column:

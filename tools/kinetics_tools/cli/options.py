@@ -1,10 +1,12 @@
 """Options of the verbs, and the parsing of their values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from kinetics_tools.run import PlainConsole
 
 # Panels of the help pages.
 SELECTION, SOURCE, ENCODING, PARALLELISM, OUTPUT = "Selection", "Source", "Encoding", "Parallelism", "Output"
@@ -76,6 +78,12 @@ def refuse_without(switches: str, context: typer.Context, names: Sequence[str]) 
     sources = {name: context.get_parameter_source(name) for name in names}
     if typed := [options[name] for name, source in sources.items() if source and source.name != "DEFAULT"]:
         raise ValueError(f"{', '.join(typed)} without {switches}: prepared clips are pushed unchanged; omit it")
+
+
+def finish(lines: Iterable[str], *, is_complete: bool) -> NoReturn:
+    """Print the lines of a report and end the command: exit code 0, or 1 if the report is not complete."""
+    PlainConsole().print_lines(lines)
+    raise typer.Exit(0 if is_complete else 1)
 
 
 # ---- Several verbs ------------------------------------------------------------------------------------------

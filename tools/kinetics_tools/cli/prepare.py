@@ -2,12 +2,10 @@
 
 from typing import Annotated
 
-import typer
-from rich.console import Console
-
 import kinetics_tools
 from kinetics_tools.cli import options
 from kinetics_tools.cli.options import OUTPUT, PARALLELISM, SOURCE, flag, option
+from kinetics_tools.run import PlainConsole
 
 EPILOG = options.examples("kinetics prepare 700 --data-dir k700 --out kinetics --split validation")
 _SHARDS = "Half-open range START:STOP of the shards of one split to write, e.g. 0:16."
@@ -55,6 +53,5 @@ def prepare(
         dry_run=dry_run,
     )
     if not dry_run:
-        Console(highlight=False).print(report.table())
-    typer.echo("\n".join(report.lines()))
-    raise typer.Exit(0 if dry_run or shards or report.is_complete else 1)
+        PlainConsole().print(report.table())
+    options.finish(report.lines(), is_complete=bool(dry_run or shards or report.is_complete))

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import kinetics_tools
 from kinetics_tools.cli import options
 from kinetics_tools.cli.options import OUTPUT, PARALLELISM, flag, option
+from kinetics_tools.run import PlainConsole
 
 EPILOG = options.examples(
     "kinetics push kinetics user/kinetics --private --dry-run",
@@ -53,6 +53,6 @@ def push(
     dry_run: Annotated[bool, flag(OUTPUT, "--dry-run", "Print the pending changes; publish nothing.")] = False,
 ) -> None:
     """Publish prepared clips atomically: readers see the old version or the new one. Rerun the command to resume."""
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = PlainConsole()
     report = kinetics_tools.push(out, target, console=console, **options.push_arguments(context))
-    typer.echo("\n".join(report.lines()))
+    console.print_lines(report.lines())

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import kinetics_tools
 from kinetics_tools.cli import options
 from kinetics_tools.cli.options import OUTPUT, SELECTION, flag, option
+from kinetics_tools.run import PlainConsole
 
 EPILOG = options.examples(
     "kinetics verify 400 k400 --csv clips.csv --overlap 700:train",
@@ -46,10 +46,10 @@ def verify(
         workers=workers,
         report_path=report,
         csv_path=csv,
-        console=Console(stderr=True, soft_wrap=True, markup=False, highlight=False),
+        console=PlainConsole(stderr=True),
     )
-    Console(highlight=False).print(found.table())
+    console = PlainConsole()
+    console.print(found.table())
     if written := " and ".join(str(path) for path in (report, csv) if path):
-        typer.echo(f"wrote {written}")
-    typer.echo("\n".join(found.lines()))
-    raise typer.Exit(0 if found.is_complete else 1)
+        console.print(f"wrote {written}")
+    options.finish(found.lines(), is_complete=found.is_complete)

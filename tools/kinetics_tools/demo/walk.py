@@ -14,9 +14,9 @@ from typing import Any
 
 from datasets.utils.logging import get_logger
 from datasets.utils.tqdm import disable_progress_bars
-from rich.console import Console
 
 from kinetics_tools.demo.sample import make_sample
+from kinetics_tools.run import PlainConsole
 
 TRANSCRIPT_NAME = "transcript.md"
 
@@ -126,14 +126,15 @@ def run_demo(out: str | os.PathLike[str] = "demo") -> None:
     Writes `out`/transcript.md with all code and output, and `out`/contact_sheet.png. Turns off the progress bars of
     `datasets`. Raises the errors of `make_sample`.
     """
-    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console = PlainConsole()
     make_sample(out)
     disable_progress_bars()
     console.print(f"The sample is in {os.fspath(out)}: four releases of small clips that are drawn.")
     names: dict[str, Any] = {"out": os.fspath(out)}
     pages = [f"# Demo\n\n```python\nout = {os.fspath(out)!r}\n```\n"]
     for number, task in enumerate(_TASKS, start=1):
-        console.print(f"\n{number}. {task.title}", style="bold")
+        console.print()
+        console.print(f"{number}. {task.title}", style="bold")
         console.print(f"   {task.line.replace('{out}', os.fspath(out))}", style="cyan")
         output, warnings = _run(task.code, names)
         for line in [*output.splitlines(), *_summaries(warnings)]:
@@ -142,11 +143,10 @@ def run_demo(out: str | os.PathLike[str] = "demo") -> None:
         pages.append(f"## {task.title}\n\n```python\n{task.code}\n```\n\n```text\n{printed}```\n")
     transcript = Path(out) / TRANSCRIPT_NAME
     transcript.write_text("\n".join(pages), encoding="utf-8")
-    console.print(
-        f"\nAll code and output: {transcript}\n"
-        'Next: load_dataset("kinetics", "700", data_dir="...") with your own clips\n'
-        f"Picture: {Path(out) / 'contact_sheet.png'}"
-    )
+    console.print()
+    console.print(f"All code and output: {transcript}")
+    console.print('Next: load_dataset("kinetics", "700", data_dir="...") with your own clips')
+    console.print(f"Picture: {Path(out) / 'contact_sheet.png'}")
 
 
 def _run(code: str, names: dict[str, Any]) -> tuple[str, list[str]]:

@@ -36,7 +36,7 @@ from kinetics_tools.downloading.youtube.errors import RETRIED_KINDS
 from kinetics_tools.downloading.youtube.run import SegmentRun, clips_to_fetch
 from kinetics_tools.downloading.youtube.session import YouTubeOptions
 from kinetics_tools.io import RateLimit, discard_partial, disk_errors
-from kinetics_tools.run import Progress
+from kinetics_tools.run import PlainConsole, Progress
 from kinetics_tools.text import check_choice, check_count, format_size
 
 _SOURCES = ("archives", "youtube")
@@ -102,7 +102,7 @@ def download(
         raise ValueError(f"output directory {out} is a file; pass a directory, new or from an earlier run")
 
     started = time.monotonic()
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = PlainConsole()
     try:
         with console.status(f"reading lists and annotations of {release}"):
             plan = Plan(selection, out, archives=source == "archives", console=console)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from rich import progress
 from rich.console import Console
 
+from kinetics_tools.run.console import PlainConsole
 from kinetics_tools.text import format_size
 
 _RATE_SECONDS = 30.0  # rates are means over this time
@@ -37,7 +38,7 @@ class Progress:
         counts: Mapping[str, int] | None = None,
         console: Console | None = None,
     ):
-        self.console = console or Console(soft_wrap=True, highlight=False, markup=False)
+        self.console = console or PlainConsole()
         self.counts = Counter(counts or {})
         self.bytes_fetched = 0
         self._clips = clips
