@@ -1,7 +1,7 @@
 """Frame table of an mp4: where each frame lies and when it is shown, as FFmpeg's demuxer gives them.
 
 FFmpeg does the same packet by packet, which takes most of a millisecond per clip. Unusual files (fragments, several
-edits, an edit that hides frames, several sample descriptions, encryption) are left to it.
+edits, an edit that hides frames, several sample descriptions, references to other files, encryption) are left to it.
 """
 
 import struct
@@ -155,11 +155,20 @@ def _table(moov: bytes) -> FrameTable | None:
                 edits = dict(_boxes(track[b"edts"])).get(b"elst") if b"edts" in track else None
                 header = media[b"mdhd"]
                 timescale = _number(header, 20 if header[0] else 12)
-                samples = dict(_boxes(dict(_boxes(media[b"minf"]))[b"stbl"]))
+                information = dict(_boxes(media[b"minf"]))
+                if not _is_self_contained(information[b"dinf"]):
+                    return None
+                samples = dict(_boxes(information[b"stbl"]))
                 table = _samples(samples, edits, timescale, movie_timescale)
                 matrix = track[b"tkhd"][52 if track[b"tkhd"][0] else 40 :][: len(_IDENTITY_MATRIX)]
                 return table if table is None or matrix == _IDENTITY_MATRIX else replace(table, config=None)
     return None
+
+
+def _is_self_contained(information: bytes) -> bool:
+    """Return True if the only data reference of a track is the file itself."""
+    references = dict(_boxes(information))[b"dref"]
+    return len(references) == 20 and references[7] == 1 and references[19] & 1 == 1
 
 
 def _samples(boxes: dict[bytes, bytes], edits: bytes | None, timescale: int, movie_timescale: int) -> FrameTable | None:

@@ -3,12 +3,15 @@
 import io
 import os
 import reprlib
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, BinaryIO, cast
 
 import av
 import av.container
+import av.logging
 import av.stream
 import av.video.stream
 
@@ -20,6 +23,9 @@ from kinetics_tools.media.truncation import file_problem
 _UNTIMED_CONTAINERS = ("avi", "asf")
 _UNTIMED_CODECS = ("h264", "hevc")
 _MAX_BYTES_IN_MEMORY = 1 << 25
+# Containers of clips. FFmpeg also takes text for a playlist or a session, and then opens the files and sockets that it
+# names. None of these containers refers to another file, except QuickTime's, where FFmpeg ignores that by default.
+_FORMATS = "mov,matroska,avi,flv,asf,mpeg,mpegts,ogg,nut"
 
 VideoSource = str | os.PathLike[str] | bytes | BinaryIO | io.RawIOBase | Mapping[str, Any]
 """Path, the bytes of a file, a binary file that can seek, or {"bytes", "path"} as `Video(decode=False)` gives them."""
@@ -84,22 +90,61 @@ def check_headers(video: VideoSource) -> bytes:
 
 @contextmanager
 def open_video(
-    video: VideoSource, **options: Any
+    video: VideoSource, container_options: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
     """Open a clip and give its container and its first video stream; see `open_container`."""
-    with open_container(video, **options) as container:
+    with open_container(video, container_options) as container:
         yield container, first_video_stream(source_of(video)[0], container)
 
 
 @contextmanager
-def open_container(video: VideoSource, **options: Any) -> Iterator[av.container.InputContainer]:
+def open_container(
+    video: VideoSource, container_options: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[av.container.InputContainer]:
     """Open a clip; FFmpeg's errors become ours, also those in the body of the `with`."""
     name, file = source_of(video)
+    # A file in memory needs no protocol, and "-" is the name of none.
+    protocols = "file" if isinstance(file, str) else "-"
+    options = {**container_options, "format_whitelist": _FORMATS, "protocol_whitelist": protocols}
+    with clip_errors(name), _opened(name, file, options) as container:
+        yield container
+
+
+def _opened(name: str, file: str | BinaryIO, options: dict[str, str]) -> av.container.InputContainer:
+    try:
+        return _open(file, options)
+    except av.error.ArgumentError:
+        found = _refused_format(file, options)
+        if found is None:
+            raise
+        message = f"{name}: is not a readable clip (its format is {found}, not one of {_FORMATS.replace(',', ', ')})"
+        raise ClipError(f"{message}; drop it or convert it") from None
+
+
+def _open(file: str | BinaryIO, options: dict[str, str]) -> av.container.InputContainer:
     if not isinstance(file, str):
         file.seek(0)
     # Titles may be in any encoding, or none.
-    with clip_errors(name), av.open(file, metadata_errors="replace", **options) as container:
-        yield container
+    return av.open(file, "r", metadata_errors="replace", container_options=options)
+
+
+_log_level = threading.Lock()
+
+
+def _refused_format(file: str | BinaryIO, options: dict[str, str]) -> str | None:
+    """Return the format of a file that is not in `_FORMATS`, which FFmpeg states only in its log."""
+    with _log_level:
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.PANIC)  # errors get their line of the log, and nothing is printed
+        try:
+            _open(file, options).close()
+        except av.error.ArgumentError as error:
+            log: Any = error.log or (0, "", "")
+            _, found, message = log
+            return found if message.startswith("Format not on whitelist") else None
+        finally:
+            av.logging.set_level(level)
+    return None
 
 
 @contextmanager
