@@ -1,5 +1,6 @@
 """The examples, run as a user would: trained, killed and resumed, on several processes, and scored."""
 
+import csv
 import importlib
 import json
 import socket
@@ -17,6 +18,8 @@ from kinetics_tools.cli.app import app
 from kinetics_tools.media import Encoding, write_clip
 from tests.support.forked import Script
 from tests.support.trees import clips_of, write_annotations
+
+pytestmark = pytest.mark.usefixtures("torchdata")
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -52,14 +55,35 @@ def refused(script):
     return output
 
 
-SHORT = ("--epochs", "3", "--stride", "2", "--size", "32", "--save-every", "1")
+SHORT = ("--epochs", "3", "--stride", "2", "--size", "32", "--save-every", "1", "--workers", "0")
+
+
+def losses_in(out):
+    """Return the rows of losses.csv."""
+    with (out / "losses.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def test_it_learns_the_sample(sample, torch, tmp_path):
     options = ("--frames", "4", "--stride", "4", "--size", "32", "--rate", "5e-3", "--epochs", "50")
-    output = finished(train(sample, tmp_path / "run", *options, "--save-every", "100"))
+    output = finished(train(sample, tmp_path / "run", *options, "--save-every", "100", "--workers", "0"))
     share = float(output.rpartition("each clip: ")[2].split("%")[0])
     assert share > 90
+    losses = [float(row["loss"]) for row in losses_in(tmp_path / "run")]
+    assert len(losses) == 50 * 3
+    assert losses[-1] < losses[0] / 3
+
+
+def test_a_validation_split_is_scored_after_each_epoch(sample, torch, tmp_path):
+    pytest.importorskip("matplotlib")
+    output = finished(train(sample, tmp_path / "run", *SHORT, "--validation-split", "val"))
+    scores = [row["top1"] for row in losses_in(tmp_path / "run")]
+    assert [number for number, score in enumerate(scores, 1) if score] == [3, 6, 9]
+    assert all(round(float(score) * 18, 9).is_integer() for score in scores if score)  # of 18 clips
+    assert f"epoch 3: loss {float(losses_in(tmp_path / 'run')[-1]['loss']):.3f} after 9 steps, " in output
+    assert f"top-1 on validation {float(scores[-1]):.1%}" in output
+    assert "54/54" in output  # the progress bar's clips of 3 epochs
+    assert (tmp_path / "run" / "losses.png").read_bytes().startswith(b"\x89PNG")
 
 
 def step_of(torch, checkpoint):
@@ -75,15 +99,17 @@ def kill_at(torch, scripts, checkpoint, step):
     assert {script.wait()[0] for script in scripts} == {-9}
 
 
-def test_killed_and_resumed_it_gives_the_losses_that_it_would_have_given(sample, torch, tmp_path):
-    finished(train(sample, tmp_path / "whole", *SHORT))
-    expected = json.loads((tmp_path / "whole" / "losses.json").read_text())
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_killed_and_resumed_it_gives_the_losses_that_it_would_have_given(sample, torch, tmp_path, workers):
+    options = (*SHORT, "--workers", workers)
+    finished(train(sample, tmp_path / "whole", *options))
+    expected = losses_in(tmp_path / "whole")
     assert len(expected) == 3 * 3  # of 18 clips in batches of 6
     for at in (1, 5):
-        kill_at(torch, [train(sample, tmp_path / "killed", *SHORT)], tmp_path / "killed" / "checkpoint.pt", at)
-    output = finished(train(sample, tmp_path / "killed", *SHORT))
+        kill_at(torch, [train(sample, tmp_path / "killed", *options)], tmp_path / "killed" / "checkpoint.pt", at)
+    output = finished(train(sample, tmp_path / "killed", *options))
     assert "resumed in epoch" in output
-    assert json.loads((tmp_path / "killed" / "losses.json").read_text()) == expected
+    assert losses_in(tmp_path / "killed") == expected
 
 
 def ranks(sample, out, *options, world):
@@ -99,7 +125,7 @@ def losses_of(sample, out, *options, world):
     """Train, with nothing in between."""
     for process in ranks(sample, out, *options, world=world):
         finished(process)
-    return json.loads((out / "losses.json").read_text())
+    return losses_in(out)
 
 
 def test_two_processes_share_the_clips(sample, torch, tmp_path):
@@ -112,7 +138,7 @@ def test_two_processes_share_the_clips(sample, torch, tmp_path):
 
 def test_killed_processes_resume_together(sample, torch, tmp_path):
     """One of four processes has at most 4 of 18 clips, and one at least 5: in the fifth step, not all have a clip."""
-    options = ("--epochs", "2", "--stride", "2", "--save-every", "1", "--batch-size", "1", "--size", "32")
+    options = (*SHORT, "--epochs", "2", "--batch-size", "1")
     expected = losses_of(sample, tmp_path / "whole", *options, world=4)
     assert len(expected) >= 2 * 5
     checkpoint = tmp_path / "killed" / "checkpoint.pt"
@@ -120,14 +146,13 @@ def test_killed_processes_resume_together(sample, torch, tmp_path):
     outputs = [finished(process) for process in ranks(sample, tmp_path / "killed", *options, world=4)]
     assert all("resumed in epoch" in output for output in outputs)
     # Not to the last bit: the sum over four processes depends on how their gradients are packed, first and later on.
-    assert json.loads((tmp_path / "killed" / "losses.json").read_text()) == expected
+    assert losses_in(tmp_path / "killed") == expected
 
 
 def test_other_options_need_another_folder(sample, torch, tmp_path):
-    short = ("--epochs", "1", "--stride", "2", "--size", "32")
-    finished(train(sample, tmp_path / "run", *short))
-    finished(train(sample, tmp_path / "run", *short[2:], "--epochs", "2", "--save-every", "1"))
-    output = refused(train(sample, tmp_path / "run", *short, "--frames", "4", "--seed", "3"))
+    finished(train(sample, tmp_path / "run", *SHORT, "--epochs", "1"))
+    finished(train(sample, tmp_path / "run", *SHORT, "--epochs", "2", "--save-every", "2"))
+    output = refused(train(sample, tmp_path / "run", *SHORT, "--frames", "4", "--seed", "3"))
     assert "has a run with --frames 8, not 4; --seed 0, not 3: choose another --out" in output
 
 
@@ -150,11 +175,12 @@ def test_what_is_not_there_is_named(sample, torch, tmp_path, options, message):
             (f"--{name} 0", f"argument --{name}: 0: must be at least 1")
             for name in ("epochs", "batch-size", "frames", "stride", "size", "save-every")
         ),
-        ("--seed -1", "argument --seed: -1: must be at least 0"),
+        *((f"--{name} -1", f"argument --{name}: -1: must be at least 0") for name in ("seed", "workers")),
         ("--rate 0", "argument --rate: 0.0: must be above 0"),
         ("--rate nan", "argument --rate: nan: must be above 0"),
         ("--rate inf", "argument --rate: inf: must be above 0 and finite"),
         ("--split trian", "argument --split: "),
+        ("--device cuda", "--device cuda: torch finds no GPU"),
     ],
 )
 def test_options_are_checked(torch, tmp_path, monkeypatch, capsys, options, message):

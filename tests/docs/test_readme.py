@@ -19,7 +19,7 @@ PAGES = [README, *sorted(DOCS.rglob("*.md"))]
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_snippets_run_as_printed(demo_sample, tmp_path, page):
-    has = {name for name in ("torch", "torchcodec") if importlib.util.find_spec(name)}
+    has = {name for name in ("torch", "torchcodec", "torchdata") if importlib.util.find_spec(name)}
     code = page_program(page, has)
     if not code:
         return  # a page of text

@@ -21,7 +21,7 @@ def test_torchrun_starts_two_processes(sample, torch, tmp_path):
 
 
 def test_two_processes_resume_after_a_kill_at_each_step(sample, torch, tmp_path):
-    options = ("--epochs", "2", "--stride", "2", "--save-every", "1", "--batch-size", "2", "--size", "32")
+    options = (*SHORT, "--epochs", "2", "--batch-size", "2")
     expected = losses_of(sample, tmp_path / "whole", *options, world=2)
     for step in range(1, len(expected)):
         kill_at(torch, ranks(sample, tmp_path / "killed", *options, world=2), tmp_path / "killed/checkpoint.pt", step)

@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_MODULES = ["datasets", "pyarrow.parquet", "torch.distributed", "torch._inductor", "kinetics_tools.sampling.frames"]
+_MODULES = [
+    "datasets",
+    "pyarrow.parquet",
+    "torch.distributed",
+    "torch._inductor",
+    "torchdata.stateful_dataloader",
+    "kinetics_tools.sampling.frames",
+]
 _CONTEXT.set_forkserver_preload(_MODULES)
 
 
