@@ -7,7 +7,7 @@
     torchrun --nproc-per-node 2 examples/train.py demo/prepared --release 700 --split validation --out run2
 
 Writes checkpoint.pt, losses.csv and losses.png to `--out`. The order of files, windows and crops depends only on the
-seed and the epoch, so on a CPU a killed and resumed run has the same losses as an uninterrupted one. All processes take
+seed and the epoch. On a CPU, a killed and resumed run has the same losses as an uninterrupted one. All processes take
 every step together, and rank 0 keeps one checkpoint with the positions of all of them.
 """
 
