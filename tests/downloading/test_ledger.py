@@ -108,7 +108,7 @@ def test_a_line_in_the_middle_that_is_no_entry_is_named_and_does_not_count(tmp_p
         ledger.append(ENTRY)
     (tmp_path / "ledger.jsonl").write_bytes(lines(tmp_path)[0] + bad + b"\n" + lines(tmp_path)[0])
     assert [*read_ledger(tmp_path).values()] == [ENTRY]
-    assert "line 2 is not a valid entry and is ignored" in caplog.text
+    assert "1 line is not a valid entry and is ignored: line 2 (" in caplog.text
 
 
 def test_fields_of_a_newer_version_are_passed_over(tmp_path):

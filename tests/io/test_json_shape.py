@@ -35,7 +35,7 @@ def test_a_value_of_the_shape_is_returned(text, shape):
         ("[" * 100_000, object, "nested too deeply"),
         ('{"a":' * 100_000, object, "nested too deeply"),
         ("[]", ENTRY, r"value must be an object, got \[\]"),
-        ("{}", ENTRY, "value has no 'key'"),
+        ("{}", ENTRY, "^value.key is missing$"),
         ('{"key": "a", "deep": 1, "fps": 1}', ENTRY, "value.deep must be true or false, got 1"),
         ('{"key": "a", "deep": true, "fps": true}', ENTRY, "value.fps must be a finite number, got True"),
         ('{"key": "a", "deep": true, "fps": 1e999}', ENTRY, "value.fps must be a finite number, got inf"),
@@ -44,7 +44,7 @@ def test_a_value_of_the_shape_is_returned(text, shape):
         ("[18446744073709551616]", [int], r"value\[0\] must be an integer of 64 bits"),
         (f"[1{'0' * 400}]", [float], r"value\[0\] must be a finite number"),
         ("[1.0]", [int], r"value\[0\] must be an integer of 64 bits, got 1.0"),
-        ("[1, 2]", [int, int, int], "value must have 3 items, got 2"),
+        ("[1, 2]", [int, int, int], r"value must have 3 items, got \[1, 2\]"),
         ('"abc"', [str], "value must be an array, got 'abc'"),
     ],
 )

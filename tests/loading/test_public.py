@@ -3,6 +3,7 @@
 import logging
 import re
 import socket
+from pathlib import Path
 
 import datasets
 import pytest
@@ -434,6 +435,10 @@ def test_replacements_win_and_each_clip_comes_once(mirror, root, streaming):
     assert mirror.count("*/replacement_*", "GET") <= 2
     assert mirror.count("*/part_0*", "GET") == mirror.count("*/part_1*", "GET") == 1
     assert rows(load("400", **options)["train"]) == rows_of(REPLACED, "400")
+    (names,) = Path(datasets.config.DOWNLOADED_DATASETS_PATH).glob("kinetics-replaced-clips-*.json")
+    for corrupt in ("[" * 100_000, "{}", "[1]", '["a"'):
+        names.write_text(corrupt)
+        assert rows(load("400", download_mode="force_redownload", **options)["train"]) == rows_of(REPLACED, "400")
 
 
 @pytest.mark.parametrize("streaming", [False, True])

@@ -190,8 +190,10 @@ def test_a_second_start_reads_no_clip(tree, monkeypatch):
     changed = next(tree.glob("val/zumba/*.mp4"))
     write_clip(changed, np.zeros((9, HEIGHT, WIDTH, 3), np.uint8), fps=10)
     assert len(loaded(tree, 8)) == len(first) - 13 + 2
-    (tree / ".kinetics-clips.json").write_text("{half")
-    assert len(loaded(tree, 8)) == len(first) - 13 + 2
+    odd = ["1", "null", '"a"', "[1e999, 25]", "[10, 1e999]", "[true, 25]", "[]", "{}"]
+    for content in ["{half", "[" * 100_000, *(f'{{"version": 2, "clips": {{"a": {one}}}}}' for one in odd)]:
+        (tree / ".kinetics-clips.json").write_text(content)
+        assert len(loaded(tree, 8)) == len(first) - 13 + 2
 
 
 def test_an_error_of_the_medium_is_not_kept(tree, monkeypatch):

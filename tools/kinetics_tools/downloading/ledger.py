@@ -17,7 +17,7 @@ from typing import Any
 
 from datasets.utils.logging import get_logger
 
-from kinetics_tools.io import JsonLog, disk_errors, read_json_lines
+from kinetics_tools.io import JsonLog, check_shape, disk_errors, read_json_lines
 
 LEDGER_NAME = "ledger.jsonl"
 """File name of the ledger in a clip directory."""
@@ -64,6 +64,13 @@ class Entry:
 
 
 _FIELDS = tuple(one.name for one in dataclasses.fields(Entry))
+_SHAPE = {
+    **dict.fromkeys(("key", "split", "source", "status"), str),
+    **dict.fromkeys(("sha256", "selection", "time"), (None, str)),
+    "bytes": (None, int),
+    "duration": (None, float),
+    "error": (None, {"class": str, "message": str}),
+}
 
 
 class Ledger(JsonLog):
@@ -87,17 +94,24 @@ class Ledger(JsonLog):
 def read_ledger(directory: str | os.PathLike[str]) -> dict[tuple[str, str], Entry]:
     """Return the last entry of each (split, key) in `directory`/ledger.jsonl; empty without that file.
 
-    Invalid lines are skipped, with a warning unless it is a torn last line.
+    Invalid lines are skipped, with one warning. A torn last line is none.
     """
     path = Path(directory, LEDGER_NAME)
+    first, count = "", 0
 
-    def warn(number: int, error: Exception) -> None:
-        _logger.warning(f"{path}: line {number} is not a valid entry and is ignored: {error}")
+    def note(number: int, error: Exception) -> None:
+        nonlocal first, count
+        first, count = first or f"line {number} ({error})", count + 1
 
-    return {(entry.split, entry.key): entry for entry in read_json_lines(path, _parsed, on_invalid=warn)}
+    entries = {(entry.split, entry.key): entry for entry in read_json_lines(path, _parsed, on_invalid=note)}
+    if count:
+        what = "1 line is not a valid entry and is" if count == 1 else f"{count:,} lines are not valid entries and are"
+        _logger.warning(f"{path}: {what} ignored: {first}{', ...' if count > 1 else ''}")
+    return entries
 
 
-def _parsed(values: dict[str, Any]) -> Entry:
+def _parsed(value: Any) -> Entry:
+    values = check_shape(value, _SHAPE)
     # Few distinct values in many entries: share one string each.
     for name in ("split", "source", "status"):
         values[name] = sys.intern(values[name])

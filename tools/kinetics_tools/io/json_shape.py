@@ -3,11 +3,19 @@
 import json
 import math
 import reprlib
+from itertools import repeat
 from typing import Any
 
 from kinetics_tools.text import printable
 
-_NAMES = {str: "a string", bool: "true or false", int: "an integer of 64 bits", float: "a finite number", None: "null"}
+_REASONS = {
+    str: "must be a string",
+    bool: "must be true or false",
+    int: "must be an integer of 64 bits",
+    float: "must be a finite number",
+    None: "must be null",
+}
+_MISSING = "is missing"
 
 
 def parse_json(content: str | bytes, shape: Any = object, **options: Any) -> Any:
@@ -41,50 +49,59 @@ def check_shape(value: Any, shape: Any) -> Any:
     """
     problem = _problem(value, shape)
     if problem is not None:
-        raise ValueError(f"value{problem}")
+        where, reason, found = problem
+        got = "" if reason == _MISSING else f", got {reprlib.repr(found)}"
+        raise ValueError(f"value{printable(where, 200)} {reason}{got}")
     return value
 
 
-def _problem(value: Any, shape: Any) -> str | None:
-    """Return where and how `value` differs, such as ".rows must be ..."; None if it does not."""
-    if isinstance(shape, tuple):
+# Where a value differs, such as ".rows[3]", what must be there, and what is there.
+_Problem = tuple[str, str, Any]
+
+
+def _problem(value: Any, shape: Any) -> _Problem | None:
+    """Return how `value` differs from `shape`; None if it does not."""
+    kind = type(shape)
+    if kind is tuple:
         problem = None
         for one in shape:
             problem = _problem(value, one)
             if problem is None:
                 return None
         return problem
-    if isinstance(shape, dict):
-        return _problem_of_object(value, shape)
-    if isinstance(shape, list):
+    if kind is list:
         return _problem_of_array(value, shape)
-    if shape is int or (shape is float and isinstance(value, int)):
-        is_good = type(value) is int and -(1 << 63) <= value < 1 << 63  # so no bool
-    elif shape is float:
-        is_good = isinstance(value, float) and math.isfinite(value)
+    if kind is dict:
+        return _problem_of_object(value, shape)
+    found = type(value)  # a bool is an instance of int
+    if shape is float and found is float:
+        is_good = math.isfinite(value)
+    elif shape is int or (shape is float and found is int):
+        is_good = found is int and -(1 << 63) <= value < 1 << 63
     else:
         is_good = value is None if shape is None else isinstance(value, shape)
-    return None if is_good else f" must be {_NAMES[shape]}, got {reprlib.repr(value)}"
+    return None if is_good else ("", _REASONS[shape], value)
 
 
-def _problem_of_object(value: Any, shape: dict[Any, Any]) -> str | None:
+def _problem_of_object(value: Any, shape: dict[Any, Any]) -> _Problem | None:
     if not isinstance(value, dict):
-        return f" must be an object, got {reprlib.repr(value)}"
-    fields = dict.fromkeys(value, shape[str]) if str in shape else shape
-    for name, one in fields.items():
+        return "", "must be an object", value
+    for name, one in (dict.fromkeys(value, shape[str]) if str in shape else shape).items():
         problem = _problem(value.get(name), one)
         if problem is not None:
-            return f".{printable(name, 40)}{problem}" if name in value else f" has no {name!r}"
+            where, reason, found = problem
+            return f".{printable(name, 40)}{where}", reason if name in value else _MISSING, found
     return None
 
 
-def _problem_of_array(value: Any, shape: list[Any]) -> str | None:
+def _problem_of_array(value: Any, shape: list[Any]) -> _Problem | None:
     if not isinstance(value, list):
-        return f" must be an array, got {reprlib.repr(value)}"
+        return "", "must be an array", value
     if len(shape) > 1 and len(shape) != len(value):
-        return f" must have {len(shape)} items, got {len(value):,}"
-    for number, item in enumerate(value):
-        problem = _problem(item, shape[number if len(shape) > 1 else 0])
+        return "", f"must have {len(shape)} items", value
+    for number, (item, one) in enumerate(zip(value, shape if len(shape) > 1 else repeat(shape[0]), strict=False)):
+        problem = _problem(item, one)
         if problem is not None:
-            return f"[{number}]{problem}"
+            where, reason, found = problem
+            return f"[{number}]{where}", reason, found
     return None

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kinetics_tools.io.json_shape import parse_json
+
 T = TypeVar("T")
 
 _BLOCK_BYTES = 1 << 16
+_MAX_LINE_BYTES = 1 << 24  # an archive of 100,000 clips is a line of 12 MB in the cache of verify
 
 
 class JsonLog:
@@ -82,19 +85,25 @@ def read_json_lines(
 ) -> Iterator[T]:
     """Yield the value of each line of a log; nothing if the file does not exist.
 
-    Invalid lines, for which `parse` raises ValueError, TypeError or KeyError, are skipped. `on_invalid` is called with
-    the number and the error of each, except a torn last one.
+    Invalid lines, for which `parse` raises ValueError, are skipped, and so are lines of more than 16 MiB. `on_invalid`
+    is called with the number and the error of each, except a torn last one.
     """
-    try:
-        file = open(path, "rb")  # noqa: SIM115
-    except FileNotFoundError:
+    if not os.path.isfile(path):  # a pipe would block
         return
-    with file:
-        for number, line in enumerate(file, start=1):
+    with open(path, "rb") as file:
+        number = 0
+        while line := file.readline(_MAX_LINE_BYTES):
+            number += 1
+            is_whole = line.endswith(b"\n")
+            is_long = len(line) == _MAX_LINE_BYTES and not is_whole
+            while is_long and not is_whole and (rest := file.readline(_MAX_LINE_BYTES)):
+                is_whole = rest.endswith(b"\n")
             try:
-                value = parse(json.loads(line))
-            except (ValueError, TypeError, KeyError) as error:
-                if on_invalid is not None and line.endswith(b"\n"):
+                if is_long:
+                    raise ValueError(f"longer than {_MAX_LINE_BYTES:,} bytes")
+                value = parse(parse_json(line))
+            except ValueError as error:
+                if on_invalid is not None and is_whole:
                     on_invalid(number, error)
             else:
                 yield value

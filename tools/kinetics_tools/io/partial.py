@@ -15,9 +15,11 @@ from typing import Any
 from kinetics_tools.errors import ArchiveError, ChangedError
 from kinetics_tools.io.atomic import disk_errors
 from kinetics_tools.io.http import HttpFile
+from kinetics_tools.io.json_shape import parse_json
 from kinetics_tools.io.limits import RateLimit, Stopped
 
 _BLOCK_BYTES = 1 << 18
+_TAG = {"etag": (None, str), "size": (None, int)}
 
 
 class PartialFile(io.RawIOBase):
@@ -171,11 +173,11 @@ def _tag(path: Path) -> Path:
 
 
 def _read_tag(path: Path) -> tuple[str | None, int | None]:
-    try:
-        values = json.loads(path.read_text())
-        return values["etag"], values["size"]
-    except FileNotFoundError:
+    if not path.is_file():
         return None, None
-    except (ValueError, LookupError, TypeError):  # torn by a kill
+    try:
+        values = parse_json(path.read_bytes(), _TAG)
+        return values["etag"], values["size"]
+    except (ValueError, KeyError):  # torn by a kill
         path.unlink()
         return None, None

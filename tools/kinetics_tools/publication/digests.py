@@ -6,6 +6,7 @@ from typing import Any
 
 from kinetics_tools.io.digest import file_sha256
 from kinetics_tools.io.folder import Folder
+from kinetics_tools.io.json_shape import check_shape
 from kinetics_tools.io.jsonl import JsonLog, read_json_lines
 
 DIGESTS_NAME = ".digests.jsonl"
@@ -43,5 +44,5 @@ class Digests:
 
 
 def _parse(line: Any) -> tuple[str, tuple[str, FileState]]:
-    name, digest, size, changed, inode = line
+    name, digest, size, changed, inode = check_shape(line, [str, str, int, int, int])
     return name, (digest, (size, changed, inode))

@@ -14,6 +14,7 @@ import numpy as np
 
 from kinetics_tools.annotations.selection import Selection
 from kinetics_tools.io.atomic import replacing
+from kinetics_tools.io.json_shape import parse_json
 from kinetics_tools.media import ClipError, VideoReader, View, probe, read_audio
 from kinetics_tools.releases import LABELS, find_split
 from kinetics_tools.sampling.collate import as_torch, has_torch
@@ -25,6 +26,7 @@ from kinetics_tools.text import check_choice
 OutputFormat = Literal["TCHW", "THWC"]
 _CACHE = ".kinetics-clips.json"
 _CACHE_VERSION = 2
+_CACHE_SHAPE = {"version": int, "clips": {str: (str, [int, float])}}
 
 # Number of frames and frames per second of a clip, or why it cannot be read.
 _Length = tuple[int, float] | str | Exception
@@ -223,16 +225,15 @@ class _Files:
         return f"{name}:{stat.st_size}:{stat.st_mtime_ns}"
 
     def _known(self) -> dict[str, _Length]:
+        path = self.root / _CACHE
         try:
-            content = json.loads((self.root / _CACHE).read_text())
-            if content["version"] != _CACHE_VERSION:
-                return {}
-            return {
-                key: length if isinstance(length, str) else (int(length[0]), float(length[1]))
-                for key, length in content["clips"].items()
-            }
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            content: Any = parse_json(path.read_bytes(), _CACHE_SHAPE) if path.is_file() else {"version": None}
+        except (OSError, ValueError):
             return {}
+        if content["version"] != _CACHE_VERSION:
+            return {}
+        clips: dict[str, Any] = content["clips"]
+        return {key: length if isinstance(length, str) else (length[0], length[1]) for key, length in clips.items()}
 
     def _keep(self, known: dict[str, _Length]) -> None:
         try:

@@ -18,6 +18,7 @@ from kinetics_tools.errors import ArchiveError, ChangedError
 from kinetics_tools.io.atomic import replacing
 from kinetics_tools.io.cache import DownloadCache
 from kinetics_tools.io.http import is_url, open_binary
+from kinetics_tools.io.json_shape import parse_json
 from kinetics_tools.io.tar import read_archive
 from kinetics_tools.sources.replacements import replaced_clip
 from kinetics_tools.text import few, stem_of
@@ -179,12 +180,12 @@ class ArchiveSource:
             return set()
         os.makedirs(self._cache.directory, exist_ok=True)
         with FileLock(self._replaced_path + ".lock"):
-            if not os.path.exists(self._replaced_path):
+            stems = self._known_stems()
+            if stems is None:
                 _logger.warning(f"{self._replacements}: listing the clips that it replaces")
                 return {row for _, _, row in self._clips(self._replacements, set())}
-            with open(self._replaced_path, encoding="utf-8") as file:
-                names = map(self._find_replaced, json.load(file))
-                return {row for name in names if name is not None and (row := self.index.row(name)) is not None}
+            names = map(self._find_replaced, stems)
+            return {row for name in names if name is not None and (row := self.index.row(name)) is not None}
 
     @property
     def _replaced_path(self) -> str:
@@ -195,6 +196,18 @@ class ArchiveSource:
             state = [(self._replacements, stat.st_size, stat.st_mtime_ns)]
         digest = hashlib.sha256(json.dumps([self._replacements, state]).encode("utf-8")).hexdigest()[:16]
         return os.path.join(self._cache.directory, f"kinetics-replaced-clips-{digest}.json")
+
+    def _known_stems(self) -> list[str] | None:
+        """Return the names of replacements in the cache; None without them. A corrupt list is removed."""
+        try:
+            with open(self._replaced_path, "rb") as file:
+                stems: list[str] = parse_json(file.read(), [str])
+            return stems
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            os.remove(self._replaced_path)
+            return None
 
     def _keep_replaced(self, stems: list[str]) -> None:
         os.makedirs(self._cache.directory, exist_ok=True)

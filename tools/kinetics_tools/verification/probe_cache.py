@@ -4,11 +4,14 @@ import os
 from dataclasses import astuple, replace
 from typing import Any
 
-from kinetics_tools.io import JsonLog, read_json_lines
+from kinetics_tools.io import JsonLog, check_shape, read_json_lines
 from kinetics_tools.media import ClipInfo
 from kinetics_tools.verification.clip_probe import ClipProbe, FileState
 
 _HEADER = {"kinetics verify": 1}  # bump it with every change of what a line means
+# As `_packed` gives them: of a clip, and in a line of a clip or an archive.
+_PROBE = [(None, int), str, (None, [float, float, int, int, int, bool, str]), (None, str), (None, str)]
+_LINE = [str, int, int, bool, ({str: _PROBE}, _PROBE)]
 
 
 class ProbeCache:
@@ -73,7 +76,7 @@ def _unpacked(values: list[Any]) -> ClipProbe:
 def _unpacked_line(value: Any) -> Any:
     if value == _HEADER:
         return value
-    path, size, changed, deep, packed = value
+    path, size, changed, deep, packed = check_shape(value, _LINE)
     if isinstance(packed, dict):
         return path, ((size, changed), deep, {name: _unpacked(values) for name, values in packed.items()})
     return path, ((size, changed), deep, _unpacked(packed))
