@@ -1,4 +1,4 @@
-"""The class tables, the maps between releases and to torchvision, and the spellings of labels."""
+"""The class tables, the maps to torchvision, and the spellings of labels."""
 
 import re
 import string
@@ -13,10 +13,9 @@ from kinetics_tools.annotations.labels import (
     find_label,
     from_torchvision,
     label_indices,
-    map_index,
-    map_label,
     to_torchvision,
 )
+from kinetics_tools.annotations.renames import map_index, map_label
 from kinetics_tools.releases import LABELS, RELEASES
 from tests.support.trees import torchvision_folder
 
@@ -30,18 +29,6 @@ TORCHVISION = {
     "700": {137: 139, 138: 137, 139: 138, 252: 253, 253: 252},
 }
 TORCHVISION["700-2020"] = TORCHVISION["700"]
-
-# Labels of one release that another has not, even in another case: the counts of the official lists.
-ABSENT = {
-    ("400", "600"): 31,
-    ("400", "700"): 22,
-    ("600", "700"): 3,
-    ("600", "400"): 231,
-    ("700", "400"): 322,
-    ("700", "600"): 103,
-    ("700", "700-2020"): 0,
-    ("700-2020", "700"): 0,
-}
 
 
 def official_labels(shared, release):
@@ -61,49 +48,6 @@ def test_labels_are_distinct_and_in_byte_order(release):
 
 def test_700_and_700_2020_have_the_same_classes():
     assert LABELS["700"] == LABELS["700-2020"]
-
-
-# ---- Between releases
-
-
-@pytest.mark.parametrize(("source", "target"), ABSENT)
-def test_as_many_labels_as_the_official_lists_say_have_no_class_in_another_release(source, target):
-    mapped = [map_index(index, source, target) for index in range(COUNTS[source])]
-    assert mapped.count(None) == ABSENT[source, target]
-    present = [index for index in mapped if index is not None]
-    assert len(set(present)) == len(present)
-
-
-@pytest.mark.parametrize(("source", "target"), ABSENT)
-def test_maps_agree_with_the_official_lists(shared, source, target):
-    theirs = {label.lower(): index for index, label in enumerate(official_labels(shared, target))}
-    for index, label in enumerate(official_labels(shared, source)):
-        expected = theirs.get(label.lower())
-        assert map_index(index, source, target) == expected
-        assert map_label(label, source, target) == (None if expected is None else LABELS[target][expected])
-
-
-def test_the_label_that_600_writes_in_another_case_is_the_same_class():
-    ours, theirs = "passing American football (not in game)", "passing american football (not in game)"
-    assert map_label(ours, "400", "600") == theirs
-    assert map_label(theirs, "600", "700") == ours
-    assert map_label("passing American football (in game)", "400", "600") == "passing American football (in game)"
-
-
-def test_mapping_there_and_back_is_the_same_class():
-    for index in range(600):
-        there = map_index(index, "600", "700")
-        assert there is None or map_index(there, "700", "600") == index
-
-
-def test_no_label_stays_none_in_every_release():
-    assert [map_index(-1, source, target) for source in RELEASES for target in RELEASES] == [-1] * 16
-
-
-@pytest.mark.parametrize("index", [-2, 400, 10_000])
-def test_an_index_outside_of_a_release_is_an_error(index):
-    with pytest.raises(ValueError, match=rf"class index {index} is outside of release 400 \(valid: 0 to 399\)"):
-        map_index(index, "400", "600")
 
 
 # ---- torchvision

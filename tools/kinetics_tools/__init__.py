@@ -11,6 +11,7 @@ from kinetics_tools._lazy import lazy_exports
 from kinetics_tools.text import escape_record
 
 if TYPE_CHECKING:
+    from kinetics_tools.annotations import LabelSpace, label_space
     from kinetics_tools.demo import make_sample, run_demo
     from kinetics_tools.downloading import download
     from kinetics_tools.errors import KineticsError
@@ -21,13 +22,25 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["KineticsError", "download", "evaluate", "make_sample", "prepare", "push", "run_demo", "verify"]
+__all__ = [
+    "KineticsError",
+    "LabelSpace",
+    "download",
+    "evaluate",
+    "label_space",
+    "make_sample",
+    "prepare",
+    "push",
+    "run_demo",
+    "verify",
+]
 
 logging.getLogger("datasets.kinetics").addFilter(escape_record)
 
 __getattr__ = lazy_exports(
     __name__,
     {
+        "annotations": ["LabelSpace", "label_space"],
         "demo": ["make_sample", "run_demo"],
         "downloading": ["download"],
         "errors": ["KineticsError"],

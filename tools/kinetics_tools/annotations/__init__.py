@@ -7,8 +7,6 @@ from kinetics_tools.annotations.labels import (
     from_torchvision,
     label_index,
     label_indices,
-    map_index,
-    map_label,
     normalize_label,
     to_torchvision,
 )
@@ -20,11 +18,15 @@ from kinetics_tools.annotations.read import (
     read_annotations,
     read_split,
 )
+from kinetics_tools.annotations.renames import map_index, map_label
 from kinetics_tools.annotations.selection import Selection, as_list, seeded_order
+from kinetics_tools.annotations.spaces import SPACES, LabelSpace, label_space, spaces_of
 
 __all__ = [
     "ANNOTATION_SCHEMA",
+    "SPACES",
     "ClipIndex",
+    "LabelSpace",
     "Selection",
     "annotation_file",
     "annotations_of_tree",
@@ -37,11 +39,13 @@ __all__ = [
     "from_torchvision",
     "label_index",
     "label_indices",
+    "label_space",
     "map_index",
     "map_label",
     "normalize_label",
     "read_annotations",
     "read_split",
     "seeded_order",
+    "spaces_of",
     "to_torchvision",
 ]

@@ -1,4 +1,4 @@
-"""Class names: spellings, indices, and maps between releases and to torchvision."""
+"""Class names: spellings, indices, and maps to torchvision."""
 
 import functools
 import re
@@ -39,22 +39,6 @@ def find_label(name: str, release: str) -> int:
     if normalize_label(name) not in known:
         raise ValueError(unknown_choice(name, LABELS[release], f"class of {release}"))
     return known[normalize_label(name)]
-
-
-def map_index(index: int, source: str, target: str) -> int | None:
-    """Return the index in release `target` of the class with `index` in release `source`; None if it has none.
-
-    Classes are the same if their names are, except for upper and lower case: 400 and 600 write "American" differently.
-    An index of -1 (no label) stays -1.
-    """
-    known = label_index(target)
-    return -1 if index == -1 else known.get(normalize_label(_label(index, source)))
-
-
-def map_label(label: str, source: str, target: str) -> str | None:
-    """Return the name in release `target` of the class `label` of release `source`; None if it has none."""
-    index = map_index(find_label(label, source), source, target)
-    return None if index is None else LABELS[target][index]
 
 
 def to_torchvision(index: int, release: str) -> int:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from kinetics_tools.cli import classes, demo, doctor, download, evaluate, infos, options, prepare, push, verify
+from kinetics_tools.cli import classes, demo, doctor, download, evaluate, infos, labels, options, prepare, push, verify
 from kinetics_tools.run import PlainConsole
 
 
@@ -94,6 +94,7 @@ app.command(cls=_Command, epilog=prepare.EPILOG)(prepare.prepare)
 app.command(cls=_Command, epilog=push.EPILOG)(push.push)
 app.command(cls=_Command, epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command(cls=_Command, epilog=classes.EPILOG)(classes.classes)
+app.command(cls=_Command, epilog=labels.EPILOG)(labels.labels)
 app.command(cls=_Command, epilog=infos.EPILOG)(infos.infos)
 app.command(cls=_Command, epilog=doctor.EPILOG)(doctor.doctor)
 
