@@ -9,14 +9,26 @@ softmax.
 
 import argparse
 import gc
+import json
 from pathlib import Path
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from train import build, floats, has_label, load, split_name, whole
 
 from kinetics_tools.sampling import Frames, ThreeCrops, UniformClips
+
+
+def annotated_clips(args: argparse.Namespace) -> int | None:
+    """Return the number of annotated clips of the split, if `kinetics prepare` made the data."""
+    root = args.data if Path(args.data).is_dir() else f"hf://datasets/{args.data}"
+    try:
+        with fsspec.open(f"{root}/{args.release}/prepare.json") as file:
+            return json.load(file)["splits"][args.split]["clips"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
 
 
 def main() -> None:
@@ -57,9 +69,13 @@ def main() -> None:
         key = {name: row[name] for name in ("youtube_id", "time_start", "time_end")}
         rows.append({**key, "scores": scores.tolist()})
     pq.write_table(pa.Table.from_pylist(rows), args.out)
-    count = len(rows)
-    found = f"top-1 {hits[1] / count:.1%}, top-5 {hits[5] / count:.1%}" if labelled else "none has a label"
-    print(f"{count} clips, {args.windows} windows x 3 crops: {found}")
+    print(f"{len(rows)} clips, {args.windows} windows x 3 crops")
+    # Annotated clips without scores are wrong for `kinetics evaluate`.
+    for count, what in ((len(rows), "scored"), (annotated_clips(args), "annotated")):
+        if count and labelled:
+            print(f"top-1 {hits[1] / count:.1%}, top-5 {hits[5] / count:.1%} over {count} {what} clips")
+    if not labelled:
+        print("no clip has a label")
     print(f"{args.out} has the scores")
 
 

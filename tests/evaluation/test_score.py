@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +58,9 @@ def test_top1_top5_and_class_mean_by_hand(truth, tmp_path):
     # By video: 10 of them, 5 right at 1, 6 at 5, and 2 without a prediction, which are wrong.
     assert (found.clips, found.top1, found.top5) == (10, 0.5, 0.6)
     assert found.mean_error == pytest.approx((0.5 + 0.4) / 2)
+    # The 8 videos with a prediction are right as often.
+    assert (found.unit, found.scored, found.top1_scored, found.top5_scored) == ("video", 8, 5 / 8, 6 / 8)
+    assert found.lines()[1] == "top-1       50.00% over 10 annotated videos, 62.50% over 8 scored videos"
     assert found.missing == (clips[7].youtube_id, clips[8].youtube_id)
     assert found.unknown == ("notannotat0",)
     per_class = {
@@ -305,8 +309,113 @@ def test_damaged_text_in_parquet_is_named(tmp_path, good):
 
 def test_a_file_that_is_not_there_is_that(tmp_path):
     for suffix in ("json", "csv", "parquet"):
-        with pytest.raises(FileNotFoundError, match=f"p.{suffix}"):
+        with pytest.raises(
+            FileNotFoundError, match=rf"there is no file .*p\.{suffix}; pass the path of the predictions"
+        ):
             read_predictions(tmp_path / f"p.{suffix}", "400")
+
+
+# ---- Files of any size
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """Read files in blocks that are smaller than a prediction."""
+    monkeypatch.setattr("kinetics_tools.evaluation.submission._BLOCK", 7)
+    monkeypatch.setattr("kinetics_tools.evaluation.tables._FIELDS", 700)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_of_scores_may_have_any_order(tmp_path, small_blocks, seed):
+    """Each video has some classes, with equal scores among them; its rows are anywhere in the file."""
+    rng = np.random.default_rng(seed)
+    chosen = {f"video{number:06d}": rng.permutation(CLASSES)[: rng.integers(1, 60)] for number in range(40)}
+    scores = {key: rng.integers(0, 30, len(labels)) / 8 for key, labels in chosen.items()}
+    rows = [(key, NAMES[label], score) for key in chosen for label, score in zip(chosen[key], scores[key], strict=True)]
+    rows = [rows[place] for place in rng.permutation(len(rows))] if seed else rows
+    columns = dict(zip(("youtube_id", "label", "score"), map(list, zip(*rows, strict=True)), strict=True))
+    expected = {key: labels[np.lexsort((labels, -scores[key]))][:5].tolist() for key, labels in chosen.items()}
+    for path in (tmp_path / "p.parquet", tmp_path / "p.csv"):
+        if path.suffix == ".csv":
+            lines = [",".join(map(str, row)) for row in rows if "," not in row[1]]
+            assert len(lines) == len(rows)
+            path.write_text("\n".join(["youtube_id,label,score", *lines]))
+        else:
+            pq.write_table(pa.table(columns), path, row_group_size=333)
+        assert read_predictions(path, "400") == (expected, [])
+
+
+def test_rows_without_a_use_are_named_wherever_they_are(tmp_path, small_blocks):
+    ids = [f"video{number:06d}" for number in range(300)]
+    table = {
+        "youtube_id": [*ids, ids[7], ids[8], ids[9], ids[10]],
+        "time_start": ["0"] * 5 + ["x"] + ["0"] * 298,
+        "time_end": [10.0] * 304,
+        "label": ["zumba"] * 300 + ["zumba", "abseilin", None, "abseiling"],
+        "score": [0.5] * 303 + [float("nan")],
+    }
+    pq.write_table(pa.table(table), tmp_path / "p.parquet")
+    best, bad = read_predictions(tmp_path / "p.parquet", "400")
+    names = {f"{one}_000000_000010" for number, one in enumerate(ids) if number not in (5, 7, 8, 9, 10)}
+    assert best == {name: [NAMES.index("zumba")] for name in names}
+    assert bad == [
+        "row 6: video000005 from 'x' to 10.0: must be seconds",
+        "video000007_000000_000010: has two scores of 'zumba'",
+        "video000008_000000_000010: unknown class of 400 'abseilin'; did you mean 'abseiling'? (valid: one of 400, "
+        "which `kinetics classes RELEASE` lists)",
+        "video000009_000000_000010: has no label",
+        "video000010_000000_000010: a score is not a number",
+    ]
+
+
+def test_submissions_are_read_in_blocks(tmp_path, small_blocks):
+    results = {f"video{number:06d}": ranked(number, 3) for number in range(4, 9)}
+    whole = {"version": 1.25, "external_data": {"used": [True, None]}, "results": results, "more": 123456789}
+    for indent in (None, 2):
+        (tmp_path / "p.json").write_text(json.dumps(whole, indent=indent))
+        found = read_predictions(tmp_path / "p.json", "400")
+        assert found == ({key: [number, 3] for number, key in enumerate(results, start=4)}, [])
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ('{"results": {}} 1', "Extra data at character 16"),
+        ('{"results": {"a": [', "Expecting value at character 19"),
+        ('{"results": {"a" []}}', "Expecting ':' at character 17"),
+        ('{"results": {1: []}}', "Expecting a name in double quotes at character 13"),
+        ('{"results": {"a": ' + "[" * 100_000, "maximum recursion depth exceeded"),
+        (b'{"results": {"a": "\xff"}}', "can't decode byte 0xff"),
+    ],
+)
+def test_invalid_json_is_named(tmp_path, content, reason):
+    (tmp_path / "p.json").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ValueError, match=rf"p\.json: not valid JSON \(.*{reason}"):
+        read_predictions(tmp_path / "p.json", "400")
+
+
+@pytest.mark.parametrize("form", ["json", "parquet"])
+def test_only_the_best_scores_are_held(tmp_path, monkeypatch, form):
+    """Of 80,000 scores, which would take 24 bytes each as Python's numbers alone."""
+    monkeypatch.setattr("kinetics_tools.evaluation.submission._BLOCK", 1 << 16)
+    monkeypatch.setattr("kinetics_tools.evaluation.tables._FIELDS", 1 << 14)
+    keys = [f"video{number:06d}" for number in range(200)]
+    scores = [n / CLASSES for n in range(CLASSES)]
+    path = tmp_path / f"p.{form}"
+    if form == "json":
+        entries = [{"label": name, "score": score} for name, score in zip(NAMES, scores, strict=True)]
+        submission(path, dict.fromkeys(keys, entries))
+    else:
+        columns = {"youtube_id": np.repeat(keys, CLASSES), "label": NAMES * len(keys), "score": scores * len(keys)}
+        pq.write_table(pa.table(columns), path)
+    tracemalloc.start()
+    try:
+        best, _ = read_predictions(path, "400")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert best == {key: [399, 398, 397, 396, 395] for key in keys}
+    assert peak < 24 * len(keys) * CLASSES / 2
 
 
 def test_nothing_but_bad_predictions_are_for_what_their_names_say(truth, tmp_path):
@@ -345,7 +454,8 @@ def test_the_command(truth, tmp_path):
     given += ["--report", str(tmp_path / "r.json"), "--confusion", str(tmp_path / "c.csv")]
     result = CliRunner().invoke(app, given)
     assert result.exit_code == 0, result.output
-    assert "top-1      100.00%" in result.output
+    assert "top-1      100.00% over 10 annotated videos" in result.output
+    assert result.output.splitlines()[-1] == f"wrote {tmp_path / 'r.json'} and {tmp_path / 'c.csv'}"
     assert json.loads((tmp_path / "r.json").read_text())["mean_error"] == 0
     with open(tmp_path / "c.csv", newline="") as file:
         table = list(csv.reader(file))
@@ -353,3 +463,11 @@ def test_the_command(truth, tmp_path):
     assert sum(int(value) for row in table[1:] for value in row[1:]) == 10
     path = submission(tmp_path / "p.json", {})
     assert CliRunner().invoke(app, ["evaluate", "400", str(path), "--annotations", annotations]).exit_code == 1
+
+
+@pytest.mark.parametrize("option", ["--report", "--confusion"])
+def test_places_that_cannot_be_written_are_told_before_work(truth, option):
+    """Only an attempt tells: root may write to /proc by its mode."""
+    result = CliRunner().invoke(app, ["evaluate", "400", "no.json", "--annotations", truth[1], option, "/proc/x"])
+    assert result.exit_code == 2
+    assert "/proc/x cannot be written (No such file or directory); pass a path in another dir" in result.output

@@ -1,6 +1,5 @@
 """`kinetics evaluate`."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 import kinetics_tools
 from kinetics_tools.cli import options
 from kinetics_tools.cli.options import OUTPUT, SELECTION, option
+from kinetics_tools.run import PlainConsole
 
 EPILOG = options.examples(
     "kinetics evaluate 700 submission.json --annotations k700/annotations",
@@ -28,14 +28,16 @@ def evaluate(
     confusion: Annotated[Path | None, option(OUTPUT, "CSV file for the confusion matrix.")] = None,
 ) -> None:
     """Compute top-1, top-5, their mean error and class scores. Exits with 1 if predictions are missing or invalid."""
-    from kinetics_tools.evaluation import CONFUSION_BEGINNING, REPORT_BEGINNING, write_confusion
+    from kinetics_tools.evaluation import CONFUSION_BEGINNING, REPORT_BEGINNING, write_confusion, write_report
     from kinetics_tools.io.atomic import check_outputs
 
     release, predictions = options.release_first(release, predictions)
     check_outputs((report, REPORT_BEGINNING), (confusion, CONFUSION_BEGINNING))
     found = kinetics_tools.evaluate(predictions, release, split=split, annotations=annotations)
+    PlainConsole().print_lines(found.lines())
     if report is not None:
-        report.write_text(json.dumps(found.as_dict(), indent=2) + "\n", encoding="utf-8")
+        write_report(found, report)
     if confusion is not None:
         write_confusion(found, confusion)
-    options.finish(found.lines(), is_complete=found.is_complete)
+    written = " and ".join(str(path) for path in (report, confusion) if path)
+    options.finish([f"wrote {written}"] if written else [], is_complete=found.is_complete)

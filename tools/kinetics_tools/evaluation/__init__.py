@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         Evaluation,
         evaluate,
         write_confusion,
+        write_report,
     )
 
 __all__ = [
@@ -21,12 +22,20 @@ __all__ = [
     "evaluate",
     "read_predictions",
     "write_confusion",
+    "write_report",
 ]
 
 __getattr__ = lazy_exports(
     __name__,
     {
         "read": ["read_predictions"],
-        "score": ["CONFUSION_BEGINNING", "REPORT_BEGINNING", "Evaluation", "evaluate", "write_confusion"],
+        "score": [
+            "CONFUSION_BEGINNING",
+            "REPORT_BEGINNING",
+            "Evaluation",
+            "evaluate",
+            "write_confusion",
+            "write_report",
+        ],
     },
 )

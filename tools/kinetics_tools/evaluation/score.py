@@ -10,6 +10,7 @@ A clip without a prediction is wrong. These are the rules of the ActivityNet cha
 """
 
 import csv
+import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kinetics_tools.annotations import Selection, annotation_file, clip_names, read_split
-from kinetics_tools.evaluation.read import TOP, read_predictions
+from kinetics_tools.evaluation.ranking import TOP
+from kinetics_tools.evaluation.read import read_predictions
+from kinetics_tools.io import disk_errors, replacing
 from kinetics_tools.releases import LABELS, find_split
+from kinetics_tools.text import format_count
 
 REPORT_BEGINNING = rb'\s*\{\s*"release": *"[^"]*",\s*"split": *"'
 """Regular expression that the beginning of the scores as JSON matches."""
@@ -38,7 +42,8 @@ class Evaluation:
 
     Attributes:
         clips: number of annotated clips, or of videos if the predictions are for videos.
-        top1, top5: share of clips with the true class among the best one or five.
+        top1, top5: share of them with the true class among the best one or five.
+        unit: "clip" or "video": what the predictions are for.
         class_mean: mean of the top-1 of each class.
         per_class: label -> (clips, top-1, top-5), of the classes that occur.
         confusion: (C, C) int64: number of clips by true class (row) and predicted class (column), in label order.
@@ -59,6 +64,22 @@ class Evaluation:
     missing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
+    unit: str = "clip"
+
+    @property
+    def scored(self) -> int:
+        """Number of annotated clips with a valid prediction."""
+        return self.clips - len(self.missing)
+
+    @property
+    def top1_scored(self) -> float:
+        """Top-1 over the scored clips alone."""
+        return self.top1 * self.clips / max(self.scored, 1)
+
+    @property
+    def top5_scored(self) -> float:
+        """Top-5 over the scored clips alone."""
+        return self.top5 * self.clips / max(self.scored, 1)
 
     @property
     def mean_error(self) -> float:
@@ -72,10 +93,13 @@ class Evaluation:
 
     def lines(self) -> list[str]:
         """Return the scores as lines of text."""
+        clips = format_count(self.clips, f"annotated {self.unit}")
+        scored = format_count(self.scored, f"scored {self.unit}")
         lines = [
-            f"kinetics {self.release} {self.split}: {self.clips:,} clips, {len(self.missing):,} without a prediction",
-            f"top-1      {self.top1:7.2%}",
-            f"top-5      {self.top5:7.2%}",
+            f"kinetics {self.release} {self.split}: {format_count(self.clips, self.unit)}, "
+            f"{len(self.missing):,} without a prediction",
+            f"top-1      {self.top1:7.2%} over {clips}, {self.top1_scored:.2%} over {scored}",
+            f"top-5      {self.top5:7.2%} over {clips}, {self.top5_scored:.2%} over {scored}",
             f"mean error {self.mean_error:7.2%}",
             f"class mean {self.class_mean:7.2%}  (top-1, over {len(self.per_class):,} classes)",
         ]
@@ -91,12 +115,13 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the scores for JSON, without the confusion."""
-        names = ("release", "split", "clips", "top1", "top5", "mean_error", "class_mean")
+        names = ("release", "split", "unit", "clips", "top1", "top5", "mean_error", "class_mean")
+        scored = ("scored", "top1_scored", "top5_scored")
         per_class = {
             label: {"clips": count, "top1": top1, "top5": top5} for label, (count, top1, top5) in self.per_class.items()
         }
         problems = {name: list(getattr(self, name)) for name in ("missing", "unknown", "bad")}
-        return {**{name: getattr(self, name) for name in names}, "per_class": per_class, **problems}
+        return {**{name: getattr(self, name) for name in names + scored}, "per_class": per_class, **problems}
 
 
 def evaluate(
@@ -138,13 +163,20 @@ def evaluate(
     classes: defaultdict[str, list[int]] = defaultdict(list)
     for key, label in zip(keys, labels, strict=True):
         classes[key].append(label)
-    return _scored(release, split, classes, found, bad)
+    unit = "clip" if keys is names else "video"
+    return _scored(release, split, classes, found, bad, unit)
+
+
+def write_report(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
+    """Write the scores as JSON, without the confusion. `path` is replaced atomically; DiskError if that fails."""
+    with disk_errors(path), replacing(path) as partial:
+        partial.write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n", encoding="utf-8")
 
 
 def write_confusion(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
-    """Write the confusion as CSV, with a row and a column for each class."""
+    """Write the confusion as CSV, with a row and a column for each class, like `write_report`."""
     names = LABELS[evaluation.release]
-    with open(path, "w", newline="", encoding="utf-8") as file:
+    with disk_errors(path), replacing(path) as partial, open(partial, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["label", *names])
         writer.writerows([name, *row] for name, row in zip(names, evaluation.confusion.tolist(), strict=True))
@@ -156,6 +188,7 @@ def _scored(
     classes: Mapping[str, list[int]],
     found: Mapping[str, list[int]],
     bad: Sequence[str],
+    unit: str,
 ) -> Evaluation:
     names = LABELS[release]
     confusion = np.zeros((len(names), len(names)), np.int64)
@@ -185,4 +218,5 @@ def _scored(
         missing=tuple(sorted(classes.keys() - found.keys())),
         unknown=tuple(sorted(found.keys() - classes.keys())),
         bad=tuple(bad),
+        unit=unit,
     )

@@ -15,6 +15,17 @@ _HEAD_BYTES = 4096
 
 def check_target(path: str | os.PathLike[str]) -> None:
     """Raise ValueError if no file can be written at `path`, before any work is done."""
+    _check_place(path)
+    partial = _partial(path)
+    try:
+        partial.touch(exist_ok=False)
+    except OSError as error:  # such as a read-only directory; only an attempt tells
+        reason = error.strerror or error
+        raise ValueError(f"{os.fspath(path)} cannot be written ({reason}); pass a path in another directory") from None
+    partial.unlink()
+
+
+def _check_place(path: str | os.PathLike[str]) -> None:
     if not Path(path).absolute().parent.is_dir():
         raise ValueError(f"{os.fspath(path)} cannot be written: its directory does not exist; create it first")
     if Path(path).is_dir():
@@ -46,15 +57,19 @@ def check_outputs(*outputs: tuple[str | os.PathLike[str] | None, bytes]) -> None
                 )
 
 
+def _partial(path: str | os.PathLike[str]) -> Path:
+    # Others may write the same file.
+    return Path(f"{os.fspath(path)}.{secrets.token_hex(4)}.incomplete")
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a path to write to, which replaces `path` when the block ends without an error.
 
-    Raises the errors of `check_target`.
+    Raises ValueError if there is no such directory, or a directory at `path`.
     """
-    check_target(path)
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{secrets.token_hex(4)}.incomplete")  # others may write the same file
+    _check_place(path)
+    partial = _partial(path)
     try:
         yield partial
         os.replace(partial, path)
