@@ -3,6 +3,7 @@
 import csv
 import json
 import logging
+import os
 import re
 import struct
 from collections import Counter
@@ -369,7 +370,7 @@ BAD_ENTRIES = {
     '{"annotations": {"label": "zumba", "segment": [-1.0, 1.0]}, "subset": "train"}': ["-1.0, 1.0"],
     '{"annotations": {"label": "zumba"}, "subset": "train"}': ["time_start", "not a number"],
     '{"annotations": {"label": "zumba", "segment": [1.0, 2.0]}}': ["split", "None"],
-    '{"annotations": {"label": 5, "segment": [1.0, 2.0]}, "subset": "train"}': ["int"],
+    '{"annotations": {"label": 5, "segment": [1.0, 2.0]}, "subset": "train"}': ["label", "a string, got 5"],
     '{"subset": "train"}': ["time_start", "not a number"],
     '"train"': ["train"],
     "null": [],
@@ -397,13 +398,71 @@ def test_a_bad_id_in_json_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [("", "not JSON"), ('{"a": ', "not JSON"), ("[]", "list"), ("[{}]", "list"), ("5", "int"), ('"x"', "str")],
+    [("", "not JSON"), ('{"a": ', "not JSON"), *((text, "must be an object") for text in ("[]", "[{}]", "5", '"x"'))],
 )
 def test_what_is_no_json_object_is_a_value_error_that_names_the_file(tmp_path, content, words):
     path = tmp_path / "train.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: .*{words}"):
         read_annotations(path)
+
+
+# What a hostile file holds -> words of the message.
+HOSTILE = {
+    "a.csv": {
+        f"{GOOD}\n{GOOD}\n": ["line 1", "no column youtube_id"],
+        f"{HEADER},label\n{GOOD},zumba\n": ["line 1", "column label is in the header 2 times"],
+        f"{HEADER.replace('time_end', 'time_start')}\n{GOOD}\n": ["line 1", "no column time_end"],
+        "\n\n\xff\xfe\n": ["line 3", "no column"],
+        f"{HEADER},{'x,' * 1_000_000}\n{GOOD}\n": ["line 1", "longer than 65,536 bytes"],
+        f"{HEADER}\n{GOOD}{',x' * 1_000_000}\n": ["line 2", "longer than 65,536 bytes"],
+        f"{HEADER}\n{GOOD},{'x' * 60_000}\n": ["line 2", "6 columns, not 5"],
+        f"{HEADER}\nzumba,{'x' * 60_000},1,11,train\n": ["line 2", "is not 11 characters"],
+        f'{HEADER}\n"{chr(10) * 200_000}",x,1,11,train\n': ["line 131", "field larger"],
+        f"{'x' * 2_000_000}\n": ["line 1", "longer than 65,536 bytes"],
+    },
+    "a.json": {
+        "[" * 100_000: ["not JSON", "nested too deeply"],
+        '{"abcdefghijk": ' + "[" * 900 + "]" * 900 + "}": ["abcdefghijk", "must be an object"],
+        '{"abcdefghijk": {"annotations": {"segment": {}}, "subset": {}}}': ["abcdefghijk", "segment must be an array"],
+        '{"abcdefghijk": {"annotations": {"segment": [1, 1e999]}}}': ["abcdefghijk", "a finite number, got inf"],
+        '{"abcdefghijk": {"annotations": {"segment": [1, 1e39]}, "subset": "test"}}': ["not readable as annotations"],
+        f'{{"abcdefghijk": {{"annotations": {{"segment": [1, 1{"0" * 400}]}}}}}}': ["abcdefghijk", "a finite number"],
+        f'{{"abcdefghijk": {{"subset": "{"x" * 1_000_000}"}}}}': ["abcdefghijk", "time_start None"],
+        f'{{"{"x" * 1_000_000}": 5}}': ["xxx...", "must be an object"],
+        '{"abcdefghijk": {"annotations": {"label": "\\ud800"}}}': ["abcdefghijk", "surrogate"],
+        '{"\\ud800": {}}': ["\\ud800", "surrogate"],
+        '{"abcdefghijk": {}, "abcdefghijk": {}}': ["abcdefghijk is in an object more than once"],
+    },
+}
+
+
+@pytest.mark.parametrize(("name", "number"), [(name, n) for name in HOSTILE for n in range(len(HOSTILE[name]))])
+def test_a_hostile_file_is_a_short_value_error_that_names_it(tmp_path, name, number):
+    content, words = list(HOSTILE[name].items())[number]
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(tmp_path / name))}: ") as caught:
+        read_annotations(tmp_path / name)
+    for word in words:
+        assert word in str(caught.value)
+    assert len(str(caught.value)) < 1200
+    assert str(caught.value).isprintable()
+
+
+def test_what_is_no_file_of_a_plausible_size_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.csv")
+    with open(tmp_path / "huge.json", "wb") as file:
+        file.truncate(1 << 30)
+    for name, words in (("pipe.csv", "not a regular file"), ("huge.json", "1.07 GB, which is more than any")):
+        with pytest.raises(ValueError, match=rf"{name}: {words}"):
+            read_annotations(tmp_path / name)
+
+
+def test_a_malformed_csv_beside_a_good_json_is_named_and_does_not_count(tmp_path, caplog):
+    path = write_annotations(tmp_path / "train.json", CLIPS["train"][:3], "train")
+    (tmp_path / "train.csv").write_text("label;youtube_id\nabseiling;x\n")
+    assert len(read_annotations(path)) == 3
+    assert "train.csv beside it, which is malformed: line 1: no column youtube_id" in caplog.text
 
 
 # ---- At load: before any work starts

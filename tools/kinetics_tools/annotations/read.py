@@ -1,12 +1,14 @@
 """Annotation files: CSV and JSON of every edition, as tables of clips."""
 
+import contextlib
 import csv
 import io
-import json
 import math
 import os
 import re
+import stat
 import string
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
@@ -16,8 +18,9 @@ import pyarrow.csv
 from datasets.utils.logging import get_logger
 
 from kinetics_tools.annotations.labels import label_index, label_indices, normalize_label
+from kinetics_tools.io.json_shape import check_shape, parse_json
 from kinetics_tools.releases import LABELS, SPLIT_SPELLINGS
-from kinetics_tools.text import few, unknown_choice
+from kinetics_tools.text import few, format_size, is_utf8, printable, unknown_choice
 
 _logger = get_logger("datasets.kinetics")
 
@@ -31,12 +34,14 @@ ANNOTATION_SCHEMA = pa.schema(
     ]
 )
 """Schema of the tables that `read_annotations` and `read_split` return."""
-_JSON_ENTRY = pa.struct(
-    [
-        ("annotations", pa.struct([("label", pa.string()), ("segment", pa.list_(pa.float32(), 2))])),
-        ("subset", pa.string()),
-    ]
-)
+_JSON_ENTRY = {
+    "annotations": (None, {"label": (None, str), "segment": (None, [float, float])}),
+    "subset": (None, str),
+}
+# 650,000 clips take 30 MB as CSV and 140 MB as JSON, and no published row has 300 bytes.
+_MAX_FILE_BYTES = 1 << 28
+_MAX_LINE_BYTES = 1 << 16
+_MAX_MESSAGE = 1000  # characters
 _SPLIT_TABLE = (pa.array(SPLIT_SPELLINGS.keys()), pa.array(SPLIT_SPELLINGS.values()))
 YOUTUBE_ID = "[A-Za-z0-9_-]{11}"
 _ID_CHARACTERS = (string.ascii_letters + string.digits + "_-").encode()
@@ -69,17 +74,36 @@ def read_annotations(path: str | os.PathLike[str]) -> pa.Table:
         ValueError: the file is malformed. The message gives the file, the line (the entry of JSON) and the reason.
     """
     path = os.fspath(path)
-    table = _read_json(path) if _is_json(path) else _read_csv(path)
-    splits = _known_splits(table["split"])
-    start, end = table["time_start"], table["time_end"]
-    good = pc.and_(pc.greater_equal(start, 0), pc.and_(pc.less(start, end), pc.is_finite(end)))
-    good = pc.fill_null(good, False)
-    if not _are_ids(table["youtube_id"]) or splits.null_count or pc.any(pc.invert(good)).as_py():
-        raise ValueError(_first_problem(path, _row_problem))
+    with _named(path):
+        _check_file(path)
+        table = _read_json(path) if _is_json(path) else _read_csv(path)
+        splits = _known_splits(table["split"])
+        start, end = table["time_start"], table["time_end"]
+        good = pc.and_(pc.greater_equal(start, 0), pc.and_(pc.less(start, end), pc.is_finite(end)))
+        good = pc.fill_null(good, False)
+        if not _are_ids(table["youtube_id"]) or splits.null_count or pc.any(pc.invert(good)).as_py():
+            raise ValueError(_first_problem(path, _row_problem))
     labels = table["label"]
     if pc.min(pc.binary_length(labels)).as_py() == 0:
         labels = pc.if_else(pc.equal(labels, ""), None, labels)
     return table.set_column(3, "split", splits).set_column(4, "label", labels).cast(ANNOTATION_SCHEMA)
+
+
+@contextlib.contextmanager
+def _named(path: str) -> Iterator[None]:
+    """Put the name of the file before the message of a ValueError, which may show any part of the file."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{printable(path)}: {printable(str(error), _MAX_MESSAGE)}") from None
+
+
+def _check_file(path: str) -> None:
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):  # a pipe would block
+        raise ValueError("not a regular file")
+    if status.st_size > _MAX_FILE_BYTES:
+        raise ValueError(f"{format_size(status.st_size)}, which is more than any annotations have")
 
 
 def _known_splits(spellings: pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
@@ -106,7 +130,7 @@ def _are_ids(ids: pa.ChunkedArray) -> bool:
 
 def _row_problem(row: dict[str, Any]) -> str | None:
     if not re.fullmatch(YOUTUBE_ID, row["youtube_id"] or ""):
-        return f"youtube_id {row['youtube_id']!r} is not 11 characters of A-Z, a-z, 0-9, _ and -"
+        return f"youtube_id {_shown(row['youtube_id'])} is not 11 characters of A-Z, a-z, 0-9, _ and -"
     seconds = []
     for name in ("time_start", "time_end"):
         try:
@@ -114,63 +138,108 @@ def _row_problem(row: dict[str, Any]) -> str | None:
         except (TypeError, ValueError):
             seconds.append(math.nan)
         if not math.isfinite(seconds[-1]):
-            return f"{name} {row[name]!r} is not a number of seconds"
+            return f"{name} {_shown(row[name])} is not a number of seconds"
     start, end = seconds
     if not 0 <= start < end:
         return f"the segment [{start}, {end}) is empty or begins before 0"
     if row["split"] not in SPLIT_SPELLINGS:
-        return f"split {row['split']!r} is none of {', '.join(SPLIT_SPELLINGS)}"
+        return f"split {_shown(row['split'])} is none of {', '.join(SPLIT_SPELLINGS)}"
     return None
 
 
+def _shown(value: Any) -> str:
+    return printable(repr(value), 60)
+
+
 def _first_problem(path: str, problem_of: Callable[[dict[str, Any]], str | None], error: Any = "") -> str:
-    """Return the message for the first row with a problem: file, line (entry of JSON) and reason.
+    """Return the message for the first row with a problem: line (entry of JSON) and reason.
 
     Reads row by row; called after the fast reader has found a problem or failed with `error`.
     """
     for where, row in _json_rows(path) if _is_json(path) else _csv_rows(path):
         problem = row if isinstance(row, str) else problem_of(row)
         if problem is not None:
-            return f"{path}: {where}: {problem}"
-    return f"{path}: not readable as annotations ({error})" if error else f"{path}: not readable as annotations"
+            return f"{where}: {problem}"
+    return f"not readable as annotations ({error})" if error else "not readable as annotations"
 
 
-def _csv_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Yield ("line N", row) of a CSV file; instead of a row that cannot be read, the reason."""
+def _csv_fields(path: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and fields of each row that is not empty. Raises ValueError for what is not CSV."""
     number = 0
 
     def lines(file: BinaryIO) -> Iterator[str]:
         nonlocal number
-        for number, line in enumerate(file, start=1):
+        while line := file.readline(_MAX_LINE_BYTES + 1):
+            number += 1
+            if len(line) > _MAX_LINE_BYTES:
+                raise ValueError(f"longer than {_MAX_LINE_BYTES:,} bytes")
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
 
     with open(path, "rb") as file:
-        reader = csv.reader(lines(file))
         try:
-            header = next(reader)
-            for row in reader:
-                if len(row) == len(header):
-                    yield f"line {number}", dict(zip(header, row, strict=True))
-                elif row:
-                    yield f"line {number}", f"{len(row)} columns, not {len(header)}: {','.join(row)}"
-        except (csv.Error, UnicodeDecodeError) as error:
-            yield f"line {number}", str(error)
+            for row in csv.reader(lines(file)):
+                if row:
+                    yield number, row
+        except (csv.Error, ValueError) as error:
+            raise ValueError(f"line {number}: {error}") from None
+
+
+def _csv_header(path: str) -> list[str]:
+    """Return the names of the columns of a CSV file, each of those that are needed once."""
+    number, header = next(_csv_fields(path), (0, []))
+    if not number:
+        raise ValueError("the file is empty")
+    missing = [name for name in ANNOTATION_SCHEMA.names[:4] if name not in header]
+    if missing:
+        has = printable(", ".join(header), _MAX_MESSAGE // 4)
+        raise ValueError(f"line {number}: no column {few(missing)} in the header, which has {has}")
+    repeated = [name for name in ANNOTATION_SCHEMA.names if header.count(name) > 1]
+    if repeated:
+        raise ValueError(f"line {number}: column {few(repeated)} is in the header {header.count(repeated[0])} times")
+    return header
+
+
+def _csv_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Yield ("line N", row) of a CSV file; instead of a row with another number of fields, the reason."""
+    fields = _csv_fields(path)
+    _, header = next(fields)
+    for number, row in fields:
+        if len(row) == len(header):
+            yield f"line {number}", dict(zip(header, row, strict=True))
+        else:
+            yield f"line {number}", f"{len(row):,} columns, not {len(header):,}: {printable(','.join(row), 100)}"
 
 
 def _json_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Yield (video id, row) of a JSON file; instead of a row that cannot be read, the reason."""
+    """Yield (video id, row) of a JSON file; instead of an entry of another shape, the reason."""
     with open(path, "rb") as file:
-        for youtube_id, entry in json.load(file).items():
-            try:
-                entry = pa.array([entry], type=_JSON_ENTRY)[0].as_py()
-            except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-                yield youtube_id, str(error)
-                continue
-            annotations = (entry or {}).get("annotations") or {}
-            start, end = annotations.get("segment") or (None, None)
-            split = entry and entry["subset"]
-            row = {"youtube_id": youtube_id, "time_start": start, "time_end": end, "split": split}
-            yield youtube_id, {**row, "label": annotations.get("label")}
+        content = file.read()
+    try:
+        entries = parse_json(content, object_pairs_hook=_without_repeats)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    for youtube_id, entry in check_shape(entries, {str: object}).items():
+        where = printable(youtube_id, 40)
+        try:
+            annotations = check_shape(entry, _JSON_ENTRY).get("annotations") or {}
+        except ValueError as error:
+            yield where, str(error)
+            continue
+        start, end = annotations.get("segment") or (None, None)
+        label, split = annotations.get("label"), entry.get("subset")
+        if not is_utf8(f"{youtube_id}{label}{split}"):
+            yield where, "a text has a part of a character (a lone surrogate)"
+            continue
+        row = (youtube_id, start, end, split, label)
+        yield where, dict(zip(ANNOTATION_SCHEMA.names, row, strict=True))
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = Counter(name for name, _ in pairs)
+        raise ValueError(f"{printable(names.most_common(1)[0][0], 40)} is in an object more than once")
+    return found
 
 
 def _is_json(path: str) -> bool:
@@ -178,59 +247,45 @@ def _is_json(path: str) -> bool:
 
 
 def _read_csv(path: str) -> pa.Table:
-    columns = dict(zip(ANNOTATION_SCHEMA.names, ANNOTATION_SCHEMA.types, strict=True))
-    convert = pa.csv.ConvertOptions(column_types=columns)
+    _csv_header(path)
+    convert = pa.csv.ConvertOptions(
+        column_types=dict(zip(ANNOTATION_SCHEMA.names, ANNOTATION_SCHEMA.types, strict=True)),
+        include_columns=ANNOTATION_SCHEMA.names,
+        include_missing_columns=True,  # the test sets of most editions have no label
+    )
+    with open(path, "rb") as file:
+        line = file.readline(_MAX_LINE_BYTES)
+    # A line alone without its end is to Arrow an empty file.
+    source = path if line.endswith(b"\n") else io.BytesIO(line + b"\n")
     try:
-        with open(path, "rb") as file:
-            line = file.readline()
-        # A line alone without its end is to Arrow an empty file.
-        source = path if line.endswith(b"\n") else io.BytesIO(line + b"\n")
-        table = pa.csv.read_csv(source, convert_options=convert)
-        header = table.column_names  # decoded here
-    except (pa.ArrowInvalid, UnicodeDecodeError) as error:
-        if "Empty CSV" in str(error):
-            raise ValueError(f"{path}: the file is empty") from None
+        return pa.csv.read_csv(source, convert_options=convert)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise ValueError(_first_problem(path, _row_problem, error)) from None
-    absent = [name for name in ANNOTATION_SCHEMA.names[:4] if name not in header]
-    if absent:
-        raise ValueError(f"{path}: line 1: no column {few(absent)} in the header, which has {', '.join(header)}")
-    if "label" not in header:  # the test sets of most editions
-        table = table.append_column("label", pa.nulls(len(table), pa.string()))
-    return table.select(ANNOTATION_SCHEMA.names)
 
 
 def _read_json(path: str) -> pa.Table:
-    with open(path, "rb") as file:
-        try:
-            entries = json.load(file)
-        except ValueError as error:
-            raise ValueError(f"{path}: not JSON: {error}") from None
-    if not isinstance(entries, dict):
-        raise ValueError(f"{path}: a {type(entries).__name__}, not an object that maps video ids to annotations")
-    try:
-        rows = pa.array(list(entries.values()), type=_JSON_ENTRY)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise ValueError(_first_problem(path, _row_problem, error)) from None
-    annotations = rows.field("annotations")
-    segments = pc.struct_field(annotations, "segment")
-    table = pa.table(
-        {
-            "youtube_id": pa.array(list(entries), type=pa.string()),
-            "time_start": pc.list_element(segments, 0),
-            "time_end": pc.list_element(segments, 1),
-            "split": rows.field("subset"),
-            "label": pc.struct_field(annotations, "label"),
-        }
-    )
+    columns: dict[str, list[Any]] = {name: [] for name in ANNOTATION_SCHEMA.names}
+    for where, row in _json_rows(path):
+        if isinstance(row, str):
+            raise ValueError(f"{where}: {row}")
+        for name, values in columns.items():
+            values.append(row[name])
     _compare_with_csv(path)
-    return table
+    times = {name: pa.array(columns.pop(name), pa.float64()).cast(pa.float32()) for name in ("time_start", "time_end")}
+    texts = {name: pa.array(values, pa.string()) for name, values in columns.items()}
+    return pa.table({**texts, **times}).select(ANNOTATION_SCHEMA.names)
 
 
 def _compare_with_csv(path: str) -> None:
     csv_path = os.path.splitext(path)[0] + ".csv"
     if not os.path.isfile(csv_path):
         return
-    ids = _read_csv(csv_path)["youtube_id"]
+    try:
+        _check_file(csv_path)
+        ids = _read_csv(csv_path)["youtube_id"]
+    except ValueError as error:
+        _logger.warning(f"{path} is not compared with {csv_path} beside it, which is malformed: {error}")
+        return
     more = len(ids) - pc.count_distinct(ids).as_py()
     if more:
         _logger.warning(
@@ -259,7 +314,8 @@ def read_split(path: str, release: str, split: str) -> pa.Table:
                 return None
             return unknown_choice(row["label"], LABELS[release], f"class of {release}")
 
-        raise ValueError(_first_problem(path, problem_of)) from None
+        with _named(path):
+            raise ValueError(_first_problem(path, problem_of)) from None
 
 
 def drop_repeats(table: pa.Table, path: str) -> pa.Table:
