@@ -308,9 +308,8 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def main() -> None:
-    args = arguments()
-    device, rank, world = start(args)
+def run(args: argparse.Namespace, device: torch.device, rank: int, world: int) -> None:
+    """Train, and write the checkpoint and the losses."""
     clips = TrainingClips(args, device, rank, world)
     held_out = split_dataset_by_node(load(args, args.validation_split), rank, world) if args.validation_split else None
     model = build(args.model, clips.classes, args.frames, args.size).to(device)
@@ -378,11 +377,19 @@ def main() -> None:
         found = accuracy(model, split_dataset_by_node(load(args), rank, world), args, device)
         if rank == 0:
             print(f"top-1 on {args.split}, the middle of each clip: {found:.1%}")
+
+
+def main() -> None:
+    args = arguments()
+    device, rank, world = start(args)
+    run(args, device, rank, world)
+    # Streams that are left may abort Python at its end: https://github.com/huggingface/datasets/issues/7566
+    # DistributedDataParallel must go before its process group, which else waits, with the GIL, for threads that need
+    # the GIL: https://github.com/pytorch/pytorch/issues/56297
+    gc.collect()
     if world > 1:
-        dist.barrier()  # or gloo may free the last result in its own thread, which never ends if Python is ending
         dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     main()
-    gc.collect()  # or threads of Arrow may abort Python at its end: https://github.com/huggingface/datasets/issues/7566
