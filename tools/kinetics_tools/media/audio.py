@@ -1,6 +1,6 @@
 """Sound of a clip: decoding and encoding."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -11,11 +11,16 @@ import av.filter
 import numpy as np
 import numpy.typing as npt
 
+from kinetics_tools.errors import ClipError
 from kinetics_tools.media.open import check_decoder, discard_others, load, open_container, source_of
 from kinetics_tools.media.reader import VideoReader
 
 SOUND_LEAD_SECONDS = Fraction(1, 4)
 """Sound to decode before the part that is wanted: the first packets after a seek (AAC 1, Opus 80 ms) decode wrongly."""
+# A frame of sound this far from the end of the one before it still follows it: times are rounded, and captured ones
+# jitter. A lost frame of AAC or MP3 takes longer.
+_JITTER_SECONDS = 0.015
+_LONGEST_GAP_SECONDS = 60
 _AAC = {"aac_coder": "fast", "b": "128000"}
 _AAC_RATES = (96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000)
 
@@ -50,74 +55,182 @@ def read_audio(
     if not 0 <= start_seconds < (np.inf if end_seconds is None else end_seconds):
         raise ValueError(f"span [{start_seconds}, {end_seconds}): must begin at 0 or later and end after that")
     source = load(video)
+    name = source_of(source)[0]
     with VideoReader(source) as reader:
         zero = reader.start_seconds
     with open_container(source) as container:
         stream: Any = container.streams.best("audio")
         if stream is None:
             return _NO_SOUND
-        check_decoder(source_of(source)[0], stream)
+        check_decoder(name, stream)
         start = zero + Fraction(start_seconds)
-        parts = list(_decoded(container, stream, start, None if end_seconds is None else zero + Fraction(end_seconds)))
-        rate = stream.rate
-    if not parts:
+        end = None if end_seconds is None else zero + Fraction(end_seconds)
+        runs = _placed(_uniform(_decoded(name, container, stream, start, end), "flt"))
+    if not runs:
         return _NO_SOUND
+    rate, channels = runs[0].frames[0].sample_rate, runs[0].frames[0].layout.nb_channels
+    firsts = [round((run.seconds - start) * rate) for run in runs]
+    ends = [first + run.count for first, run in zip(firsts, runs, strict=True)]
     if end_seconds is None:
-        last, samples = parts[-1]
-        count = max(round((last - start) * rate) + samples.shape[1], 0)
+        _check_gaps(name, firsts, ends, rate)
+        count = max(ends[-1], 0)
     else:
         count = round((Fraction(end_seconds) - Fraction(start_seconds)) * rate)
-    sound = np.zeros((parts[0][1].shape[0], count), np.float32)
-    for time, samples in parts:
-        first = round((time - start) * rate)
-        part = samples[:, max(-first, 0) : max(count - first, 0)]
-        sound[:, max(first, 0) : max(first, 0) + part.shape[1]] = part
+    sound = np.zeros((channels, count), np.float32)
+    for first, run in zip(firsts, runs, strict=True):
+        for frame in run.frames:
+            part = _samples(frame)[:, max(-first, 0) : max(count - first, 0)]
+            sound[:, max(first, 0) : max(first, 0) + part.shape[1]] = part
+            first += frame.samples
     if sample_rate is None or sample_rate == rate:
         return Sound(sound, rate)
     return Sound(_resampled(sound, rate, sample_rate), sample_rate)
 
 
+def _check_gaps(name: str, firsts: Sequence[int], ends: Sequence[int], rate: int) -> None:
+    """Raise ClipError for a gap that only a corrupt time explains: its silence would fill the memory."""
+    for before, first in zip((0, *ends), firsts, strict=False):
+        if first - before > _LONGEST_GAP_SECONDS * rate:
+            where = f"from {before / rate:.2f} to {first / rate:.2f} s"
+            raise ClipError(f"{name}: has no sound {where}, so its times are corrupt; drop it or download it again")
+
+
+# ---- Decoding -----------------------------------------------------------------------------------------------
+
+Heard = tuple[Fraction | None, av.AudioFrame]
+"""Time in seconds of a frame of sound, None if the file states none, and the frame."""
+
+
+class _Run:
+    """Frames of sound without a gap between them."""
+
+    def __init__(self, rate: int) -> None:
+        self.frames: list[av.AudioFrame] = []
+        self.count = 0  # of samples
+        self._rate = rate
+        self._starts: list[tuple[float, int, Fraction]] = []  # of the run, as the time of each frame states it
+
+    def reaches(self, time: Fraction, held: Sequence[Heard]) -> bool:
+        """Return True if the run and the frames that follow it end at `time`."""
+        count = self.count + sum(frame.samples for _, frame in held)
+        return abs(float(time) - count / self._rate - self._starts[0][0]) <= _JITTER_SECONDS
+
+    def add(self, time: Fraction | None, frame: av.AudioFrame) -> None:
+        if time is not None:
+            self._starts.append((float(time) - self.count / self._rate, self.count, time))
+        self.frames.append(frame)
+        self.count += frame.samples
+
+    @property
+    def seconds(self) -> Fraction:
+        """Time of the first sample: the median of what the frames state, since times are rounded and some are wrong."""
+        _, count, time = sorted(self._starts)[(len(self._starts) - 1) // 2]
+        return time - Fraction(count, self._rate)
+
+
+def time_of(frame: av.AudioFrame) -> Fraction | None:
+    """Return the time of a frame of sound in seconds on the clock of its file; None if the file states none."""
+    stamp = frame.dts if frame.pts is None else frame.pts  # AVI has only the former
+    return None if stamp is None or frame.time_base is None else Fraction(stamp * frame.time_base)
+
+
 def _decoded(
-    container: av.container.InputContainer, stream: Any, start: Fraction, end: Fraction | None
-) -> Iterator[tuple[Fraction, npt.NDArray[np.float32]]]:
-    """Yield times in seconds and samples, (channels, samples), from somewhat before `start` on."""
+    name: str, container: av.container.InputContainer, stream: Any, start: Fraction, end: Fraction | None
+) -> Iterator[Heard]:
+    """Yield frames of sound from somewhat before `start` s on."""
     discard_others(container, stream)
     stream.codec_context.thread_count = 1
+    is_entered = True
     target = start - SOUND_LEAD_SECONDS
     if target > (stream.start_time or 0) * stream.time_base:
-        container.seek(int(target / stream.time_base), stream=stream)
-    to_float = av.AudioResampler(format="fltp")
-    for frame in container.decode(stream):
-        if frame.pts is None:
-            continue
-        time = frame.pts * frame.time_base
-        if end is not None and time >= end:
-            return
-        for converted in to_float.resample(frame):
-            yield time, converted.to_ndarray().astype(np.float32, copy=False)
+        ticks = int(target / stream.time_base)
+        if ticks.bit_length() > 63:
+            raise ClipError(f"{name}: shows its first frame at {float(start):.0f} s; drop it or download it again")
+        container.seek(ticks, stream=stream)
+        is_entered = False
+    for packet in container.demux(stream):
+        try:
+            for frame in packet.decode():
+                time = time_of(frame)
+                if end is not None and time is not None and time >= end:
+                    return
+                is_entered = True
+                yield time, frame
+        except av.error.InvalidDataError:
+            # A program stream is entered in the middle of a packet, which does not decode.
+            if is_entered:
+                raise
+
+
+def _uniform(sounds: Iterable[Heard], format: str | None = None) -> Iterator[Heard]:
+    """Convert frames to the rate and the channels of the first one, and its format if `format` is None."""
+    resampler: Any = None
+    shape, target = None, None
+    for time, frame in sounds:
+        now = (frame.format.name, frame.layout.name, frame.sample_rate)
+        if now != shape:
+            if resampler is not None:
+                yield from ((None, part) for part in resampler.resample(None) if part)
+            target = target or (format or now[0], *now[1:])
+            resampler, shape = av.AudioResampler(*target), now
+        for part in resampler.resample(frame):
+            yield time, part
+            time = None
+    if resampler is not None:
+        yield from ((None, part) for part in resampler.resample(None) if part)
+
+
+def _placed(sounds: Iterable[Heard]) -> list[_Run]:
+    """Join the frames of sound without a gap: their times are missing or rounded, and placing each would click."""
+    runs: list[_Run] = []
+    held: list[Heard] = []  # frames with another time than the run's, which the next frame confirms or not
+    for time, frame in sounds:
+        if not runs:
+            if time is None:
+                continue  # nothing states where the frame belongs
+            runs.append(_Run(frame.sample_rate))
+        elif time is not None and not runs[-1].reaches(time, held):
+            if not held:
+                held = [(time, frame)]
+                continue
+            runs.append(_Run(frame.sample_rate))
+        else:
+            held = [(None, one) for _, one in held]
+        for heard in (*held, (time, frame)):
+            runs[-1].add(*heard)
+        held = []
+    for _, frame in held:
+        runs[-1].add(None, frame)
+    return runs
 
 
 def _resampled(sound: npt.NDArray[np.float32], rate: int, target_rate: int) -> npt.NDArray[np.float32]:
     count = round(Fraction(sound.shape[1] * target_rate, rate))
-    layout = {1: "mono", 2: "stereo"}.get(len(sound), f"{len(sound)}c")
-    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), format="fltp", layout=layout)
+    layout = f"{len(sound)} channels"
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound.T).reshape(1, -1), format="flt", layout=layout)
     frame.sample_rate = rate
-    resampler = av.AudioResampler(format="fltp", layout=layout, rate=target_rate)
-    parts = [part.to_ndarray() for part in (*resampler.resample(frame), *resampler.resample(None))]
+    resampler = av.AudioResampler(format="flt", layout=layout, rate=target_rate)
+    parts = [_samples(part) for part in (*resampler.resample(frame), *resampler.resample(None))]
     joined = np.concatenate([*parts, np.zeros((len(sound), count), np.float32)], axis=1)
-    return joined[:, :count].astype(np.float32, copy=False)
+    return np.ascontiguousarray(joined[:, :count])
+
+
+def _samples(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
+    """Return packed samples as (channels, samples): PyAV reads beyond the planes of 8 and more channels."""
+    return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
 
 
 def aac_packets(
     container: av.container.OutputContainer,
-    sounds: Sequence[tuple[Fraction, av.AudioFrame]],
+    sounds: Iterable[Heard],
     start: Fraction,
     end: Fraction,
 ) -> list[Any]:
     """Encode the sound in [start, end) s as packets of a new AAC stream from 0 on; without sound, add no stream."""
-    if not sounds:
+    runs = _placed(_uniform(sounds))
+    if not runs:
         return []
-    first = sounds[0][1]
+    first = runs[0].frames[0]
     rate = first.sample_rate
     target_rate = rate if rate in _AAC_RATES else 48_000
     layout = "mono" if first.layout.nb_channels == 1 else "stereo"
@@ -128,13 +241,16 @@ def aac_packets(
         graph.add("atrim", f"start_pts={begin}:end_pts={round(end * rate)}"),
         graph.add("asetpts", f"PTS-{begin}"),
         # Fills gaps with silence, at the beginning too: later sound stays beside its pictures.
-        graph.add("aresample", f"{target_rate}:async=1:first_pts=0"),
+        graph.add("aresample", f"{target_rate}:async=1:first_pts=0:min_hard_comp={_JITTER_SECONDS}"),
         graph.add("aformat", f"sample_fmts=fltp:channel_layouts={layout}"),
         graph.add("abuffersink"),
     ).configure()
-    for seconds, frame in sounds:
-        frame.time_base, frame.pts = Fraction(1, rate), round(seconds * rate)
-        graph.push(frame)
+    for run in runs:
+        position = round(run.seconds * rate)
+        for frame in run.frames:
+            frame.time_base, frame.pts = Fraction(1, rate), position
+            graph.push(frame)
+            position += frame.samples
     graph.push(None)
     frames: list[Any] = []
     with suppress(EOFError, BlockingIOError):

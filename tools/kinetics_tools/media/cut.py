@@ -11,7 +11,7 @@ import av
 import av.container
 
 from kinetics_tools.errors import ClipError, EmptySegmentError
-from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, aac_packets
+from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, Heard, aac_packets, time_of
 from kinetics_tools.media.open import VideoSource, check_decoder, is_untimed, open_container, source_of, url_of
 from kinetics_tools.media.packets import seconds_of
 from kinetics_tools.media.transforms import Rotation, rotation_of
@@ -93,8 +93,11 @@ def cut(
     return made
 
 
-_Decoded = tuple[Any, Fraction, av.VideoFrame | av.AudioFrame | None]
-"""Stream, time in seconds, frame; once without a frame: the time at which the last picture of the segment ends."""
+_Decoded = tuple[Any, Any, av.VideoFrame | av.AudioFrame | None]
+"""Stream, time in seconds, frame; once without a frame: the time at which the last picture of the segment ends.
+
+Sound may have no time: None.
+"""
 
 
 def _encoded(
@@ -102,7 +105,7 @@ def _encoded(
 ) -> tuple[Cut, list[Any]]:
     """Return packets of new streams of `container`, from time 0 on; they are held in memory."""
     times: list[Fraction] = []
-    sounds: list[tuple[Fraction, av.AudioFrame]] = []
+    sounds: list[Heard] = []
     packets: list[Any] = []
     after = Fraction(0)
     for source, seconds, frame in decoded:
@@ -219,13 +222,14 @@ def _decoded(  # noqa: C901  (one pass over packets of both streams)
                 return
             continue
         for frame in packet.decode():
-            seconds = seconds_of(container.name, frame) - zero
-            if seconds >= end:
+            stated = seconds_of(container.name, frame) if is_picture else time_of(frame)
+            seconds = None if stated is None else stated - zero
+            if seconds is not None and seconds >= end:
                 wanted.remove(index)
                 if is_picture:
                     yield packet.stream, seconds, None
                 break
-            if seconds >= start or not is_picture:
+            if not is_picture or seconds >= start:
                 yield packet.stream, seconds, frame
         if not wanted:
             return

@@ -15,7 +15,7 @@ import av.container
 import av.filter
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, aac_packets
+from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, aac_packets, time_of
 from kinetics_tools.media.open import VideoSource, check_decoder, check_headers, is_untimed, open_video, source_of
 from kinetics_tools.media.packets import seconds_of
 from kinetics_tools.media.probe import corrupt_at
@@ -137,7 +137,7 @@ def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
                 packets += encoder.encode(picture)
                 count += 1
             packets += encoder.encode()
-            sounds = [(seconds - first[0], item) for seconds, item in sounds]
+            sounds = [(None if seconds is None else seconds - first[0], item) for seconds, item in sounds]
             end = count / timing.fps
             packets += _copied(mp4, sound, sounds, end) if is_copied else aac_packets(mp4, sounds, Fraction(0), end)
             for packet in packets:
@@ -262,7 +262,7 @@ def _decoded(  # noqa: C901  (one pass over packets of both streams)
                 items = [packet] if packet.size else []
                 sounds += [(seconds_of(name, item), item) for item in items]
             elif is_sound:
-                sounds += [(seconds_of(name, frame), frame) for frame in _frames_of(name, packet)]
+                sounds += [(time_of(frame), frame) for frame in _frames_of(name, packet)]
             else:
                 if untimed and packet.size:
                     due.append(packet.dts)
