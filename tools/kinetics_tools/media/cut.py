@@ -229,7 +229,7 @@ def _decoded(  # noqa: C901  (one pass over packets of both streams)
                 if is_picture:
                     yield packet.stream, seconds, None
                 break
-            if not is_picture or seconds >= start:
+            if not is_picture or (seconds is not None and seconds >= start):
                 yield packet.stream, seconds, frame
         if not wanted:
             return
