@@ -106,6 +106,8 @@ Workers = Annotated[int | None, option(PARALLELISM, "Number of parallel worker p
 
 # ---- How clips are prepared: prepare, push ------------------------------------------------------------------
 
+_SHARDS = "Half-open range START:STOP of the shards of one split to write, e.g. 0:16."
+_MIXED_VERSIONS = "Mix shards made with several versions of av, pyarrow or this package."
 _PRESET = "With profile train: x264 preset; slower ones give smaller files."
 
 Profile = Annotated[str, option(ENCODING, "train: re-encode for fast sampling; source: keep the original bytes.")]
@@ -116,6 +118,8 @@ Preset = Annotated[str | None, option(ENCODING, _PRESET, "veryfast")]
 Audio = Annotated[str | None, option(ENCODING, "With profile train: copy, aac or none.", "copy")]
 ClipsPerShard = Annotated[int, option(ENCODING, "Maximum number of clips in a shard.")]
 OrderSeed = Annotated[int, option(ENCODING, "Seed for the shuffle order of clips.")]
+Shards = Annotated[str | None, option(PARALLELISM, _SHARDS, "all")]
+AllowMixedVersions = Annotated[bool, flag(OUTPUT, "--allow-mixed-versions", _MIXED_VERSIONS)]
 
 # ---- download -----------------------------------------------------------------------------------------------
 

@@ -8,7 +8,6 @@ from kinetics_tools.cli.options import OUTPUT, PARALLELISM, SOURCE, flag, option
 from kinetics_tools.run import PlainConsole
 
 EPILOG = options.examples("kinetics prepare 700 --data-dir k700 --out kinetics --split validation")
-_SHARDS = "Half-open range START:STOP of the shards of one split to write, e.g. 0:16."
 
 
 def prepare(
@@ -29,7 +28,8 @@ def prepare(
     workers: options.Workers = None,
     engine: Annotated[str, option(PARALLELISM, "local, or ray for a cluster.")] = "local",
     address: Annotated[str | None, option(PARALLELISM, "With ray: cluster address.", "that of this machine")] = None,
-    shards: Annotated[str | None, option(PARALLELISM, _SHARDS, "all")] = None,
+    shards: options.Shards = None,
+    allow_mixed_versions: options.AllowMixedVersions = False,
     dry_run: Annotated[bool, flag(OUTPUT, "--dry-run", "Estimate size and time from a few clips.")] = False,
 ) -> None:
     """Write Parquet shards that plain `datasets` loads and streams. Exits with 1 if shards are missing."""
@@ -51,7 +51,8 @@ def prepare(
         address=address,
         shards=parse_shards(shards) if shards else None,
         dry_run=dry_run,
+        allow_mixed_versions=allow_mixed_versions,
     )
     if not dry_run:
         PlainConsole().print(report.table())
-    options.finish(report.lines(), is_complete=bool(dry_run or shards or report.is_complete))
+    options.finish(report.lines(), is_complete=bool(dry_run or (shards and not report.failed) or report.is_complete))

@@ -49,6 +49,7 @@ def push(
     delete_local: options.DeleteLocal = False,
     verify: options.ReadBack = False,
     allow_partial: options.AllowPartial = False,
+    allow_mixed_versions: options.AllowMixedVersions = False,
     force: options.Force = False,
     dry_run: Annotated[bool, flag(OUTPUT, "--dry-run", "Print the pending changes; publish nothing.")] = False,
 ) -> None:

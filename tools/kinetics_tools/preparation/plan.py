@@ -24,7 +24,7 @@ from kinetics_tools.sources import clip_tables
 
 _WITNESSES = 8
 _NAME = re.compile(
-    r"(?P<split>train|validation|test)-(?P<shard>\d{5})-of-(?P<count>\d{5})-(?P<print>[0-9a-f]{8})\.parquet"
+    r"(?P<split>train|validation|test)-(?P<shard>\d{5,})-of-(?P<count>\d{5,})-(?P<print>[0-9a-f]{8})\.parquet"
 )
 
 
@@ -111,7 +111,7 @@ class ShardPlan:
 
     def name(self, shard: int) -> str:
         """Return the name of a shard in the output directory: "700/train-00000-of-01088-1f3a9c02.parquet"."""
-        return self.pattern.replace("*", f"{shard:05d}")
+        return self.pattern.replace("*", f"{shard:0{len(f'{self.count:05d}')}d}")  # sorted by name, they are in order
 
     @property
     def pattern(self) -> str:
