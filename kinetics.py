@@ -146,6 +146,9 @@ class KineticsConfig(datasets.BuilderConfig):
         splits: splits to load, from "train", "validation" and "test"; the others are not downloaded. None for all that
             exist.
         classes: names of the classes to load; None for all. `label` keeps its index in the whole release.
+        subset: name of a published subset, such as "mini-200", or a file of classes or clips; None for all.
+        exclude: splits whose videos are excluded, such as "400:validation,400:test"; None for none.
+        exclude_by: "video" excludes whole videos, "seconds" only clips whose segments overlap.
         max_clips_per_class: maximum number of annotated clips of each class; None for all.
         annotations: directory, file or URL that replaces the annotations (default: those in `data_dir`; without
             them the names of class directories and files; else the published edition).
@@ -160,6 +163,9 @@ class KineticsConfig(datasets.BuilderConfig):
     data_dir: str | None = None
     splits: Sequence[str] | None = None
     classes: Sequence[str] | None = None
+    subset: str | None = None
+    exclude: Sequence[str] | str | None = None
+    exclude_by: str = "video"
     max_clips_per_class: int | None = None
     annotations: str | None = None
     mirror: str | None = None
@@ -173,6 +179,9 @@ class KineticsConfig(datasets.BuilderConfig):
             release=self.name,
             splits=self.splits,
             classes=self.classes,
+            subset=self.subset,
+            exclude=self.exclude,
+            exclude_by=self.exclude_by,
             max_clips_per_class=self.max_clips_per_class,
             seed=self.seed,
             annotations=self.annotations,
@@ -189,7 +198,8 @@ class KineticsConfig(datasets.BuilderConfig):
         selection = self.selection()
         self.splits = selection.splits and list(selection.splits)
         self.classes = selection.classes and list(selection.classes)
-        self.annotations = selection.annotations
+        self.annotations, self.subset = selection.annotations, selection.subset
+        self.exclude = selection.exclude and list(selection.exclude)
         check_choice(self.on_missing, ("skip", "raise"), "on_missing")
         if self.decode is not None and not isinstance(self.decode, bool):
             raise ValueError(f"decode must be True, False or None, got {self.decode!r}")
@@ -208,9 +218,9 @@ class KineticsConfig(datasets.BuilderConfig):
         return super().create_config_id(asked, custom_features)
 
     def _state(self) -> list[tuple[str, int, int]]:
-        more: Iterable[str] = ()
+        more: Iterable[str] = self.selection().files
         if self.data_dir is not None:
-            more = chain(replacement_directories(self.data_dir), replacement_archives(self.data_dir))
+            more = chain(more, replacement_directories(self.data_dir), replacement_archives(self.data_dir))
         return tree_state(self.data_dir, self.splits or SPLITS, self.annotations, more)
 
     def __eq__(self, other: object) -> bool:
@@ -232,7 +242,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
 
     def __init__(self, *args: Any, **kwargs: Any):
         # Now, because an iterator gives its names once, and `datasets` copies what it is given.
-        for name in ("splits", "classes"):
+        for name in ("splits", "classes", "exclude"):
             if name in kwargs:
                 kwargs[name] = as_list(kwargs[name])
         super().__init__(*args, **kwargs)
@@ -255,7 +265,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
         config, info = self.config, dataset_info(self.config.name)
         if config.data_dir is None:
             # Known without asking a server, so that split names and counts are there before anything is downloaded.
-            takes_all = config.classes is None and config.max_clips_per_class is None and config.annotations is None
+            takes_all = config.annotations is None and config.selection().takes_all
             counts = ANNOTATED_CLIPS[config.name] if takes_all else {}
             splits = (datasets.SplitInfo(name, num_examples=counts.get(name, 0)) for name in config.splits or SPLITS)
             info.splits = datasets.SplitDict({split.name: split for split in splits})

@@ -114,7 +114,7 @@ def test_classes_leaves_out_a_split_without_labels_and_says_so(tmp_path, caplog)
 
 @pytest.mark.parametrize("streaming", [False, True])
 def test_classes_that_have_no_clip_are_an_error_that_says_what_to_do(data_dir, streaming):
-    with pytest.raises(ValueError, match=r"train: none of its annotated clips is of the classes yoga.*Choose other"):
+    with pytest.raises(ValueError, match=r"train: none of its .* clips is selected by classes yoga.*Choose other"):
         load(data_dir=data_dir, split="train", classes=["yoga"], streaming=streaming)
 
 
@@ -426,3 +426,36 @@ def test_a_release_of_no_labels_is_named_with_the_nearest():
         LABELS["700_2020"]
     assert "700_2020" not in LABELS
     assert LABELS.get("700_2020") is None
+
+
+# ---- subset and exclude
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_subset_of_classes_loads_those_alone(data_dir, streaming, caplog):
+    """Of the classes of the tree, these two are in IBM's list."""
+    found = load(data_dir=data_dir, split="train", subset="mini-200", streaming=streaming)
+    mine = with_labels(CLIPS["train"], "hurling (sport)", "using remote controller (not gaming)")
+    assert rows(found) == rows_of(mine)
+    assert "subset mini-200: the release does not have 3 of 200 classes" in caplog.text
+
+
+def test_a_subset_in_a_file_and_its_cache(data_dir, tmp_path):
+    path = tmp_path / "mine.txt"
+    for wanted in (CLIPS["train"][:2], CLIPS["train"][1:4]):
+        path.write_text("".join(f"{clip.label}/{clip.stem}\n" for clip in wanted))
+        assert rows(load(data_dir=data_dir, split="train", subset=str(path))) == rows_of(wanted)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_videos_of_other_splits_are_excluded(data_dir, tmp_path, streaming, caplog):
+    train = CLIPS["train"]
+    held_out = [Clip("zumba", train[-1].youtube_id, 500, 510), Clip("zumba", train[0].youtube_id, 5, 15)]
+    path = write_annotations(tmp_path / "val.csv", held_out, "val")
+    exclude = f"400:val={path}"
+    found = load(data_dir=data_dir, splits=["train"], exclude=exclude, streaming=streaming)["train"]
+    kept = [clip for clip in train if clip.youtube_id not in {clip.youtube_id for clip in held_out}]
+    assert rows(found) == rows_of(kept)
+    assert "kinetics 700 train: excluded 3 clips of 8, whose videos are in 400:validation" in caplog.text
+    by_seconds = load(data_dir=data_dir, split="train", exclude=[exclude], exclude_by="seconds", streaming=streaming)
+    assert rows(by_seconds) == rows_of(train[1:])  # [0, 10) and [5, 15) overlap

@@ -552,9 +552,9 @@ def test_a_split_without_a_clip_of_the_classes_is_left_out_and_named(tmp_path, l
     found = load(data_dir=data_dir, classes=["zumba"], streaming=streaming)
     of_class = [clip for clip in CLIPS["train"] if clip.label == "zumba"]
     assert {split: rows(ds) for split, ds in found.items()} == {"train": rows_of(of_class)}
-    left_out = "kinetics 700 validation: skipped: none of its annotated clips is of the classes zumba"
+    left_out = "kinetics 700 validation: skipped: none of its annotated clips is selected by classes zumba"
     assert warnings(caplog) == [left_out]
-    message = "validation: none of its annotated clips is of the classes zumba. Choose other classes= or splits="
+    message = "validation: none of its annotated clips is selected by classes zumba. Choose other classes= or splits="
     with pytest.raises(ValueError, match=message):
         load(data_dir=data_dir, classes=["zumba"], splits=["validation"], streaming=streaming)
 

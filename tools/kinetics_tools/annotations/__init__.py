@@ -10,6 +10,7 @@ from kinetics_tools.annotations.labels import (
     normalize_label,
     to_torchvision,
 )
+from kinetics_tools.annotations.other_split import OtherSplit, shares_video
 from kinetics_tools.annotations.read import (
     ANNOTATION_SCHEMA,
     clip_name,
@@ -21,12 +22,15 @@ from kinetics_tools.annotations.read import (
 from kinetics_tools.annotations.renames import map_index, map_label
 from kinetics_tools.annotations.selection import Selection, as_list, seeded_order
 from kinetics_tools.annotations.spaces import SPACES, LabelSpace, label_space, spaces_of
+from kinetics_tools.annotations.subsets import SUBSETS, read_subset
 
 __all__ = [
     "ANNOTATION_SCHEMA",
     "SPACES",
+    "SUBSETS",
     "ClipIndex",
     "LabelSpace",
+    "OtherSplit",
     "Selection",
     "annotation_file",
     "annotations_of_tree",
@@ -45,7 +49,9 @@ __all__ = [
     "normalize_label",
     "read_annotations",
     "read_split",
+    "read_subset",
     "seeded_order",
+    "shares_video",
     "spaces_of",
     "to_torchvision",
 ]

@@ -20,6 +20,28 @@ _logger = get_logger("datasets.kinetics")
 _SUFFIXES = (".csv", ".json")
 
 
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return a local path as an absolute one with "/" between its parts; `~` is the home directory."""
+    return os.path.abspath(os.path.expanduser(path)).replace(os.sep, "/")
+
+
+def check_annotations(path: str | os.PathLike[str]) -> str:
+    """Return the path or URL of annotations; a path becomes absolute.
+
+    Raises:
+        ValueError: it is neither.
+        FileNotFoundError: the path does not exist.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"annotations must be a path or a URL, got {path!r}")
+    if is_url(os.fspath(path)):
+        return os.fspath(path)
+    path = absolute(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"annotations={path!r} does not exist")
+    return path
+
+
 def annotation_file(
     release: str,
     split: str,

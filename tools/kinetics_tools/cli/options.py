@@ -91,6 +91,8 @@ def finish(lines: Iterable[str], *, is_complete: bool) -> NoReturn:
 _ALL_SPLITS = "Splits: train, validation (val), test."
 _SPLITS: Any = {"metavar": "SPLIT,...", "callback": parse_splits}
 _CLASSES: Any = {"metavar": "CLASS,...", "callback": split_commas}
+_SUBSET = "Subset, such as mini-200, or file of classes or clips."
+_EXCLUDE = "Exclude the videos of these splits; RELEASE:SPLIT=PATH sets their annotations."
 _MAX_PER_CLASS = "Maximum number of clips per class."
 _PUBLISHED = "the published ones"
 _BESIDE = "those beside the clips, else the published ones"
@@ -100,6 +102,9 @@ Splits = Annotated[list[str] | None, option(SELECTION, _ALL_SPLITS, "all", "--sp
 Classes = Annotated[list[str] | None, option(SELECTION, "Class labels.", "all", **_CLASSES)]
 MaxPerClass = Annotated[int | None, option(SELECTION, _MAX_PER_CLASS, "no limit", "--max-per-class")]
 SampleSeed = Annotated[int, option(SELECTION, "Seed for the choice of clips with --max-per-class.")]
+Subset = Annotated[str | None, option(SELECTION, _SUBSET, "all")]
+Exclude = Annotated[list[str] | None, option(SELECTION, _EXCLUDE, "none", metavar="RELEASE:SPLIT,...")]
+ExcludeBy = Annotated[str, option(SELECTION, "With --exclude: video, or seconds for overlapping segments only.")]
 Annotations = Annotated[str | None, option(SELECTION, "Annotation directory, file or URL.", _PUBLISHED)]
 LocalAnnotations = Annotated[str | None, option(SELECTION, "Annotation directory, file or URL.", _BESIDE)]
 Workers = Annotated[int | None, option(PARALLELISM, "Number of parallel worker processes.", "one per core")]

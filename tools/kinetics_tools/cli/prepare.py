@@ -1,6 +1,6 @@
 """`kinetics prepare`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import kinetics_tools
 from kinetics_tools.cli import options
@@ -16,6 +16,9 @@ def prepare(
     out: Annotated[str, option(OUTPUT, "Output directory or URL. An unfinished run there is resumed.")],
     splits: options.Splits = None,
     classes: options.Classes = None,
+    subset: options.Subset = None,
+    exclude: options.Exclude = None,
+    exclude_by: options.ExcludeBy = "video",
     annotations: options.LocalAnnotations = None,
     profile: options.Profile = "train",
     short_side: options.ShortSide = None,
@@ -35,12 +38,12 @@ def prepare(
     """Write Parquet shards that plain `datasets` loads and streams. Exits with 1 if shards are missing."""
     from kinetics_tools.preparation.run import parse_shards
 
+    choice: Any = {"splits": splits, "classes": classes, "subset": subset, "exclude": exclude, "exclude_by": exclude_by}
     report = kinetics_tools.prepare(
         release,
         data_dir,
         out,
-        splits=splits,
-        classes=classes,
+        **choice,
         annotations=annotations,
         profile=profile,
         encoding=options.encoding_of(short_side=short_side, max_fps=max_fps, crf=crf, preset=preset, audio=audio),

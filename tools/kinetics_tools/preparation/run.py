@@ -52,6 +52,9 @@ def prepare(
     *,
     splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    subset: str | None = None,
+    exclude: Sequence[str] | str | None = None,
+    exclude_by: str = "video",
     annotations: str | None = None,
     profile: str = "train",
     encoding: Encoding | None = None,
@@ -75,6 +78,7 @@ def prepare(
         out: output directory, path or URL. An unfinished run there is resumed.
         splits: splits to prepare; None for all in `data_dir`.
         classes: class names; None for all.
+        subset, exclude, exclude_by: see `Selection`.
         annotations: directory, file or URL of the annotations, see `Selection`.
         profile: see `PrepareOptions`, as for `encoding`, `clips_per_shard` and `seed`.
         workers: number of shards to make in parallel, each in a process; None for one per core.
@@ -91,7 +95,15 @@ def prepare(
         OSError: a shard cannot be written, no clip can be read, or a machine of the cluster wrote to another `out`.
     """
     check_engine(engine, workers=workers, address=address)
-    selection = Selection(release, splits=splits, classes=classes, annotations=annotations)
+    selection = Selection(
+        release,
+        splits=splits,
+        classes=classes,
+        subset=subset,
+        exclude=exclude,
+        exclude_by=exclude_by,
+        annotations=annotations,
+    )
     options = PrepareOptions(profile, encoding, clips_per_shard, seed)
     folder = Folder(out)
     check_apart(data_dir, folder.url, f"{folder.url}/{release}")

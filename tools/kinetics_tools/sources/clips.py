@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets.utils.logging import get_logger
 
-from kinetics_tools.annotations.find import annotation_file, annotations_of_tree
+from kinetics_tools.annotations.find import absolute, annotation_file, annotations_of_tree
 from kinetics_tools.annotations.index import ClipIndex
 from kinetics_tools.annotations.read import drop_repeats, read_split
-from kinetics_tools.annotations.selection import Selection, absolute
+from kinetics_tools.annotations.selection import Selection
 from kinetics_tools.errors import EmptySplitError
 from kinetics_tools.io.cache import DownloadCache
 from kinetics_tools.io.folder import Folder
@@ -116,8 +116,8 @@ class ClipFinder:
 
         Columns: label (int64, -1 without), youtube_id (string), time_start and time_end (float32, seconds), path
         (string, null for a missing clip). The metadata of the schema has "annotated", the number of annotated clips
-        of the whole split. It has "annotations", the name or public URL of their file, unless they are implied by
-        file names.
+        of the whole split, and "excluded", see `Selection.choose`. It has "annotations", the name or public URL of
+        their file, unless they are implied by file names.
 
         Args:
             split: "train", "validation" or "test".
@@ -201,6 +201,8 @@ class ClipFinder:
         self.report_missing(split, len(index), missing, unannotated)
         paths = pa.array(list(by_name.values()), type=pa.string()).take(positions)
         about = {"annotated": f"{len(index.annotated)}"} | ({"annotations": annotations} if annotations else {})
+        if excluded := (index.table.schema.metadata or {}).get(b"excluded"):
+            about["excluded"] = excluded.decode()
         return index.table.select(KEY_COLUMNS).append_column("path", paths).replace_schema_metadata(about)
 
     def _one_file_per_clip(self, split: str, index: ClipIndex, files: list[str]) -> dict[str, str]:
@@ -241,7 +243,7 @@ class ClipFinder:
         selection = self.selection
         index, _ = self._index(split, [])
         try:
-            urls = archive_urls(selection.release, split, classes=selection.classes, mirror=selection.mirror)
+            urls = archive_urls(selection.release, split, classes=selection.class_names, mirror=selection.mirror)
         except FileNotFoundError as error:
             raise self._with_other_splits(error) from None
         name = REPLACEMENTS_URL.partition("/kinetics/")[2]
@@ -290,7 +292,7 @@ class ClipFinder:
         if selection.takes_all:
             return ClipIndex(table.combine_chunks()), annotations
         try:
-            return ClipIndex(table, selection.choose(table)), annotations
+            return ClipIndex(table, selection.choose(table, split, self._cache)), annotations
         except ValueError as error:
             if selection.splits is not None:
                 raise
@@ -320,7 +322,7 @@ class ClipFinder:
 
     def _check_wanted(self, index: ClipIndex) -> None:
         if not len(index):
-            raise EmptySplitError(f"none of its annotated clips is of the classes {self.selection.class_text()}")
+            raise EmptySplitError(f"none of its annotated clips is selected by {self.selection.text()}")
 
     def _with_other_splits(self, error: FileNotFoundError) -> FileNotFoundError:
         """Return `error` of a split, with advice to load other splits unless splits were selected."""
@@ -353,7 +355,7 @@ def clip_tables(selection: Selection, data_dir: str | os.PathLike[str]) -> Itera
         if clips is None:
             continue
         if not len(clips):
-            raise ValueError(f"no clip of the {split} split is asked for; choose other classes or annotations")
+            raise ValueError(f"no clip of the {split} split is asked for; choose other classes, subsets or annotations")
         count += 1
         yield split, clips
     if not count:

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from kinetics_tools.annotations import ClipIndex, Selection, annotation_file, drop_repeats, read_split
+from kinetics_tools.annotations import ClipIndex, OtherSplit, Selection, annotation_file, drop_repeats, read_split
 from kinetics_tools.downloading import Entry, read_ledger
 from kinetics_tools.io import DownloadCache, check_outputs
 from kinetics_tools.releases import SPLITS
@@ -32,7 +32,7 @@ from kinetics_tools.text import check_count, printable
 from kinetics_tools.verification.classify import Classifier, recorded_sha256
 from kinetics_tools.verification.examine import Examiner
 from kinetics_tools.verification.inventory import Clip, Inventory
-from kinetics_tools.verification.overlap import OtherSplit, shared_videos
+from kinetics_tools.verification.overlap import shared_videos
 from kinetics_tools.verification.probe_cache import ProbeCache
 from kinetics_tools.verification.report import (
     COLUMNS,
@@ -53,6 +53,9 @@ def verify(
     *,
     splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    subset: str | None = None,
+    exclude: Sequence[str] | str | None = None,
+    exclude_by: str = "video",
     max_clips_per_class: int | None = None,
     seed: int = 0,
     annotations: str | None = None,
@@ -73,6 +76,8 @@ def verify(
         splits: splits to check; by default those that `directory` has.
         classes: classes to check, as for `download`; by default all. Clips of other classes are neither missing nor
             unexpected. Without `splits`, splits without labels are skipped.
+        subset, exclude, exclude_by: clips to check, as for `download`; clips that they drop are treated like those of
+            other classes.
         max_clips_per_class: maximum number of annotated clips per class, as for `download`; None for all.
         seed: seed for the choice of clips with `max_clips_per_class`.
         annotations: annotation directory, file or URL; by default those in `directory`, else the published edition.
@@ -94,6 +99,9 @@ def verify(
         release=release,
         splits=splits,
         classes=classes,
+        subset=subset,
+        exclude=exclude,
+        exclude_by=exclude_by,
         max_clips_per_class=max_clips_per_class,
         seed=seed,
         annotations=annotations,
@@ -129,9 +137,7 @@ def verify(
         duplicates=[[printable(clip.path) for clip in group] for group in duplicates],
         overlaps=shared,
         opened=examiner.opened,
-        classes=None if selection.classes is None else tuple(selection.classes),
-        max_clips_per_class=max_clips_per_class,
-        seed=seed,
+        selection=selection,
     )
     if report_path is not None:
         report.write_json(report_path)
@@ -157,14 +163,14 @@ def _read_annotations(root: str, selection: Selection) -> tuple[dict[str, str], 
 
 def _choose(tables: dict[str, pa.Table], selection: Selection) -> dict[str, ClipIndex]:
     """Return the selected clips of each split; with classes, only of splits that have labels."""
-    if selection.classes is not None and not selection.splits:
+    if selection.class_names is not None and not selection.splits:
         labelled = {
             split: table for split, table in tables.items() if pc.any(pc.greater_equal(table["label"], 0)).as_py()
         }
         tables = labelled or tables
-    indices = {split: ClipIndex(table, selection.choose(table)) for split, table in tables.items()}
+    indices = {split: ClipIndex(table, selection.choose(table, split)) for split, table in tables.items()}
     if not selection.takes_all and not any(map(len, indices.values())):
-        raise ValueError(f"no clip of {', '.join(selection.classes or ())} is annotated in {', '.join(indices)}")
+        raise ValueError(f"no annotated clip of {', '.join(indices)} is selected by {selection.text()}")
     return indices
 
 
