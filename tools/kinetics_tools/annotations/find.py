@@ -2,16 +2,14 @@
 
 import os
 import re
-import shutil
-import tarfile
-import zlib
 from collections.abc import Iterator
 
 from datasets.utils.logging import get_logger
 from filelock import FileLock
 
+from kinetics_tools.annotations.read import MAX_FILE_BYTES
 from kinetics_tools.errors import ArchiveError
-from kinetics_tools.io import DownloadCache, is_url, mirrored, replacing
+from kinetics_tools.io import DownloadCache, is_url, mirrored, read_archive, replacing
 from kinetics_tools.releases import DEFAULT_ANNOTATIONS, RELEASES, SPLIT_SPELLINGS, split_spellings
 from kinetics_tools.text import ARCHIVE_SUFFIXES, check_choice, few
 
@@ -84,10 +82,10 @@ def annotation_file(
         return path
     try:
         return _extract(path, where, split)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except ArchiveError as error:
         if path != where:
             os.remove(path)  # or it stays in the cache for good
-        raise ArchiveError(f"{where}: truncated or corrupt ({error}); retry, or pass annotations=") from None
+        raise ArchiveError(f"{error}; retry, or pass annotations=") from None
 
 
 def annotations_of_tree(data_dir: str, split: str) -> str | None:
@@ -157,14 +155,17 @@ def _download(directory_url: str, split: str, cache: DownloadCache) -> str:
 def _extract(tarball: str, where: str, split: str) -> str:
     """Return the path of the CSV of a split, extracted from a tarball of annotations and kept beside it."""
     path = f"{tarball}-{split}.csv"
+
+    def is_wanted(name: str) -> bool:
+        stem, suffix = os.path.splitext(name.lower())
+        return suffix == ".csv" and SPLIT_SPELLINGS.get(stem) == split
+
     with FileLock(path + ".lock"):
         if os.path.exists(path) and os.stat(path).st_mtime_ns >= os.stat(tarball).st_mtime_ns:
             return path
-        with tarfile.open(tarball) as tar:
-            for member in tar:
-                stem, suffix = os.path.splitext(member.name.rpartition("/")[2].lower())
-                if member.isreg() and suffix == ".csv" and SPLIT_SPELLINGS.get(stem) == split:
-                    with replacing(path) as partial, open(partial, "wb") as file:
-                        shutil.copyfileobj(tar.extractfile(member), file)  # type: ignore[arg-type]
-                    return path
+        with open(tarball, "rb") as archive:
+            for _, content in read_archive(archive, name=where, is_wanted=is_wanted, max_bytes=MAX_FILE_BYTES):
+                with replacing(path) as partial:
+                    partial.write_bytes(content)
+                return path
     raise FileNotFoundError(f"no CSV of the {split} split in {where}")
