@@ -385,7 +385,7 @@ def test_the_command_takes_annotations_and_a_seed(mirror, release, out, tmp_path
     done = CliRunner().invoke(app, ["download", "700-2020", "--out", str(out), *arguments])
     assert (done.exit_code, mirror.count("*.csv")) == (0, 0)
     table = read_split(str(path), "700-2020", "train")
-    chosen = clip_names(Selection("700-2020", max_clips_per_class=1, seed=3).choose(table)).to_pylist()
+    chosen = clip_names(Selection("700-2020", max_clips_per_class=1, seed=3).choose(table, "train")).to_pylist()
     assert sorted(path.stem for path in out.rglob("*.mp4")) == sorted(chosen)
 
 
@@ -720,3 +720,19 @@ def test_all_workers_together_keep_to_the_rate(many, out):
     took = time.monotonic() - started
     assert report.is_complete
     assert took > 0.9 * (report.bytes_fetched - 300_000) / 600_000
+
+
+def test_a_subset_without_excluded_videos_is_downloaded_alone(mirror, release, out, tmp_path):
+    clips = release.clips("train")
+    held_out = write_annotations(tmp_path / "held-out.csv", clips[:1], "test")
+    (tmp_path / "mine.txt").write_text("".join(f"{clip.stem}\n" for clip in clips[:3]))
+    report = download(
+        "700-2020",
+        out,
+        splits=["train"],
+        subset=tmp_path / "mine.txt",
+        exclude=f"400:test={held_out}",
+        mirror=mirror.url,
+    )
+    assert sorted(path.stem for path in out.rglob("*.mp4")) == sorted(clip.stem for clip in clips[1:3])
+    assert report.is_complete

@@ -337,6 +337,107 @@ def test_zeros_behind_the_end_take_no_memory():
     assert peak < 16 << 20
 
 
+def peak_of(function):
+    """The result of a function, and the most memory that it takes at a time."""
+    tracemalloc.start()
+    try:
+        return function(), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("compress", [bytes, lambda data: gzip.compress(data, 1)])
+def test_a_large_clip_is_in_memory_once(compress):
+    size = 32 << 20
+    data = compress(tar({"a.mp4": bytes(size), "b.mp4": bytes(size)}))
+
+    def count():
+        total = 0
+        for _, content in read_archive(buffered(data), name="x"):
+            total += len(content)
+            del content
+        return total
+
+    total, peak = peak_of(count)
+    assert total == 2 * size
+    assert peak < 1.5 * size
+
+
+def extended(kind, records):
+    """A member after an extended header with these records."""
+    header = member("header", len(records), kind)
+    return header.tobuf() + records + bytes(-len(records) % 512) + member("a.txt").tobuf()
+
+
+def record(key, value):
+    length = next(n for n in range(len(key + value), 9999999) if len(f"{n} {key}={value}\n") == n)
+    return f"{length} {key}={value}\n".encode()
+
+
+# Records on which the patterns of tarfile would work for hours, or with what it would fail.
+@pytest.mark.parametrize(
+    "records",
+    [
+        b"1" * 60_000,
+        b"1 " * 30_000 + b"=",
+        b"5 a=\n" * 10 + b"0 b=\n",
+        b"9" * 5000 + b" a=b\n",
+        record("a", "7" * 9000),
+    ],
+)
+def test_an_extended_header_that_is_no_list_of_records_is_corrupt(records):
+    started = time.monotonic()
+    for kind in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE):
+        assert partial(extended(kind, records) + bytes(1024)) == ([], True)
+    assert time.monotonic() - started < 10
+
+
+def test_extended_headers_for_all_members_are_not_kept():
+    data = b"".join(extended(tarfile.XGLTYPE, record(f"key{n}", "a" * 30_000)) for n in range(300))
+    (found, failed), peak = peak_of(lambda: partial(data + bytes(1024)))
+    assert (found, failed) == ([], False)
+    assert peak < len(data) + (2 << 20)
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.mp4"])
+def test_members_without_a_clip_are_bounded(name, monkeypatch):
+    monkeypatch.setattr("kinetics_tools.io.tar._MAX_OVERHEAD_BYTES", 512 * 1000)
+    with pytest.raises(ArchiveError, match="headers of 512,512 bytes, far more than its clips need"):
+        read(member(name).tobuf() * 1001 + bytes(1024))
+    clips = {f"{n}.mp4": b"x" for n in range(2000)}  # which need headers, too
+    assert len(read(tar(clips))) == 2000
+
+
+def test_gzip_members_without_content_are_bounded():
+    empty, good = gzip.compress(b""), gzip.compress(tar({"a.mp4": b"x"}))
+    assert read(empty * 900 + good) == [("a.mp4", b"x")]
+    with pytest.raises(ArchiveError, match="over 1,001 gzip members without content"):
+        read(empty * 50_000 + good)
+    small = b"".join(gzip.compress(PLAIN[at : at + 512]) for at in range(0, len(PLAIN), 512))
+    assert read(small) == list(CLIPS_BY_NAME.items())
+
+
+def test_a_name_longer_than_any_path_is_refused(caplog):
+    data = tar({"a" * 5000 + ".mp4": b"x", "b.mp4": b"y"})
+    assert read(data) == [("b.mp4", b"y")]
+    (warning,) = warnings(caplog)
+    assert f"refused member '{'a' * 200}': its name has 5,004 characters" in warning
+
+
+def test_many_refused_members_are_counted(caplog):
+    links = {f"{n}.mp4": member(f"{n}.mp4", kind=tarfile.SYMTYPE, target="x") for n in range(250)}
+    assert read(tar({**links, "b.mp4": b"y"})) == [("b.mp4", b"y")]
+    assert len(warnings(caplog)) == 101
+    assert warnings(caplog)[-1].endswith("refused member '(others)': 150 more members")
+
+
+@pytest.mark.parametrize(
+    "name", ["31-archive-negative-size/sparse_cut.tar", "27-fuzz/archive--IndexError_kinetics.py_931"]
+)
+def test_real_archives_with_corrupt_sparse_headers_end_in_an_error(shared, name):
+    assert partial((shared / "faults" / name).read_bytes())[1]
+
+
 def not_utf_8(name):
     """A header of a clip of 4 bytes whose name begins with a byte that is no UTF-8."""
     return member(f"\udcff{name}", 4).tobuf(tarfile.GNU_FORMAT, errors="surrogateescape")

@@ -686,6 +686,12 @@ def test_unusual_files_are_left_to_ffmpeg(clip):
     # Nine edits; one that begins later; a faster one; one that ends before the last frames.
     for position, value in ((edits + 11, 9), (edits + 19, 5), (edits + 21, 2), (edits + 14, 0)):
         assert frame_table(clip[:position] + bytes([value]) + clip[position + 1 :]) is None
+    scale = clip.index(b"mdhd") + 16
+    for timescale in (0, 1 << 31, (1 << 32) - 1):
+        content = clip[:scale] + struct.pack(">I", timescale) + clip[scale + 4 :]
+        assert frame_table(content) is None
+        shown = plain(content)  # in seconds instead of milliseconds, so that the edit list hides most frames
+        np.testing.assert_array_equal(decode(content, range(len(shown))), shown)
     file = io.BytesIO()
     options = {"movflags": "frag_keyframe+empty_moov"}
     with av.open(file, "w", format="mp4", container_options=options) as container:

@@ -7,10 +7,12 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from kinetics_tools.media import probe
+from kinetics_tools.preparation import clip as clip_module
 from kinetics_tools.preparation import read_report, shard
 from kinetics_tools.preparation.clip import DroppedClip, prepare_clip
 from tests.support.clients import run_program
-from tests.support.clip_tree import FAST, SOURCE, rows_of, run, shards_of
+from tests.support.clip_tree import FAST, SOURCE, clip_bytes, rows_of, run, shards_of
 from tests.support.takes import crashing
 from tests.support.trees import write_tree
 
@@ -28,9 +30,27 @@ def test_a_clip_that_cannot_be_opened_is_named_and_costs_no_other(clips, tmp_pat
         for _ in range(2):
             report = run(tree, out, profile=profile, encoding=encoding)
             split = report.splits["validation"]
-            assert (split.rows, split.dropped, report.late) == (2, {"absent": 2}, ())
-            assert set(split.absent) == {clips[7].stem, clips[8].stem}  # a directory is no file of a clip
+            assert (split.rows, split.dropped, report.late) == (2, {"absent": 1, "unreadable": 1}, ())
+            assert split.absent == (clips[7].stem,)
+            assert f"validation: {clips[8].stem}: unreadable: Is a directory" in report.lines()
         assert {Path(name).stem for name in rows_of(out)} == {clip.stem for clip in clips[9:11]}
+
+
+@pytest.mark.parametrize("encoding", [None, FAST])
+def test_a_row_measures_the_bytes_that_it_holds_though_the_file_is_replaced(clips, tmp_path, monkeypatch, encoding):
+    path = tmp_path / clips[7].file_name
+    path.write_bytes(clips[7].content)
+
+    def probe_late(video):
+        """Measure a clip after another program has replaced its file by a longer one."""
+        path.write_bytes(clip_bytes(tmp_path, 99, frames=20))
+        return probe(video)
+
+    monkeypatch.setattr(clip_module, "probe", probe_late)
+    found = prepare_clip((clips[7].stem, str(path)), encoding=encoding)
+    assert found.info == probe(found.content)
+    assert (found.info.num_frames, found.bytes_in) == (9, len(clips[7].content))
+    assert encoding is not None or found.content == clips[7].content
 
 
 def leaving_take(clip, *, encoding):

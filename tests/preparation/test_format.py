@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +47,29 @@ def real_tree(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def as_source(real_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def without_versions() -> Iterator[None]:
+    """Writes footers as before they named the versions of libraries, which say nothing about the rows."""
+
+    def fields(report: parquet.ShardReport) -> dict[str, Any]:
+        return {name: value for name, value in asdict(report).items() if name != "made_with"}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parquet, "asdict", fields)
+        yield
+
+
+@pytest.fixture(scope="module")
+def as_source(real_tree: Path, without_versions: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("source")
     assert prepare("700", real_tree, out, workers=2, **SOURCE).is_complete
     return out
 
 
 @pytest.fixture(scope="module")
-def as_train(real_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def as_train(real_tree: Path, without_versions: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("train")
     for shards in TRAIN_SHARDS:
-        prepare("700", real_tree, out, workers=2, shards=shards)
+        prepare("700", real_tree, out, workers=2, shards=shards, allow_mixed_versions=True)
     return out
 
 

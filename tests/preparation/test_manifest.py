@@ -32,6 +32,22 @@ def test_prepare_json_says_what_was_asked_for_and_names_each_clip_that_is_not_th
     assert "700 validation has 2 of 700 classes: zumba, hurling (sport)." in card
 
 
+def test_a_subset_and_excluded_videos_are_in_prepare_json_and_on_the_card(tree, clips, tmp_path):
+    chosen = [clip for clip in clips if clip.label in ("hurling (sport)", "using remote controller (not gaming)")]
+    held_out = {clip.youtube_id for clip in chosen[:2]}
+    path = write_annotations(tmp_path / "held-out.csv", chosen[:2], "test")
+    run(tree, tmp_path / "out", **SOURCE, subset="mini-200", exclude=f"400:test={path}")
+    basis = manifest_of(tmp_path / "out")["basis"]
+    kept = [clip for clip in chosen if clip.youtube_id not in held_out]
+    excluded = len(chosen) - len(kept)
+    assert (basis["subset"], basis["wanted"], basis["excluded"]) == ("mini-200", len(kept), {"400:test": excluded})
+    assert str(tmp_path) not in json.dumps(basis)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"700 validation excludes {excluded} clips whose videos are in 400 test." in card
+    assert "700 validation has only the subset `mini-200`." in card
+    assert "*excluded*: another release holds out the video of the clip" in card
+
+
 def test_without_annotations_it_is_said_that_nobody_knows_what_is_missing(clips, tmp_path):
     tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:10]}, annotations=None)
     run(tree, tmp_path / "out", **SOURCE)

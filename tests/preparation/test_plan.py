@@ -3,6 +3,7 @@
 import csv
 import math
 from collections import Counter
+from fnmatch import fnmatchcase
 
 import pyarrow as pa
 from hypothesis import given
@@ -89,6 +90,17 @@ def test_names():
     assert parse_name(name) == ("train", 7, 64, plan.fingerprint)
     for other in ("700/prepare.json", name + ".tmp", "." + name.rpartition("/")[2], "train-7-of-8-abc.parquet"):
         assert parse_name(other) is None
+
+
+def test_more_than_99_999_shards_have_names_that_sort_as_their_numbers():
+    plan = plan_of(table(100_001), clips_per_shard=1)
+    assert plan.count == 100_001
+    name = plan.name(7)
+    assert name == f"700/train-000007-of-100001-{plan.fingerprint}.parquet"
+    for shard in (7, 99_999, 100_000):
+        assert parse_name(plan.name(shard)) == ("train", shard, 100_001, plan.fingerprint)
+        assert fnmatchcase(plan.name(shard), plan.pattern)
+    assert name < plan.name(99_999) < plan.name(100_000)
 
 
 def chi_square_99_9(freedom):

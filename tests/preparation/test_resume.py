@@ -1,10 +1,13 @@
 """Runs that resume what an earlier run left."""
 
+import os
+
 import pyarrow.parquet as pq
 import pytest
 
 from kinetics_tools.media import Encoding
-from tests.support.clip_tree import copy_of, files_of, run
+from kinetics_tools.publication import push
+from tests.support.clip_tree import copy_of, files_of, run, shards_of
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -35,6 +38,23 @@ def test_finished_shards_stay_and_the_others_are_made(prepared, tree, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in paths[2:]} == before
     assert files_of(tmp_path) == files_of(prepared)
     assert run(tree, tmp_path).made == 0
+
+
+def test_shards_that_are_links_count_and_are_pushed(prepared, tree, tmp_path):
+    """As in a snapshot in the cache of the Hub's client."""
+    out, target = tmp_path / "out", tmp_path / "pushed"
+    for name, content in files_of(prepared).items():
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        blob = tmp_path / "blobs" / name.replace("/", "-")
+        blob.parent.mkdir(exist_ok=True)
+        blob.write_bytes(content)
+        (out / name).symlink_to(os.path.relpath(blob, (out / name).parent))
+    before = files_of(out)
+    report = run(tree, out)
+    assert (report.to_make, report.is_complete) == (0, True)
+    assert push(out, f"file://{target}").files_sent == 8
+    assert files_of(out) == before
+    assert shards_of(target) == shards_of(prepared)
 
 
 def damaged_footer(content):

@@ -12,12 +12,13 @@ from kinetics_tools.errors import PushError
 from kinetics_tools.preparation.options import PrepareOptions
 from kinetics_tools.publication.changes import Publication
 from kinetics_tools.publication.streaming import Stream
-from tests.support.clip_tree import FAST
+from tests.support.clip_tree import BAD, FAST, manifest_of, rows_of
 from tests.support.fault_server import Fault
 from tests.support.hub import Hub
 from tests.support.hub_clients import Clients
 from tests.support.hub_pushes import REPO, files, ids, quiet, readers_see, run, shards, text
 from tests.support.prepared import write_prepared
+from tests.support.trees import Clip
 
 OPTIONS = PrepareOptions(encoding=FAST, clips_per_shard=4)
 
@@ -104,6 +105,19 @@ def test_a_dry_run_is_refused_before_anything_is_planned(hub: Hub, tmp_path: Pat
     with pytest.raises(ValueError, match="`kinetics prepare --dry-run` estimates what it would prepare"):
         quiet(tmp_path / "out", REPO, stream=stream_of(tmp_path / "no tree"), dry_run=True)
     assert not hub.requests
+
+
+def test_clips_that_go_after_planning_are_dropped(tree: Path, clips: list[Clip], tmp_path: Path) -> None:
+    copy, target = shutil.copytree(tree, tmp_path / "tree"), tmp_path / "pushed"
+    stream = stream_of(copy, options=PrepareOptions("source", clips_per_shard=4))
+    stream.parts()
+    gone = [copy / "val" / clip.label / clip.file_name for clip in clips[7:9]]
+    for path in gone:
+        path.unlink()
+    quiet(tmp_path / "out", f"file://{target}", stream=stream)
+    kept = {clip.stem for number, clip in enumerate(clips) if number not in (7, 8, *BAD)}
+    assert {Path(name).stem for name in rows_of(target)} == kept
+    assert manifest_of(target)["dropped"] == {"absent": 1, "empty": 1, "unreadable": 4}
 
 
 def test_the_command_streams(hub: Hub, tree: Path, prepared: Path, tmp_path: Path, pusher: Clients) -> None:

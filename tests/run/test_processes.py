@@ -109,6 +109,20 @@ def test_processes_end_with_the_iterator_and_items_are_taken_as_needed():
     assert len(taken) == seen
 
 
+def test_idle_processes_are_used_again_until_one_crashes():
+    def pids(idle, *items):
+        found = dict(engine.run(behave, enumerate(items), workers=1, batch_size=1, idle=idle))
+        return {value[1] for value in found.values() if isinstance(value, tuple)}
+
+    with engine.IdleProcesses() as idle:
+        (first,) = pids(idle, "a", "b")
+        assert pids(idle, "c") == {first}
+        assert pids(idle, "crash") == set()
+        (second,) = pids(idle, "d")
+        assert (alive(first), alive(second), first == second) == (False, True, False)
+    assert not alive(second)
+
+
 def test_processes_end_when_this_one_is_killed(tmp_path):
     script = tmp_path / "script.py"  # without a __main__ guard
     script.write_text(

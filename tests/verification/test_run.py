@@ -23,13 +23,13 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 import kinetics  # noqa: F401  (registers the builder)
-from kinetics_tools.annotations import Selection
+from kinetics_tools.annotations import OtherSplit, Selection
 from kinetics_tools.annotations.read import clip_names, read_split
 from kinetics_tools.cli.app import app
 from kinetics_tools.downloading import Entry, Ledger
 from kinetics_tools.media import write_clip
 from kinetics_tools.verification import verify
-from kinetics_tools.verification.overlap import OtherSplit, shared_videos
+from kinetics_tools.verification.overlap import shared_videos
 from tests.support.fault_server import FaultServer
 from tests.support.mirror import tar, tar_gz, write_mirror
 from tests.support.trees import LAYOUTS, Clip, write_annotations, write_clips
@@ -447,7 +447,7 @@ def test_of_chosen_classes_the_other_clips_are_neither_missing_nor_unexpected(tm
     chosen = [clip for clip in clips if clip.label in ("zumba", "massaging person's head")]
     expected = {("train", clip.stem): "missing" if clip is clips[11] else "present" for clip in chosen}
     assert statuses(report) == {**expected, ("train", stranger.stem): "unexpected"}
-    assert (report.classes, report.splits["train"].annotated) == (("zumba", "massaging person's head"), 6)
+    assert (report.selection.classes, report.splits["train"].annotated) == (("zumba", "massaging person's head"), 6)
     assert report.splits["train"].left_out == 5
     assert "train: 5 files of annotated clips were not asked for" in report.lines()
     assert not report.is_complete
@@ -461,7 +461,7 @@ def test_a_tree_of_some_clips_of_each_class_is_complete_if_it_is_asked_for_those
     rows = good(pool, 12)
     path = write_annotations(tmp_path / "annotations" / "train.csv", rows, "train")
     table = read_split(str(path), "700", "train")
-    chosen = clip_names(Selection("700", max_clips_per_class=2, seed=3).choose(table)).to_pylist()
+    chosen = clip_names(Selection("700", max_clips_per_class=2, seed=3).choose(table, "train")).to_pylist()
     write_clips(tmp_path / "train", [clip for clip in rows if clip.stem in chosen], "class folders")
     report = run(tmp_path, max_clips_per_class=2, seed=3)
     assert report.is_complete
@@ -491,7 +491,7 @@ def test_splits_without_labels_are_passed_over_for_classes_unless_asked_for(tmp_
 
 def test_a_choice_of_nothing_is_not_complete_but_an_error(tmp_path, pool):
     tree(tmp_path, good(pool))
-    with pytest.raises(ValueError, match="no clip of archery is annotated in train"):
+    with pytest.raises(ValueError, match="no annotated clip of train is selected by classes archery"):
         run(tmp_path, classes=["archery"])
     # A split that has none beside one that has some is complete.
     tree(tmp_path, good(pool, 2, "validation"), folder="val")
@@ -505,7 +505,7 @@ def test_splits_and_classes_may_be_any_iterable(tmp_path, pool):
     tree(tmp_path, good(pool))
     report = run(tmp_path, splits=iter(["train"]), classes=(name for name in ["zumba", "abseiling"]))
     assert report.is_complete
-    assert (list(report.splits), report.classes) == (["train"], ("zumba", "abseiling"))
+    assert (list(report.splits), report.selection.classes) == (["train"], ("zumba", "abseiling"))
     assert report.splits["train"].annotated == 3
 
 
@@ -992,3 +992,16 @@ def test_overlap_of_annotations_that_are_not_there(tmp_path, pool):
     with pytest.raises(FileNotFoundError, match="no annotation file of the test split"):
         run(tmp_path, overlaps=[f"600:test={tmp_path}"])
     assert not remembering(tmp_path).exists(), "nothing was looked at"
+
+
+def test_a_subset_without_excluded_videos_is_checked_alone(tmp_path, pool):
+    """Neither the clips of other classes nor those of excluded videos are missing or unexpected."""
+    clips = good(pool, 8)
+    held_out = write_annotations(tmp_path / "held-out.csv", clips[:1], "test")
+    (tmp_path / "mine.txt").write_text("".join(f"{clip.label}\n" for clip in clips[:2]))
+    kept = [clip for clip in clips if clip.label in {clips[0].label, clips[1].label} and clip is not clips[0]]
+    tree(tmp_path, kept, rows=clips)
+    report = run(tmp_path, subset=str(tmp_path / "mine.txt"), exclude=[f"400:test={held_out}"])
+    assert report.is_complete
+    assert statuses(report) == {("train", clip.stem): "present" for clip in kept}
+    assert report.lines()[-1].endswith(f"--subset={tmp_path}/mine.txt --exclude=400:test={held_out}")

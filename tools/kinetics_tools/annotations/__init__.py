@@ -7,10 +7,10 @@ from kinetics_tools.annotations.labels import (
     from_torchvision,
     label_index,
     label_indices,
-    misfit,
     normalize_label,
     to_torchvision,
 )
+from kinetics_tools.annotations.other_split import OtherSplit, shares_video
 from kinetics_tools.annotations.read import (
     ANNOTATION_SCHEMA,
     clip_name,
@@ -21,13 +21,17 @@ from kinetics_tools.annotations.read import (
 )
 from kinetics_tools.annotations.renames import map_index, map_label
 from kinetics_tools.annotations.selection import Selection, as_list, seeded_order
-from kinetics_tools.annotations.spaces import SPACES, LabelSpace, label_space, spaces_of
+from kinetics_tools.annotations.spaces import MERGED_CLASSES, SPACES, LabelSpace, label_space, spaces_of
+from kinetics_tools.annotations.subsets import SUBSETS, read_subset
 
 __all__ = [
     "ANNOTATION_SCHEMA",
+    "MERGED_CLASSES",
     "SPACES",
+    "SUBSETS",
     "ClipIndex",
     "LabelSpace",
+    "OtherSplit",
     "Selection",
     "annotation_file",
     "annotations_of_tree",
@@ -43,11 +47,12 @@ __all__ = [
     "label_space",
     "map_index",
     "map_label",
-    "misfit",
     "normalize_label",
     "read_annotations",
     "read_split",
+    "read_subset",
     "seeded_order",
+    "shares_video",
     "spaces_of",
     "to_torchvision",
 ]

@@ -2,22 +2,42 @@
 
 import os
 import re
-import shutil
-import tarfile
-import zlib
 from collections.abc import Iterator
 
 from datasets.utils.logging import get_logger
 from filelock import FileLock
 
+from kinetics_tools.annotations.read import MAX_FILE_BYTES
 from kinetics_tools.errors import ArchiveError
-from kinetics_tools.io import DownloadCache, is_url, mirrored, replacing
-from kinetics_tools.releases import DEFAULT_ANNOTATIONS, SPLIT_SPELLINGS, check_release, split_spellings
-from kinetics_tools.text import ARCHIVE_SUFFIXES, few
+from kinetics_tools.io import DownloadCache, is_url, mirrored, read_archive, replacing
+from kinetics_tools.releases import DEFAULT_ANNOTATIONS, RELEASES, SPLIT_SPELLINGS, split_spellings
+from kinetics_tools.text import ARCHIVE_SUFFIXES, check_choice, few
 
 _logger = get_logger("datasets.kinetics")
 
 _SUFFIXES = (".csv", ".json")
+
+
+def absolute(path: str | os.PathLike[str]) -> str:
+    """Return a local path as an absolute one with "/" between its parts; `~` is the home directory."""
+    return os.path.abspath(os.path.expanduser(path)).replace(os.sep, "/")
+
+
+def check_annotations(path: str | os.PathLike[str]) -> str:
+    """Return the path or URL of annotations; a path becomes absolute.
+
+    Raises:
+        ValueError: it is neither.
+        FileNotFoundError: the path does not exist.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ValueError(f"annotations must be a path or a URL, got {path!r}")
+    if is_url(os.fspath(path)):
+        return os.fspath(path)
+    path = absolute(path)
+    if not os.path.exists(path):
+        raise FileNotFoundError(f"annotations={path!r} does not exist")
+    return path
 
 
 def annotation_file(
@@ -47,7 +67,7 @@ def annotation_file(
     if annotations is None and data_dir is not None and (found := annotations_of_tree(data_dir, split)):
         return found
     cache = cache or DownloadCache()
-    where = annotations or mirrored(DEFAULT_ANNOTATIONS[check_release(release)], mirror)
+    where = annotations or mirrored(DEFAULT_ANNOTATIONS[check_choice(release, RELEASES, "release")], mirror)
     if is_url(where) and not where.endswith((*_SUFFIXES, *ARCHIVE_SUFFIXES)):
         return _download(where, split, cache)
     if os.path.isdir(where):
@@ -62,10 +82,10 @@ def annotation_file(
         return path
     try:
         return _extract(path, where, split)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except ArchiveError as error:
         if path != where:
             os.remove(path)  # or it stays in the cache for good
-        raise ArchiveError(f"{where}: truncated or corrupt ({error}); retry, or pass annotations=") from None
+        raise ArchiveError(f"{error}; retry, or pass annotations=") from None
 
 
 def annotations_of_tree(data_dir: str, split: str) -> str | None:
@@ -109,9 +129,7 @@ def _candidates(directory: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the files in a directory that may hold annotations, each with the words of its name."""
     for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
         stem, suffix = os.path.splitext(name.lower())
-        path = f"{directory}/{name}"
-        # A FIFO would block, but a broken link is an error of the user, so that it is not taken for no annotations.
-        if suffix in _SUFFIXES and (os.path.isfile(path) or not os.path.exists(path)):
+        if suffix in _SUFFIXES:
             yield name, re.split(r"[^a-z]+", stem)
 
 
@@ -137,14 +155,17 @@ def _download(directory_url: str, split: str, cache: DownloadCache) -> str:
 def _extract(tarball: str, where: str, split: str) -> str:
     """Return the path of the CSV of a split, extracted from a tarball of annotations and kept beside it."""
     path = f"{tarball}-{split}.csv"
+
+    def is_wanted(name: str) -> bool:
+        stem, suffix = os.path.splitext(name.lower())
+        return suffix == ".csv" and SPLIT_SPELLINGS.get(stem) == split
+
     with FileLock(path + ".lock"):
         if os.path.exists(path) and os.stat(path).st_mtime_ns >= os.stat(tarball).st_mtime_ns:
             return path
-        with tarfile.open(tarball) as tar:
-            for member in tar:
-                stem, suffix = os.path.splitext(member.name.rpartition("/")[2].lower())
-                if member.isreg() and suffix == ".csv" and SPLIT_SPELLINGS.get(stem) == split:
-                    with replacing(path) as partial, open(partial, "wb") as file:
-                        shutil.copyfileobj(tar.extractfile(member), file)  # type: ignore[arg-type]
-                    return path
+        with open(tarball, "rb") as archive:
+            for _, content in read_archive(archive, name=where, is_wanted=is_wanted, max_bytes=MAX_FILE_BYTES):
+                with replacing(path) as partial:
+                    partial.write_bytes(content)
+                return path
     raise FileNotFoundError(f"no CSV of the {split} split in {where}")

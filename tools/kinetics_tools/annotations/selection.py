@@ -1,20 +1,31 @@
 """Selection of clips of a release."""
 
+import functools
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from datasets.utils.logging import get_logger
 
+from kinetics_tools.annotations.find import check_annotations
 from kinetics_tools.annotations.labels import find_label
+from kinetics_tools.annotations.other_split import OtherSplit, shares_video
 from kinetics_tools.annotations.read import clip_names
+from kinetics_tools.annotations.subsets import Subset, read_subset
+from kinetics_tools.io import DownloadCache
 from kinetics_tools.io.hosts import mirror_url
-from kinetics_tools.io.http import is_url
-from kinetics_tools.releases import LABELS, check_release, find_split
-from kinetics_tools.text import check_count, few
+from kinetics_tools.releases import LABELS, RELEASES, SPLITS
+from kinetics_tools.text import check_choice, check_count, few, format_count
+
+_logger = get_logger("datasets.kinetics")
+
+EXCLUDE_BY = ("video", "seconds")
+"""Ways to exclude clips."""
 
 
 def as_list(names: Any) -> Any:
@@ -22,11 +33,6 @@ def as_list(names: Any) -> Any:
     if isinstance(names, str):
         return [names]
     return list(names) if isinstance(names, Iterable) else names
-
-
-def absolute(path: str | os.PathLike[str]) -> str:
-    """Return a local path as an absolute one with "/" between its parts; `~` is the home directory."""
-    return os.path.abspath(os.path.expanduser(path)).replace(os.sep, "/")
 
 
 def seeded_order(names: Sequence[str], seed: int) -> list[int]:
@@ -42,16 +48,18 @@ class Selection:
     """Selection of clips. The fields are checked and normalized when the object is created.
 
     Attributes:
-        release: "400", "600", "700" or "700-2020"; also as a number.
-        splits: selected splits, in any spelling when passed; None for all that exist.
+        release: "400", "600", "700" or "700-2020".
+        splits: selected splits; None for all that exist.
         classes: class names, in any public spelling when passed; None for all.
         max_clips_per_class: largest number of annotated clips of each class; None for all.
         seed: seed for the choice of clips with `max_clips_per_class`.
         annotations: directory, file or URL of the annotations; None for those found beside the clips, or else the
             published ones.
         mirror: URL that replaces the public hosts; None for the environment variable KINETICS_MIRROR, if set.
-        force_release: take class directories and annotations that fit another release better; clips of classes that
-            `release` lacks are skipped.
+        subset: one of `SUBSETS`, or a file with a class or a clip per line, see `read_subset`; None for all.
+        exclude: splits of releases whose videos are excluded, such as "400:validation,400:test", or
+            "400:test=PATH" with the path of its annotations; None for none.
+        exclude_by: "video" excludes all clips of a video, "seconds" those whose segments overlap.
 
     Raises:
         ValueError: a field is not valid. The message lists the valid values and suggests the nearest one.
@@ -65,17 +73,21 @@ class Selection:
     seed: int = 0
     annotations: str | None = None
     mirror: str | None = None
-    force_release: bool = False
+    subset: str | None = None
+    exclude: Sequence[str] | None = None
+    exclude_by: str = "video"
+    _subset: Subset | None = field(default=None, init=False, repr=False, compare=False)
+    _others: tuple[OtherSplit, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "release", check_release(self.release))
+        check_choice(self.release, RELEASES, "release")
         for name in ("splits", "classes"):
             values = as_list(getattr(self, name))
             if values is not None and (not isinstance(values, list) or not values):
                 raise ValueError(f"{name} must be a list of at least one name, or None for all, got {values!r}")
             object.__setattr__(self, name, values and tuple(dict.fromkeys(values)))
-        if self.splits is not None:
-            object.__setattr__(self, "splits", tuple(dict.fromkeys(map(find_split, self.splits))))
+        for split in self.splits or ():
+            check_choice(split, SPLITS, "split")
         if self.classes is not None:
             labels = LABELS[self.release]
             found = (labels[find_label(name, self.release)] for name in self.classes)
@@ -84,44 +96,100 @@ class Selection:
             check_count(max_clips_per_class=self.max_clips_per_class)
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise ValueError(f"seed must be an integer, got {self.seed!r}")
-        if not isinstance(self.force_release, bool):
-            raise ValueError(f"force_release must be True or False, got {self.force_release!r}")
         mirror_url(self.mirror)
-        self._check_annotations()
+        if self.annotations is not None:
+            object.__setattr__(self, "annotations", check_annotations(self.annotations))
+        self._check_subset()
+        self._check_exclude()
 
-    def _check_annotations(self) -> None:
-        path = self.annotations
-        if path is None:
+    def _check_subset(self) -> None:
+        if self.subset is None:
             return
-        if not isinstance(path, str | os.PathLike):
-            raise ValueError(f"annotations must be a path or a URL, got {path!r}")
-        if not is_url(os.fspath(path)):
-            path = absolute(path)
-            if not os.path.exists(path):
-                raise FileNotFoundError(f"annotations={path!r} does not exist")
-        object.__setattr__(self, "annotations", os.fspath(path))
+        if not isinstance(self.subset, str | os.PathLike):
+            raise ValueError(f"subset must be a name or a file, got {self.subset!r}")
+        found = read_subset(self.subset, self.release)
+        object.__setattr__(self, "subset", found.name)
+        object.__setattr__(self, "_subset", found)
+        if self.class_names == ():
+            asked = f"the classes {few(self.classes)}" if self.classes else self.release
+            raise ValueError(f"subset {self.subset}: none of its classes is in {asked}; choose another subset")
+
+    def _check_exclude(self) -> None:
+        texts = as_list(self.exclude)
+        check_choice(self.exclude_by, EXCLUDE_BY, "exclude_by")
+        if texts is None:
+            return
+        if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f'exclude must name splits of releases, such as "400:validation", got {self.exclude!r}')
+        others = [OtherSplit.parse(part.strip()) for text in texts for part in text.split(",")]
+        object.__setattr__(self, "_others", tuple(dict.fromkeys(others)))
+        object.__setattr__(self, "exclude", tuple(map(str, self._others)))
+
+    @functools.cached_property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes of `classes` and `subset`; None for all."""
+        wanted = None if self._subset is None else self._subset.classes
+        if self.classes is None or wanted is None:
+            return wanted if self.classes is None else tuple(self.classes)
+        return tuple(name for name in self.classes if name in wanted)
 
     @property
     def takes_all(self) -> bool:
         """True if all annotated clips of a split are asked for."""
-        return self.classes is None and self.max_clips_per_class is None
+        return self.classes is None and self.subset is None and not self._others and self.max_clips_per_class is None
 
-    def choose(self, table: pa.Table) -> pa.Table:
+    @property
+    def files(self) -> list[str]:
+        """Local files of `subset` and `exclude`."""
+        mine = [self.subset] if self.subset is not None and os.path.isabs(self.subset) else []
+        return mine + [path for other in self._others for path in other.files]
+
+    def choose(self, table: pa.Table, split: str, cache: DownloadCache | None = None) -> pa.Table:
         """Return the rows of `read_split` that are asked for, in the order of the table.
 
+        The metadata of its schema has "excluded": the number of clips that each of `exclude` removed, as JSON. Excluded
+        clips, and clips or classes of `subset` that are missing, are logged.
+
+        Args:
+            table: all annotated clips of `split`.
+            cache: download cache for the annotations of `exclude`.
+
         Raises:
-            ValueError: `classes` are asked for, and no row has a label.
+            ValueError: classes are asked for, and no row has a label.
         """
         if self.takes_all:
             return table
-        if self.classes is not None:
-            indices = pa.array([find_label(name, self.release) for name in self.classes], type=pa.int64())
+        if self.class_names is not None:
+            indices = pa.array([find_label(name, self.release) for name in self.class_names], type=pa.int64())
             if pc.all(pc.less(table["label"], 0)).as_py():
                 raise ValueError("no clip of this split has a label, so classes cannot choose among them")
             table = table.filter(pc.is_in(table["label"], value_set=indices))
+        if self._subset is not None:
+            table = self._subset.choose(table)
+            if note := self._subset.note(table):
+                _logger.warning(f"{self.title(split)}: {note}")
+        table = self._without_excluded(table, split, cache)
         if self.max_clips_per_class is not None:
             table = self._limited(table, self.max_clips_per_class)
         return table.combine_chunks()
+
+    def _without_excluded(self, table: pa.Table, split: str, cache: DownloadCache | None) -> pa.Table:
+        """Return the clips of no video of `exclude`; a split does not exclude its own videos."""
+        counts = {}
+        for other in self._others:
+            if (other.release, other.split) == (self.release, split):
+                continue
+            theirs = other.table(mirror=self.mirror, cache=cache)
+            kept = table.filter(pc.invert(shares_video(table, theirs, by=self.exclude_by)))
+            counts[other.name] = len(table) - len(kept)
+            _logger.warning(
+                f"{self.title(split)}: excluded {format_count(counts[other.name], 'clip')} of {len(table):,}, "
+                f"{'whose videos are in' if self.exclude_by == 'video' else 'whose segments overlap'} {other.name}"
+            )
+            table = kept
+        if not counts:
+            return table
+        return table.replace_schema_metadata({**(table.schema.metadata or {}), "excluded": json.dumps(counts)})
 
     def _limited(self, table: pa.Table, limit: int) -> pa.Table:
         labels = table["label"].to_pylist()
@@ -141,10 +209,17 @@ class Selection:
         """Return the options of the commands that select these splits and clips, for messages."""
         options = [f"--split={name}" for name in self.splits or ()]
         options += [f"--classes={','.join(self.classes)}"] if self.classes else []
+        options += [f"--subset={self.subset}"] if self.subset else []
+        if self.exclude:
+            by = [] if self.exclude_by == "video" else [f"--exclude-by={self.exclude_by}"]
+            options += [f"--exclude={','.join(self.exclude)}", *by]
         if self.max_clips_per_class is not None:
             options += [f"--max-per-class={self.max_clips_per_class}", f"--seed={self.seed}"]
         return options
 
-    def class_text(self) -> str:
-        """Return the first of `classes`, for messages."""
-        return few(self.classes or ())
+    def text(self) -> str:
+        """Return the choice of clips, for messages."""
+        parts = [f"classes {few(self.classes)}"] if self.classes else []
+        parts += [f"subset {self.subset}"] if self.subset else []
+        parts += [f"without {', '.join(self.exclude)}"] if self.exclude else []
+        return "; ".join(parts)

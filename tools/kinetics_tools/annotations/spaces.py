@@ -25,6 +25,8 @@ from kinetics_tools.text import few, unknown_choice
 
 MERGED = "710"
 """Release of the spaces that merge the classes of 400, 600 and 700."""
+MERGED_CLASSES = 710
+"""Number of merged classes."""
 
 _FOLDER = Path(__file__).with_name("lists") / "spaces"
 _PUBLISHED = {
@@ -127,9 +129,8 @@ def label_space(name: str | os.PathLike[str], release: str | None = None) -> Lab
 
 def spaces_of(release: str, size: int) -> list[LabelSpace]:
     """Return the known label spaces for predictions with `size` classes of clips of `release`."""
-    names = _PUBLISHED if size == len(_known_space(f"opengvlab-{MERGED}")) else SPACES
-    wanted = {MERGED, release} | ({"700"} if release == "700-2020" else set())
-    found = [_known_space(name) for name in names]
+    wanted = {MERGED} if size == MERGED_CLASSES else {release, "700"} if release == "700-2020" else {release}
+    found = map(_known_space, SPACES)
     return [space for space in found if space.release in wanted and len(space) == size]
 
 

@@ -1,7 +1,7 @@
 """`kinetics download`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import kinetics_tools
 from kinetics_tools.cli import options
@@ -20,6 +20,9 @@ def download(
     out: Annotated[Path, option(OUTPUT, "Output directory. An unfinished download there is resumed.")],
     splits: options.Splits = None,
     classes: options.Classes = None,
+    subset: options.Subset = None,
+    exclude: options.Exclude = None,
+    exclude_by: options.ExcludeBy = "video",
     max_clips_per_class: options.MaxPerClass = None,
     seed: options.SampleSeed = 0,
     annotations: options.Annotations = None,
@@ -36,11 +39,11 @@ def download(
     dry_run: Annotated[bool, flag(OUTPUT, "--dry-run", "Print the pending downloads; write nothing.")] = False,
 ) -> None:
     """Download clips as <split>/<class>/<clip>.mp4. Exits with 1 if any failed; rerun the same command to resume."""
+    choice: Any = {"splits": splits, "classes": classes, "subset": subset, "exclude": exclude, "exclude_by": exclude_by}
     report = kinetics_tools.download(
         release,
         out,
-        splits=splits,
-        classes=classes,
+        **choice,
         max_clips_per_class=max_clips_per_class,
         seed=seed,
         annotations=annotations,

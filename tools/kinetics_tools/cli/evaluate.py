@@ -1,7 +1,7 @@
 """`kinetics evaluate`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,11 +18,17 @@ EPILOG = options.examples(
     "label order. With time_start and time_end they score clips, otherwise videos.",
 )
 
+_SPACE = "Order of labels that are indices, such as opengvlab-710, or a file of names."
+
 
 def evaluate(
     release: options.Release,
     predictions: Annotated[Path, typer.Argument(help="Challenge submission (.json), or scores (.csv, .parquet).")],
     split: Annotated[str, option(SELECTION, "Split: train, validation (val) or test.")] = "validation",
+    label_space: Annotated[str | None, option(SELECTION, _SPACE, "that of the release")] = None,
+    subset: options.Subset = None,
+    exclude: options.Exclude = None,
+    exclude_by: options.ExcludeBy = "video",
     annotations: options.Annotations = None,
     report: Annotated[Path | None, option(OUTPUT, "JSON file for the scores.")] = None,
     confusion: Annotated[Path | None, option(OUTPUT, "CSV file for the confusion matrix.")] = None,
@@ -33,7 +39,8 @@ def evaluate(
 
     release, predictions = options.release_first(release, predictions)
     check_outputs((report, REPORT_BEGINNING), (confusion, CONFUSION_BEGINNING))
-    found = kinetics_tools.evaluate(predictions, release, split=split, annotations=annotations)
+    choice: Any = {"subset": subset, "exclude": exclude, "exclude_by": exclude_by, "annotations": annotations}
+    found = kinetics_tools.evaluate(predictions, release, split=split, label_space=label_space, **choice)
     PlainConsole().print_lines(found.lines())
     if report is not None:
         write_report(found, report)

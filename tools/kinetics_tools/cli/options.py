@@ -91,7 +91,8 @@ def finish(lines: Iterable[str], *, is_complete: bool) -> NoReturn:
 _ALL_SPLITS = "Splits: train, validation (val), test."
 _SPLITS: Any = {"metavar": "SPLIT,...", "callback": parse_splits}
 _CLASSES: Any = {"metavar": "CLASS,...", "callback": split_commas}
-_FORCE_RELEASE = "Take clips that fit another release better; unknown classes are skipped."
+_SUBSET = "Subset, such as mini-200, or file of classes or clips."
+_EXCLUDE = "Exclude the videos of these splits; RELEASE:SPLIT=PATH sets their annotations."
 _MAX_PER_CLASS = "Maximum number of clips per class."
 _PUBLISHED = "the published ones"
 _BESIDE = "those beside the clips, else the published ones"
@@ -101,13 +102,17 @@ Splits = Annotated[list[str] | None, option(SELECTION, _ALL_SPLITS, "all", "--sp
 Classes = Annotated[list[str] | None, option(SELECTION, "Class labels.", "all", **_CLASSES)]
 MaxPerClass = Annotated[int | None, option(SELECTION, _MAX_PER_CLASS, "no limit", "--max-per-class")]
 SampleSeed = Annotated[int, option(SELECTION, "Seed for the choice of clips with --max-per-class.")]
+Subset = Annotated[str | None, option(SELECTION, _SUBSET, "all")]
+Exclude = Annotated[list[str] | None, option(SELECTION, _EXCLUDE, "none", metavar="RELEASE:SPLIT,...")]
+ExcludeBy = Annotated[str, option(SELECTION, "With --exclude: video, or seconds for overlapping segments only.")]
 Annotations = Annotated[str | None, option(SELECTION, "Annotation directory, file or URL.", _PUBLISHED)]
 LocalAnnotations = Annotated[str | None, option(SELECTION, "Annotation directory, file or URL.", _BESIDE)]
-ForceRelease = Annotated[bool, flag(SELECTION, "--force-release", _FORCE_RELEASE)]
 Workers = Annotated[int | None, option(PARALLELISM, "Number of parallel worker processes.", "one per core")]
 
 # ---- How clips are prepared: prepare, push ------------------------------------------------------------------
 
+_SHARDS = "Half-open range START:STOP of the shards of one split to write, e.g. 0:16."
+_MIXED_VERSIONS = "Mix shards made with several versions of av, pyarrow or this package."
 _PRESET = "With profile train: x264 preset; slower ones give smaller files."
 
 Profile = Annotated[str, option(ENCODING, "train: re-encode for fast sampling; source: keep the original bytes.")]
@@ -118,6 +123,8 @@ Preset = Annotated[str | None, option(ENCODING, _PRESET, "veryfast")]
 Audio = Annotated[str | None, option(ENCODING, "With profile train: copy, aac or none.", "copy")]
 ClipsPerShard = Annotated[int, option(ENCODING, "Maximum number of clips in a shard.")]
 OrderSeed = Annotated[int, option(ENCODING, "Seed for the shuffle order of clips.")]
+Shards = Annotated[str | None, option(PARALLELISM, _SHARDS, "all")]
+AllowMixedVersions = Annotated[bool, flag(OUTPUT, "--allow-mixed-versions", _MIXED_VERSIONS)]
 
 # ---- download -----------------------------------------------------------------------------------------------
 
@@ -159,13 +166,12 @@ AllowPartial = Annotated[bool, flag(OUTPUT, "--allow-partial", "Publish splits w
 Force = Annotated[bool, flag(OUTPUT, "--force", "Push even if the repository has other content.")]
 AnnotationsOnly = Annotated[bool, flag(SOURCE, "--annotations-only", _ANNOTATIONS_ONLY)]
 Stream = Annotated[bool, flag(SOURCE, "--stream", _STREAM)]
-StreamForceRelease = Annotated[bool, flag(SELECTION, "--force-release", f"With --stream: {_FORCE_RELEASE.lower()}")]
 StreamDataDir = Annotated[str | None, option(SOURCE, "With --stream: clip directory or URL.")]
 MaxDisk = Annotated[str, option(SOURCE, "With --stream: maximum disk space for shards.")]
 StreamAnnotations = Annotated[str | None, option(SELECTION, "With --stream, --annotations-only: annotations.", _BESIDE)]
 
 _ENCODING = ("short_side", "max_fps", "crf", "preset", "audio")
-_STREAM_ONLY = ("data_dir", "max_disk", "classes", "force_release", "profile", *_ENCODING, "clips_per_shard", "seed")
+_STREAM_ONLY = ("data_dir", "max_disk", "classes", "profile", *_ENCODING, "clips_per_shard", "seed")
 
 
 def push_arguments(context: typer.Context) -> dict[str, Any]:
@@ -186,7 +192,7 @@ def push_arguments(context: typer.Context) -> dict[str, Any]:
     stream = stream_of(
         passed.pop("releases"),
         passed.pop("splits"),
-        **{name: typed[name] for name in ("classes", "annotations", "force_release", "data_dir", "max_disk")},
+        **{name: typed[name] for name in ("classes", "annotations", "data_dir", "max_disk")},
         options=PrepareOptions(typed["profile"], encoding, typed["clips_per_shard"], typed["seed"]),
     )
     return {**passed, "stream": stream}

@@ -1,6 +1,6 @@
 """`kinetics prepare`."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import kinetics_tools
 from kinetics_tools.cli import options
@@ -8,7 +8,6 @@ from kinetics_tools.cli.options import OUTPUT, PARALLELISM, SOURCE, flag, option
 from kinetics_tools.run import PlainConsole
 
 EPILOG = options.examples("kinetics prepare 700 --data-dir k700 --out kinetics --split validation")
-_SHARDS = "Half-open range START:STOP of the shards of one split to write, e.g. 0:16."
 
 
 def prepare(
@@ -17,8 +16,10 @@ def prepare(
     out: Annotated[str, option(OUTPUT, "Output directory or URL. An unfinished run there is resumed.")],
     splits: options.Splits = None,
     classes: options.Classes = None,
+    subset: options.Subset = None,
+    exclude: options.Exclude = None,
+    exclude_by: options.ExcludeBy = "video",
     annotations: options.LocalAnnotations = None,
-    force_release: options.ForceRelease = False,
     profile: options.Profile = "train",
     short_side: options.ShortSide = None,
     max_fps: options.MaxFps = None,
@@ -30,20 +31,20 @@ def prepare(
     workers: options.Workers = None,
     engine: Annotated[str, option(PARALLELISM, "local, or ray for a cluster.")] = "local",
     address: Annotated[str | None, option(PARALLELISM, "With ray: cluster address.", "that of this machine")] = None,
-    shards: Annotated[str | None, option(PARALLELISM, _SHARDS, "all")] = None,
+    shards: options.Shards = None,
+    allow_mixed_versions: options.AllowMixedVersions = False,
     dry_run: Annotated[bool, flag(OUTPUT, "--dry-run", "Estimate size and time from a few clips.")] = False,
 ) -> None:
     """Write Parquet shards that plain `datasets` loads and streams. Exits with 1 if shards are missing."""
     from kinetics_tools.preparation.run import parse_shards
 
+    choice: Any = {"splits": splits, "classes": classes, "subset": subset, "exclude": exclude, "exclude_by": exclude_by}
     report = kinetics_tools.prepare(
         release,
         data_dir,
         out,
-        splits=splits,
-        classes=classes,
+        **choice,
         annotations=annotations,
-        force_release=force_release,
         profile=profile,
         encoding=options.encoding_of(short_side=short_side, max_fps=max_fps, crf=crf, preset=preset, audio=audio),
         clips_per_shard=clips_per_shard,
@@ -53,7 +54,8 @@ def prepare(
         address=address,
         shards=parse_shards(shards) if shards else None,
         dry_run=dry_run,
+        allow_mixed_versions=allow_mixed_versions,
     )
     if not dry_run:
         PlainConsole().print(report.table())
-    options.finish(report.lines(), is_complete=bool(dry_run or shards or report.is_complete))
+    options.finish(report.lines(), is_complete=bool(dry_run or (shards and not report.failed) or report.is_complete))

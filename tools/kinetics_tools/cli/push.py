@@ -27,7 +27,6 @@ def push(
     releases: options.Releases = None,
     classes: options.Classes = None,
     annotations: options.StreamAnnotations = None,
-    force_release: options.StreamForceRelease = False,
     annotations_only: options.AnnotationsOnly = False,
     stream: options.Stream = False,
     data_dir: options.StreamDataDir = None,
@@ -50,6 +49,7 @@ def push(
     delete_local: options.DeleteLocal = False,
     verify: options.ReadBack = False,
     allow_partial: options.AllowPartial = False,
+    allow_mixed_versions: options.AllowMixedVersions = False,
     force: options.Force = False,
     dry_run: Annotated[bool, flag(OUTPUT, "--dry-run", "Print the pending changes; publish nothing.")] = False,
 ) -> None:

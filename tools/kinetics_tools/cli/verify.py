@@ -1,7 +1,7 @@
 """`kinetics verify`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,10 +22,12 @@ def verify(
     directory: Annotated[Path, typer.Argument(help="Clip directory: holds train, val or test.")],
     splits: options.Splits = None,
     classes: options.Classes = None,
+    subset: options.Subset = None,
+    exclude: options.Exclude = None,
+    exclude_by: options.ExcludeBy = "video",
     max_clips_per_class: options.MaxPerClass = None,
     seed: options.SampleSeed = 0,
     annotations: options.LocalAnnotations = None,
-    force_release: options.ForceRelease = False,
     deep: Annotated[bool, flag("Options", "--deep", "Decode every frame; compare SHA-256 with the ledger.")] = False,
     overlap: Annotated[list[str] | None, option(SELECTION, _OVERLAP, metavar="RELEASE:SPLIT")] = None,
     workers: options.Workers = None,
@@ -34,15 +36,14 @@ def verify(
 ) -> None:
     """Check a clip directory against the annotations. Exits with 1 if any clip is missing, misplaced or unreadable."""
     release, directory = options.release_first(release, directory)
+    choice: Any = {"splits": splits, "classes": classes, "subset": subset, "exclude": exclude, "exclude_by": exclude_by}
     found = kinetics_tools.verify(
         directory,
         release,
-        splits=splits,
-        classes=classes,
+        **choice,
         max_clips_per_class=max_clips_per_class,
         seed=seed,
         annotations=annotations,
-        force_release=force_release,
         deep=deep,
         overlaps=overlap or (),
         workers=workers,

@@ -36,7 +36,6 @@ from kinetics_tools.sources import replaced_clip
 from kinetics_tools.text import stem_of
 
 _READ_BYTES = 1 << 18
-_NAMED_REFUSALS = 100  # of one archive; the rest are counted
 _NAMED_UNANNOTATED = 4  # of one archive, one more than reports show
 _INTERRUPT_SECONDS = 5.0
 
@@ -166,13 +165,10 @@ class ArchiveRun:
         """Write the clips of an archive; return the ledger's digest of the selection, None if it takes all of them."""
         state = self.states[archive.split]
         index, takes_all = state.tree.index, True
-        unannotated, examples, refused = 0, list[str](), 0
+        unannotated, examples = 0, list[str]()
 
         def refuse(member: str, reason: str) -> None:
-            nonlocal refused
-            refused += 1
-            if refused <= _NAMED_REFUSALS:
-                self._refuse(archive, member[:200], reason)
+            self._refuse(archive, member, reason)
 
         for member, data in read_archive(file, name=archive.url, on_refused=refuse):
             if self._stop.is_set():
@@ -188,8 +184,7 @@ class ArchiveRun:
                 self._write(archive, name, data)
             else:
                 self._record_empty(state, archive, name)
-        if refused > _NAMED_REFUSALS:
-            self._refuse(archive, "(others)", f"{refused - _NAMED_REFUSALS:,} more members")
+            del data  # or two of them are in memory at a time
         with self._lock:
             self.unannotated[archive] = (unannotated, examples)
         return None if takes_all else state.selection

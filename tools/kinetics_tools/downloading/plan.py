@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -57,12 +57,12 @@ class Plan:
 
     def _split(self, split: str, *, archives: bool) -> _Split:
         asked, release = self.selection, self.selection.release
-        urls = archive_urls(release, split, classes=asked.classes, mirror=asked.mirror) if archives else []
+        urls = archive_urls(release, split, classes=asked.class_names, mirror=asked.mirror) if archives else []
         path = annotation_file(release, split, annotations=asked.annotations, mirror=asked.mirror)
         table = read_split(path, release, split)
         annotated = drop_repeats(table, path)
         try:
-            index = ClipIndex(annotated, asked.choose(annotated))
+            index = ClipIndex(annotated, asked.choose(annotated, split))
         except ValueError as error:
             raise _NoLabelsError(str(error)) from None
         found = [Archive(self.out, url, split, number) for number, url in enumerate(urls)]
@@ -115,10 +115,11 @@ class Plan:
     def _clip_bytes(self, state: SplitState, sizes: Mapping[Archive, int]) -> float:
         """Return an estimate of the bytes of clips in these archives. Clips do not compress."""
         plan = self._splits[state.tree.split]
-        classes = self.selection.classes
+        classes = self.selection.class_names
         rows = len(plan.index.annotated)
         if classes is not None and len(plan.archives) == len(classes):  # one archive for each class
-            rows = len(replace(self.selection, max_clips_per_class=None).choose(plan.index.annotated))
+            of_classes = Selection(self.selection.release, classes=classes)
+            rows = len(of_classes.choose(plan.index.annotated, state.tree.split))
         share = len(plan.index) / max(rows, 1)
         mine = {archive.key: size for archive, size in sizes.items() if archive.split == state.tree.split}
         return sum(max(0.0, size * share - state.bytes_of[key]) for key, size in mine.items())

@@ -48,6 +48,9 @@ def download(
     *,
     splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    subset: str | None = None,
+    exclude: Sequence[str] | str | None = None,
+    exclude_by: str = "video",
     max_clips_per_class: int | None = None,
     seed: int = 0,
     source: str = "archives",
@@ -62,7 +65,8 @@ def download(
 ) -> Report:
     """Download the clips of a release that are missing in `out`. An unfinished run there is resumed.
 
-    `splits`, `classes`, `max_clips_per_class`, `seed`, `mirror` and `annotations` are as in `KineticsConfig`.
+    `splits`, `classes`, `subset`, `exclude`, `exclude_by`, `max_clips_per_class`, `seed`, `mirror` and `annotations`
+    are as in `KineticsConfig`.
     Annotation files go to the download cache of `datasets`, which loading uses, too.
 
     A clip counts as present in the directory of its class, in any spelling, or of the split. New clips go to the
@@ -90,6 +94,9 @@ def download(
         release=release,
         splits=splits,
         classes=classes,
+        subset=subset,
+        exclude=exclude,
+        exclude_by=exclude_by,
         max_clips_per_class=max_clips_per_class,
         annotations=annotations,
         mirror=mirror,
@@ -155,7 +162,7 @@ class _Run:
         if needs.disk_bytes > needs.free_bytes:
             raise OSError(
                 f"about {format_size(needs.disk_bytes)} are needed and {format_size(needs.free_bytes)} are free in "
-                f"{plan.out}; choose splits, classes or max_clips_per_class, or another directory"
+                f"{plan.out}; choose splits, classes, subset or max_clips_per_class, or another directory"
             )
         plan.copy_annotations()
         for state in states.values():

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from kinetics_tools._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from kinetics_tools.evaluation.orders import BetterOrder
     from kinetics_tools.evaluation.read import read_predictions
     from kinetics_tools.evaluation.score import (
         CONFUSION_BEGINNING,
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CONFUSION_BEGINNING",
     "REPORT_BEGINNING",
+    "BetterOrder",
     "Evaluation",
     "evaluate",
     "read_predictions",
@@ -28,6 +30,7 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
+        "orders": ["BetterOrder"],
         "read": ["read_predictions"],
         "score": [
             "CONFUSION_BEGINNING",

@@ -6,17 +6,35 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kinetics_tools.annotations import clip_name, find_label
+from kinetics_tools.annotations import LabelSpace, clip_name, find_label, label_space
 from kinetics_tools.releases import LABELS
+from kinetics_tools.text import printable
+
+OUTSIDE = -2
+"""Class index of a label that the release does not have, such as some of the merged classes."""
 
 
 class LabelIndices(dict[Any, int]):
-    """Class indices of a release by label, in any spelling or as an index. Raises ValueError for any other label."""
+    """Class indices of a release by label: a name in any spelling, or an index in a label space.
 
-    def __init__(self, release: str):
+    Raises ValueError for any other label.
+
+    Args:
+        release: the release.
+        space: label space of the indices; None for that of the release.
+
+    Attributes:
+        classes: number of classes of the release.
+        order: (C,) int64: class index, or `OUTSIDE`, for each index in the label space.
+    """
+
+    def __init__(self, release: str, space: LabelSpace | None = None):
         super().__init__()
         self.release = release
         self.classes = len(LABELS[release])
+        self.space = space or label_space("sorted", release)
+        order = self.space.to(label_space("sorted", release))
+        self.order = np.where(order < 0, OUTSIDE, order)
 
     def __missing__(self, name: Any) -> int:
         index = self[name] = self._find(name)
@@ -28,9 +46,14 @@ class LabelIndices(dict[Any, int]):
         text = str(name).removesuffix(".0")  # pandas makes floats of whole numbers beside empty fields
         if not text.isdecimal():
             return find_label(text, self.release)
-        if int(text) >= self.classes:
-            raise ValueError(f"label {text}: {self.release} has {self.classes} classes, the first is 0")
-        return int(text)
+        if int(text) >= len(self.order):
+            raise ValueError(f"label {text}: {self.title} has {len(self.order)} classes, the first is 0")
+        return int(self.order[int(text)])
+
+    @property
+    def title(self) -> str:
+        """Name of the release, or of another label space, for messages."""
+        return self.release if self.space.name.startswith("sorted-") else printable(self.space.name)
 
 
 def to_scores(values: Iterable[Any]) -> npt.NDArray[np.float64]:

@@ -49,7 +49,7 @@ class Ranking:
 
     def best(self, number: int) -> list[int]:
         """Return the best classes of a prediction."""
-        return [label for label in self._labels[number].tolist() if label < self._classes]
+        return [label for label in self._labels[number : number + 1].ravel().tolist() if label < self._classes]
 
     def _grow(self, count: int) -> None:
         have = len(self._scores)

@@ -4,6 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
+from kinetics_tools.annotations import LabelSpace
 from kinetics_tools.evaluation.fields import LabelIndices
 from kinetics_tools.evaluation.submission import read_submission
 from kinetics_tools.evaluation.tables import read_csv, read_parquet
@@ -11,7 +12,9 @@ from kinetics_tools.evaluation.tables import read_csv, read_parquet
 _READERS = {".json": read_submission, ".csv": read_csv, ".parquet": read_parquet}
 
 
-def read_predictions(path: str | os.PathLike[str], release: str) -> tuple[dict[str, list[int]], list[str]]:
+def read_predictions(
+    path: str | os.PathLike[str], release: str, space: LabelSpace | None = None
+) -> tuple[dict[str, list[int]], list[str]]:
     """Return the five best classes, best first, by clip or video, and "name: reason" of invalid predictions.
 
     The format follows from the suffix of the file:
@@ -22,8 +25,9 @@ def read_predictions(path: str | os.PathLike[str], release: str) -> tuple[dict[s
     - .parquet: as CSV, or with a column `scores`, a list with a number for each class
 
     CSV and Parquet with time_start and time_end are for clips, else for videos. Labels are names in any spelling, or
-    indices. Of equal scores the lower index comes first. Repeated predictions are invalid. Raises ValueError for a
-    file in another format, FileNotFoundError for none.
+    indices in `space`, by default that of the release; scores of classes that the release does not have are skipped.
+    Of equal scores the lower index comes first. Repeated predictions are invalid. Raises ValueError for a file in
+    another format, FileNotFoundError for none.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _READERS:
@@ -33,7 +37,7 @@ def read_predictions(path: str | os.PathLike[str], release: str) -> tuple[dict[s
     best: dict[str, list[int]] = {}
     bad: list[str] = []
     times: Counter[str] = Counter()
-    for key, found in _READERS[suffix](Path(path), LabelIndices(release)):
+    for key, found in _READERS[suffix](Path(path), LabelIndices(release, space)):
         times[key] += 1
         if isinstance(found, str):
             bad.append(f"{key}: {found}")

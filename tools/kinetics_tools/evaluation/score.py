@@ -14,13 +14,25 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from kinetics_tools.annotations import Selection, annotation_file, clip_names, read_split
+from kinetics_tools.annotations import (
+    MERGED_CLASSES,
+    LabelSpace,
+    Selection,
+    annotation_file,
+    clip_names,
+    read_split,
+    spaces_of,
+)
+from kinetics_tools.annotations import label_space as find_space
+from kinetics_tools.evaluation.orders import BetterOrder, better_order
 from kinetics_tools.evaluation.ranking import TOP
 from kinetics_tools.evaluation.read import read_predictions
 from kinetics_tools.io import disk_errors, replacing
@@ -32,7 +44,6 @@ REPORT_BEGINNING = rb'\s*\{\s*"release": *"[^"]*",\s*"split": *"'
 CONFUSION_BEGINNING = b'label,"?abseiling'
 """Regular expression that the beginning of the confusion as CSV matches."""
 
-_ID_LENGTH = 11
 _SHOWN = 10
 
 
@@ -51,6 +62,7 @@ class Evaluation:
         missing: names without a prediction; they count as wrong.
         unknown: names of predictions without an annotation; they do not count.
         bad: "name: reason" of invalid predictions; their clips are missing.
+        better_order: the label order that fits the predictions, if that in use does not; see `better_order`.
     """
 
     release: str
@@ -65,6 +77,7 @@ class Evaluation:
     unknown: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
     unit: str = "clip"
+    better_order: BetterOrder | None = None
 
     @property
     def scored(self) -> int:
@@ -109,6 +122,8 @@ class Evaluation:
             lines += [f"{what}: {name}" for name in names[:_SHOWN]]
             if len(names) > _SHOWN:
                 lines.append(f"{what}: {len(names) - _SHOWN:,} more")
+        if self.better_order is not None:
+            lines.append(self.better_order.line())
         if not self.is_complete:
             lines.append("incomplete: missing predictions count as wrong; add them and rerun the same command")
         return lines
@@ -121,7 +136,9 @@ class Evaluation:
             label: {"clips": count, "top1": top1, "top5": top5} for label, (count, top1, top5) in self.per_class.items()
         }
         problems = {name: list(getattr(self, name)) for name in ("missing", "unknown", "bad")}
-        return {**{name: getattr(self, name) for name in names + scored}, "per_class": per_class, **problems}
+        better = None if self.better_order is None else asdict(self.better_order)
+        figures = {name: getattr(self, name) for name in names + scored}
+        return {**figures, "better_order": better, "per_class": per_class, **problems}
 
 
 def evaluate(
@@ -129,6 +146,10 @@ def evaluate(
     release: str,
     *,
     split: str = "validation",
+    label_space: str | os.PathLike[str] | None = None,
+    subset: str | None = None,
+    exclude: Sequence[str] | str | None = None,
+    exclude_by: str = "video",
     annotations: str | None = None,
     mirror: str | None = None,
 ) -> Evaluation:
@@ -138,6 +159,9 @@ def evaluate(
         predictions: a file for `read_predictions`, for clips or for videos, like most of its names.
         release: "400", "600", "700" or "700-2020".
         split: in any published spelling, such as "val".
+        label_space: order of the labels in `predictions` that are indices, see `annotations.label_space`; None for the
+            order of the release. Scores of classes that the release does not have do not count.
+        subset, exclude, exclude_by: clips to score, see `Selection`; predictions for other annotated clips are skipped.
         annotations: directory, file or URL of the annotations; None for the published ones.
         mirror: URL that replaces the public hosts.
 
@@ -145,16 +169,52 @@ def evaluate(
         ValueError: the file has an unknown format, or the split has no labels.
     """
     split = find_split(split)
-    asked = Selection(release, splits=[split], annotations=annotations, mirror=mirror)
-    release = asked.release
+    asked = Selection(
+        release,
+        splits=[split],
+        subset=subset,
+        exclude=exclude,
+        exclude_by=exclude_by,
+        annotations=annotations,
+        mirror=mirror,
+    )
+    space = find_space(label_space or "sorted", release)
     path = annotation_file(release, split, annotations=asked.annotations, mirror=mirror)
-    truth = read_split(path, release, split)
-    labels = truth["label"].to_pylist()
-    if not labels or min(labels) < 0:
+    annotated = read_split(path, release, split)
+    if not len(annotated) or pc.min(annotated["label"]).as_py() < 0:
         raise ValueError(f"the {split} split has clips without a label and cannot be scored; choose another split")
-    found, bad = read_predictions(predictions, release)
+    truth = asked.choose(annotated, split)
+    if not len(truth):
+        raise ValueError(f"no clip of the {split} split is selected by {asked.text()}")
+
+    def scored(space: LabelSpace) -> Evaluation:
+        return _score(read_predictions(predictions, release, space), release, split, annotated, truth)
+
+    def top1_of(space: LabelSpace) -> float:
+        try:
+            return scored(space).top1
+        except ValueError:  # the file has another number of columns
+            return 0.0
+
+    found = scored(space)
+    spaces = [one for size in (len(LABELS[release]), MERGED_CLASSES) for one in spaces_of(release, size)]
+    others = (one for one in spaces if one.name != space.name)
+    return replace(found, better_order=better_order(found.top1, found.confusion, others, top1_of))
+
+
+def _score(
+    predictions: tuple[dict[str, list[int]], list[str]],
+    release: str,
+    split: str,
+    annotated: pa.Table,
+    truth: pa.Table,
+) -> Evaluation:
+    found, bad = predictions
     names = clip_names(truth).to_pylist()
-    ids = [name[:_ID_LENGTH] for name in names]
+    ids = truth["youtube_id"].to_pylist()
+    skipped = {*clip_names(annotated).to_pylist(), *annotated["youtube_id"].to_pylist()}.difference(names, ids)
+    found = {key: best for key, best in found.items() if key not in skipped}
+    bad = [one for one in bad if one.partition(": ")[0] not in skipped]
     predicted = {*found, *(one.partition(": ")[0] for one in bad)}
     of_clips, of_videos = predicted & set(names), predicted & set(ids)
     keys, odd, what = (names, of_videos, "videos") if len(of_clips) > len(of_videos) else (ids, of_clips, "clips")
@@ -162,7 +222,7 @@ def evaluate(
         del found[key]
         bad.append(f"{key}: is one of the {what}, but most predictions are not for {what}")
     classes: defaultdict[str, list[int]] = defaultdict(list)
-    for key, label in zip(keys, labels, strict=True):
+    for key, label in zip(keys, truth["label"].to_pylist(), strict=True):
         classes[key].append(label)
     unit = "clip" if keys is names else "video"
     return _scored(release, split, classes, found, bad, unit)

@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from kinetics_tools.evaluation.fields import LabelIndices, to_scores
+from kinetics_tools.evaluation.fields import OUTSIDE, LabelIndices, to_scores
 from kinetics_tools.evaluation.ranking import best_classes
 
 _BLOCK = 1 << 20  # characters
@@ -46,6 +46,7 @@ def _predictions(path: Path, text: "_JsonText", labels: LabelIndices) -> Iterato
 
 def _best(entries: Any, labels: LabelIndices) -> list[int] | str:
     try:
+        entries = [entry for entry in entries if labels[entry["label"]] != OUTSIDE]
         indices = [labels[entry["label"]] for entry in entries]
         scores = [entry["score"] for entry in entries]
         if len(set(indices)) < len(indices):

@@ -14,10 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kinetics_tools.evaluation.fields import LabelIndices, to_key, to_score
+from kinetics_tools.evaluation.fields import OUTSIDE, LabelIndices, to_key, to_score
 from kinetics_tools.evaluation.ranking import NOT_A_NUMBER, Ranking, best_classes
 
 _FIELDS = 1 << 21  # at once, of all columns
+_NO_NUMBER = -1
 _TEXT_SHARE = 8  # Python's text takes more than numbers
 _KEYS = ("youtube_id", "time_start", "time_end")
 _OTHER_COLUMNS = (*_KEYS, "label", "score", "scores", "split")
@@ -102,8 +103,8 @@ def _predictions(path: Path, names: Sequence[str], batches: _Batches, labels: La
         repeated = next(name for place, name in enumerate(names) if name in names[:place])
         raise ValueError(f"{path}: has several columns {repeated!r}; keep one")
     if "scores" in names:
-        rows = _FIELDS // labels.classes
-        return _of_rows(batches(rows), lambda batch: _lists(batch, labels.classes), np.arange(labels.classes))
+        size = len(labels.order)
+        return _of_rows(batches(_FIELDS // size), lambda batch: _lists(batch, size), labels.order)
     if "score" not in names:
         columns = _class_columns(path, names, labels)
         indices = np.array(list(columns.values()))
@@ -117,9 +118,9 @@ def _class_columns(path: Path, names: Sequence[str], labels: LabelIndices) -> di
         indices = [labels[name] for name in names]
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    count = labels.classes
-    if sorted(indices) != list(range(count)):
-        what = f"{labels.release} has {count} classes, one column each"
+    count = len(labels.order)
+    if len(names) != count or sorted(indices) != sorted(labels.order.tolist()):
+        what = f"{labels.title} has {count} classes, one column each"
         raise ValueError(f"{path}: has {len(names)} columns of scores; {what}")
     return dict(zip(names, indices, strict=True))
 
@@ -132,8 +133,10 @@ def _of_rows(
     matrix_of: Callable[[_Batch], tuple[_Scores, dict[int, str]]],
     indices: npt.NDArray[np.int64],
 ) -> Iterator[Prediction]:
+    known = indices != OUTSIDE
     for batch in batches:
         scores, problems = matrix_of(batch)
+        scores = scores[:, known]
         keys = zip(*(batch.column(name).to_pylist() for name in _KEYS), strict=True)
         for position, key in enumerate(keys):
             try:
@@ -143,7 +146,7 @@ def _of_rows(
             except ValueError as error:
                 yield batch.row(position), str(error)
             else:
-                yield name, problems.get(position) or best_classes(indices, scores[position])
+                yield name, problems.get(position) or best_classes(indices[known], scores[position])
 
 
 def _matrix(batch: _Batch, columns: Iterable[str]) -> tuple[_Scores, dict[int, str]]:
@@ -202,7 +205,7 @@ def _of_scores(batches: Iterator[_Batch], labels: LabelIndices) -> Iterator[Pred
         valid = np.flatnonzero((keys.codes >= 0) & (classes.codes >= 0))
         again = valid[ranking.add(keys.codes[valid], classes.codes[valid], scores[valid])]
         for positions, problem_of in (
-            (np.flatnonzero(classes.codes < 0), classes.problem),
+            (np.flatnonzero(classes.codes == _NO_NUMBER), classes.problem),
             (np.flatnonzero(np.isnan(scores)), functools.partial(_no_number, no_numbers)),
             (again, functools.partial(_repeated, batch.column("label"))),
         ):
@@ -230,7 +233,7 @@ class _Encoded:
     def __init__(self, values: tuple[Sequence[Any], npt.NDArray[Any]], number_of: Callable[[Any], int]):
         distinct, self._indices = values
         self._problems: dict[int, str] = {}
-        numbers = np.full(len(distinct), -1)
+        numbers = np.full(len(distinct), _NO_NUMBER)
         for index, value in enumerate(distinct):
             try:
                 numbers[index] = number_of(value)

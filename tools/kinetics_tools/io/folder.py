@@ -1,6 +1,7 @@
 """Directory on a disk or in an object store, with atomic files."""
 
 import contextlib
+import errno
 import os
 import secrets
 import socket
@@ -48,7 +49,11 @@ class Folder:
             entries = self._fs.ls(folder.rstrip("/"), detail=True, refresh=True)
         except FileNotFoundError:
             return {}
-        return {entry["name"].rpartition("/")[2]: entry["size"] for entry in entries if entry["type"] == "file"}
+        return {entry["name"].rpartition("/")[2]: entry["size"] for entry in entries if self._is_file(entry)}
+
+    def _is_file(self, entry: dict[str, Any]) -> bool:
+        # fsspec gives a symbolic link on a disk the size of its target, and a type of its own.
+        return bool(entry["type"] == "file" or (entry.get("islink") and os.path.isfile(self.path(entry["name"]))))
 
     def find(self, folder: str) -> list[str]:
         """Return the paths or URLs, as `fsspec.open` takes them, of all files below a directory."""
@@ -57,13 +62,26 @@ class Folder:
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading. Raises FileNotFoundError."""
+        self._check_regular(name)
         file: BinaryIO = self._fs.open(name, "rb")
         return file
 
+    def exists(self, name: str) -> bool:
+        """Return True if a file exists now, whatever a client of a store remembers."""
+        self._fs.invalidate_cache()
+        return bool(self._fs.exists(name))
+
     def read(self, name: str) -> bytes:
         """Return the content of a file. Raises FileNotFoundError."""
+        self._check_regular(name)
         data: bytes = self._fs.cat_file(name)
         return data
+
+    def _check_regular(self, name: str) -> None:
+        """Raise OSError for a pipe or a device, which might never end."""
+        path = self.path(name)
+        if self.is_local and os.path.exists(path) and not os.path.isfile(path):
+            raise OSError(errno.EINVAL, "not a regular file", path)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file at once."""

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.open import check_decoder, discard_others, load, open_container, source_of
+from kinetics_tools.media.open import check_decoder, check_headers, discard_others, load, open_container, source_of
 from kinetics_tools.media.reader import VideoReader
 
 SOUND_LEAD_SECONDS = Fraction(1, 4)
@@ -56,6 +56,7 @@ def read_audio(
         raise ValueError(f"span [{start_seconds}, {end_seconds}): must begin at 0 or later and end after that")
     source = load(video)
     name = source_of(source)[0]
+    check_headers(source)
     with VideoReader(source) as reader:
         zero = reader.start_seconds
     with open_container(source) as container:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 _Ints = npt.NDArray[np.int64]
 _MAX_FRAMES = 1 << 22
+_MAX_TIMESCALE = (1 << 31) - 1  # of FFmpeg, which takes one above for corrupt
 _CODECS = (b"avc1", b"avc3", b"hvc1", b"hev1")
 _DESCRIPTION_BYTES = 86  # of a sample entry of video, before the boxes in it
 _IGNORED = {b"pasp", b"btrt"}  # aspect ratio of pixels, which count as square; bit rate
@@ -73,7 +74,7 @@ def frame_table(content: bytes) -> FrameTable | None:
         return None
     try:
         moov = _movie(content)
-        table = None if moov is None else _table(moov)
+        table = None if moov is None else _table(moov, min(len(content), _MAX_FRAMES))
     except (ValueError, IndexError, KeyError, ArithmeticError):
         return None
     if table is None or not len(table.sizes) or table.offsets.min() < 0:
@@ -141,7 +142,7 @@ def _has_parameters(content: bytes, table: FrameTable, position: int) -> bool:
     return False
 
 
-def _table(moov: bytes) -> FrameTable | None:
+def _table(moov: bytes, max_frames: int) -> FrameTable | None:
     movie_timescale = 0
     for kind, content in _boxes(moov):
         if kind == b"mvhd":
@@ -159,6 +160,8 @@ def _table(moov: bytes) -> FrameTable | None:
                 if not _is_self_contained(information[b"dinf"]):
                     return None
                 samples = dict(_boxes(information[b"stbl"]))
+                if not 0 < timescale <= _MAX_TIMESCALE or _number(samples[b"stsz"], 8) > max_frames:
+                    return None
                 table = _samples(samples, edits, timescale, movie_timescale)
                 matrix = track[b"tkhd"][52 if track[b"tkhd"][0] else 40 :][: len(_IDENTITY_MATRIX)]
                 return table if table is None or matrix == _IDENTITY_MATRIX else replace(table, config=None)
@@ -175,8 +178,6 @@ def _samples(boxes: dict[bytes, bytes], edits: bytes | None, timescale: int, mov
     if _number(boxes[b"stsd"], 4) != 1 or boxes[b"stsd"][12:16] not in _CODECS:
         return None
     same, count = _number(boxes[b"stsz"], 4), _number(boxes[b"stsz"], 8)
-    if count > _MAX_FRAMES:
-        return None
     sizes = np.full(count, same, np.int64) if same else _numbers(boxes[b"stsz"], 12, count)
     durations = _repeated(boxes[b"stts"], count)
     times = np.cumsum(durations) - durations

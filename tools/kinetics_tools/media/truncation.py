@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import BinaryIO
 
 from kinetics_tools.errors import ClipError
+from kinetics_tools.media.mp4_claims import false_claim
 from kinetics_tools.media.mp4_index import walk_boxes
 
 __all__ = ["TRUNCATED_SECONDS", "check_end", "file_problem"]
@@ -32,9 +33,9 @@ def check_end(name: str, reached: Fraction, length: Fraction) -> None:
 
 
 def file_problem(file: BinaryIO) -> str | None:
-    """Return why an mp4 or Matroska file is truncated, or None if no header says so or the file is neither.
+    """Return why an mp4 or Matroska file is truncated or corrupt, or None if no header says so or the file is neither.
 
-    Reads a few bytes of each outermost element, and leaves the file at its beginning.
+    Reads the index of an mp4 and a few bytes of each other outermost element, and leaves the file at its beginning.
     """
     size = file.seek(0, os.SEEK_END)
     head = _read(file, 0, 12)
@@ -55,10 +56,13 @@ def _read(file: BinaryIO, position: int, count: int) -> bytes:
 def _mp4_problem(file: BinaryIO, size: int) -> str | None:
     has_index = False
     with suppress(ValueError):  # an invalid box ends the search
-        for kind, _, end in walk_boxes(lambda position: _read(file, position, 16), size):
+        for kind, start, end in walk_boxes(lambda position: _read(file, position, 16), size):
             has_index |= kind in (b"moov", b"moof")
             if end > size and kind in _NEEDED_BOXES:
                 return f"truncated: {end - size:,} bytes of its {kind.decode()} box are missing"
+            claim = false_claim(_read(file, start, end - start), size) if kind in (b"moov", b"moof") else None
+            if claim:
+                return claim
     return None if has_index else "truncated: it has no moov box"
 
 

@@ -7,8 +7,8 @@ from kinetics_tools._lazy import lazy_exports
 if TYPE_CHECKING:
     from kinetics_tools.preparation.manifest import (
         LOCK_NAME,
-        made_with,
         manifest_bytes,
+        manifest_entry,
         parse_manifest,
         put_split,
         read_manifest,
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from kinetics_tools.preparation.report import MANIFEST_NAME, SplitReport
     from kinetics_tools.preparation.run import parse_shards, prepare
     from kinetics_tools.preparation.shard import Job, prepare_shard
+    from kinetics_tools.preparation.versions import check_versions, made_with
 
 __all__ = [
     "FOOTER_BYTES",
@@ -39,8 +40,10 @@ __all__ = [
     "ShardPlan",
     "ShardReport",
     "SplitReport",
+    "check_versions",
     "made_with",
     "manifest_bytes",
+    "manifest_entry",
     "parse_manifest",
     "parse_name",
     "parse_shards",
@@ -59,8 +62,8 @@ __getattr__ = lazy_exports(
     {
         "manifest": [
             "LOCK_NAME",
-            "made_with",
             "manifest_bytes",
+            "manifest_entry",
             "parse_manifest",
             "put_split",
             "read_manifest",
@@ -79,5 +82,6 @@ __getattr__ = lazy_exports(
         "report": ["MANIFEST_NAME", "SplitReport"],
         "run": ["parse_shards", "prepare"],
         "shard": ["Job", "prepare_shard"],
+        "versions": ["check_versions", "made_with"],
     },
 )

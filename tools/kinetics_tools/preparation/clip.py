@@ -49,9 +49,9 @@ class UnreachableClip:
 
 @dataclass(frozen=True, slots=True)
 class PreparedClip:
-    """Clip as stored in a row. `content` is None for the unchanged bytes of a local file."""
+    """Clip as stored in a row: its bytes, and what was measured on them."""
 
-    content: bytes | None
+    content: bytes
     file_name: str
     bytes_in: int
     info: ClipInfo
@@ -65,22 +65,22 @@ def prepare_clip(clip: tuple[str, str], *, encoding: Encoding | None) -> Prepare
     name, path = clip
     file_name = path.rpartition("/")[2]
     try:
-        content = read_clip(path) if "://" in path else None
-        size = os.path.getsize(path) if content is None else len(content)
-        if not size:
-            return DroppedClip(name, "empty", size=0)
-        video = path if content is None else {"bytes": content, "path": path}
-        if encoding is None:
-            return PreparedClip(content, file_name, size, probe(video))
-        encoded = encode(video, encoding)
-        return PreparedClip(encoded, file_name.rpartition(".")[0] + ".mp4", size, probe(encoded))
-    except ClipError as error:
-        return unreadable_clip(name, path, error, size)
+        content = read_clip(path)  # once: another program may replace the file meanwhile
     except OSError as error:
-        return UnreachableClip(unreadable_clip(name, path, error, 0))
+        return UnreachableClip(_unreadable_clip(name, path, error, 0))
+    if not content:
+        return DroppedClip(name, "empty", size=0)
+    video = {"bytes": content, "path": path}
+    try:
+        if encoding is None:
+            return PreparedClip(content, file_name, len(content), probe(video))
+        encoded = encode(video, encoding)
+        return PreparedClip(encoded, file_name.rpartition(".")[0] + ".mp4", len(content), probe(encoded))
+    except ClipError as error:
+        return _unreadable_clip(name, path, error, len(content))
 
 
-def unreadable_clip(name: str, path: str, error: Exception, size: int) -> DroppedClip:
+def _unreadable_clip(name: str, path: str, error: Exception, size: int) -> DroppedClip:
     """Return the clip (name, path) as dropped because of `error`, with a message that is the same on any machine."""
     reason = os.strerror(errno.ENOENT) if isinstance(error, FileNotFoundError) else _reason(error)
     # Without the directory or the store, whose URL may even contain credentials.

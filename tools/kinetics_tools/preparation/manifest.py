@@ -2,23 +2,37 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
-from kinetics_tools.io import Folder
-from kinetics_tools.preparation.report import MANIFEST_NAME, Report
+from kinetics_tools.io import Folder, check_shape, parse_json
+from kinetics_tools.preparation.parquet import DROPPED_SHAPE
+from kinetics_tools.preparation.report import MANIFEST_NAME, Report, SplitReport
 from kinetics_tools.releases import SPLITS
 
 LOCK_NAME = ".prepare.lock"
 """File name of the lock beside the releases, held by writers of a manifest or the card."""
-_MADE_WITH = ("kinetics-dataset", "av", "pyarrow", "datasets")
-# What every manifest has of a split; "absent", "basis" and "made_with" were added later.
-_FIELDS: dict[str, type | tuple[type, ...]] = {
+
+_BASIS_SHAPE = {
+    **dict.fromkeys(("annotated", "wanted"), int),
+    **dict.fromkeys(("seed", "clips_per_shard"), (int, None)),
+    "annotations": (str, None),
+    "classes": ([str], None),
+}
+# Fields that may be null were added later.
+_ENTRY_SHAPE = {
     **dict.fromkeys(("fingerprint", "files"), str),
     **dict.fromkeys(("shards", "shards_done", "clips", "rows", "bytes_out"), int),
-    "dropped": dict,
-    "seconds": (int, float),
+    "bytes_in": (int, None),
+    "seconds": float,
+    "dropped": {str: int},
+    "absent": ([str], None),
+    "unusable": ([DROPPED_SHAPE], None),
+    "basis": (_BASIS_SHAPE, None),
+    "options": ({str: object}, None),
+    "made_with": ({str: str}, None),
+    "content": (str, None),
 }
 
 
@@ -41,17 +55,24 @@ def parse_manifest(release: str, content: str | bytes, *, where: str = MANIFEST_
     if not content:
         return {"release": release, "splits": {}}
     try:
-        found: Any = json.loads(content)
-    except ValueError:
-        found = None
-    splits = found.get("splits") if isinstance(found, dict) else None
-    if not isinstance(splits, dict) or not all(map(_is_valid, splits.values())):
-        raise ValueError(f"{where} is corrupt; remove it, and prepare or push each of its splits again")
-    return dict(found)
+        found: dict[str, Any] = parse_json(content, {"splits": {str: {str: object}}})
+        for split, entry in found["splits"].items():
+            _check_entry(release, split, entry)
+    except ValueError as error:
+        raise ValueError(
+            f"{where} is corrupt; remove it, and prepare or push each of its splits again ({error})"
+        ) from None
+    return found
 
 
-def _is_valid(entry: Any) -> bool:
-    return isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in _FIELDS.items())
+def _check_entry(release: str, split: str, entry: Mapping[str, Any]) -> None:
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}")
+    check_shape({**entry, "basis": entry.get("basis") or None}, _ENTRY_SHAPE)
+    # The card names these files to `datasets`.
+    files = f"{release}/{split}-*-of-{entry['shards']:05d}-{entry['fingerprint']}.parquet"
+    if entry["files"] != files or not re.fullmatch("[0-9a-f]{8}", entry["fingerprint"]):
+        raise ValueError(f"files of {split} must be {files!r}, got {entry['files']!r}")
 
 
 def put_split(manifest: dict[str, Any], split: str, entry: dict[str, Any]) -> None:
@@ -60,16 +81,18 @@ def put_split(manifest: dict[str, Any], split: str, entry: dict[str, Any]) -> No
     manifest["splits"] = {name: splits[name] for name in SPLITS if name in splits}
 
 
+def manifest_entry(split: SplitReport, about: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entry of a split; `about` has its options, and its versions if no shard names them."""
+    values = asdict(split)
+    versions = values.pop("made_with") or about.get("made_with", {})
+    return {**values, **about, "made_with": versions}
+
+
 def manifest_bytes(manifest: dict[str, Any]) -> bytes:
     """Return a manifest as JSON, with the names of missing clips on one line."""
     text = json.dumps(manifest, indent=2)
-    text = re.sub(r'(?<="absent": )\[[^]]*\]', lambda found: json.dumps(json.loads(found[0])), text)
+    text = re.sub(r'(?<="absent": )\[\n(?:.*\n)*? +\]', lambda found: json.dumps(json.loads(found[0])), text)
     return f"{text}\n".encode()
-
-
-def made_with() -> dict[str, str]:
-    """Return the versions of the libraries that decide the bytes of shards."""
-    return {name: version(name) for name in _MADE_WITH}
 
 
 def write_manifest(folder: Folder, report: Report) -> bool:
@@ -80,7 +103,9 @@ def write_manifest(folder: Folder, report: Report) -> bool:
     manifest = read_manifest(folder, report.release)
     before = json.dumps(manifest)
     for name, split in report.splits.items():
-        put_split(manifest, name, {**asdict(split), "options": dict(report.options), "made_with": made_with()})
+        known = manifest["splits"].get(name, {})
+        versions = known.get("made_with", {}) if known.get("fingerprint") == split.fingerprint else {}
+        put_split(manifest, name, manifest_entry(split, {"options": dict(report.options), "made_with": versions}))
     if json.dumps(manifest) == before:
         return False
     folder.write(f"{report.release}/{MANIFEST_NAME}", manifest_bytes(manifest))

@@ -10,7 +10,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -19,6 +19,7 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from kinetics_tools.io import parse_json
 from kinetics_tools.preparation.clip import DroppedClip, PreparedClip
 from kinetics_tools.releases import clip_features
 
@@ -79,6 +80,7 @@ class ShardReport:
         clips: number of annotated clips: `rows` of them are written, the others dropped.
         bytes_in, bytes_out: size of the written clips before and after preparation.
         seconds: duration of the written clips.
+        made_with: library -> version; empty in shards of early releases.
     """
 
     fingerprint: str
@@ -88,6 +90,17 @@ class ShardReport:
     bytes_out: int
     seconds: float
     dropped: tuple[DroppedClip, ...]
+    made_with: Mapping[str, str] = field(default_factory=dict)
+
+
+DROPPED_SHAPE = {"name": str, "reason": str, "detail": (str, None), "size": (int, None)}
+_REPORT_SHAPE = {
+    "fingerprint": str,
+    **dict.fromkeys(("clips", "rows", "bytes_in", "bytes_out"), int),
+    "seconds": float,
+    "dropped": [DROPPED_SHAPE],
+    "made_with": ({str: str}, None),
+}
 
 
 class ShardWriter:
@@ -164,10 +177,15 @@ def read_report(file: BinaryIO) -> ShardReport | None:
     footer = read_footer(file, file.seek(0, os.SEEK_END))
     try:
         metadata = pq.read_metadata(io.BytesIO(footer)).metadata or {}
-        values = json.loads(metadata[FOOTER_KEY.encode()])
-        return ShardReport(**{**values, "dropped": tuple(DroppedClip(**one) for one in values["dropped"])})
-    except (pa.ArrowException, OSError, KeyError, ValueError, TypeError):
+        values = parse_json(metadata.get(FOOTER_KEY.encode(), b""), _REPORT_SHAPE)
+    except (pa.ArrowException, OSError, ValueError):
         return None
+    # Fields of later releases are ignored.
+    dropped = (
+        DroppedClip(one["name"], one["reason"], one.get("detail") or "", one.get("size")) for one in values["dropped"]
+    )
+    known = {name: values.get(name) for name in _REPORT_SHAPE}
+    return ShardReport(**{**known, "dropped": tuple(dropped), "made_with": known["made_with"] or {}})
 
 
 def read_footer(file: BinaryIO, size: int) -> bytes:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +24,7 @@ from kinetics_tools.sources import clip_tables
 
 _WITNESSES = 8
 _NAME = re.compile(
-    r"(?P<split>train|validation|test)-(?P<shard>\d{5})-of-(?P<count>\d{5})-(?P<print>[0-9a-f]{8})\.parquet"
+    r"(?P<split>train|validation|test)-(?P<shard>\d{5,})-of-(?P<count>\d{5,})-(?P<print>[0-9a-f]{8})\.parquet"
 )
 
 
@@ -49,7 +49,8 @@ class ShardPlan:
         clips: the annotated clips in shard order, as `clip_tables` yields them, with a column "name".
         count: number of shards.
         fingerprint: 8 hexadecimal digits, a hash of the clips, their order and the options.
-        basis: inputs of the plan, in JSON types, for the manifest: "classes" unless all are selected, "seed",
+        basis: inputs of the plan, in JSON types, for the manifest. If not all clips are selected: "classes", "subset",
+            "excluded" (split of a release -> number of clips that it excluded) and "exclude_by". Always: "seed",
             "clips_per_shard", and "annotations" (file or URL; None if implied by file names). Also "annotated", the
             number of clips of the whole split, and "wanted", the number of selected ones.
         options: settings that decide the bytes of a shard, in JSON types.
@@ -73,11 +74,11 @@ class ShardPlan:
         seed: int = 0,
         clips_per_shard: int = CLIPS_PER_SHARD,
         options: Mapping[str, Any],
-        classes: Sequence[str] | None = None,
+        selection: Selection | None = None,
     ) -> "ShardPlan":
         """Shuffle the clips of a split by a hash of `seed` and name, so that readers need no shuffle buffer.
 
-        `classes` are those by which the clips were selected.
+        `selection` is the one by which the clips were selected; None for all clips.
         """
         names = clip_names(clips).to_pylist()
         clips = clips.append_column("name", pa.array(names, pa.string())).take(seeded_order(names, seed))
@@ -88,7 +89,7 @@ class ShardPlan:
         about = clips.schema.metadata or {}
         annotations = about.get(b"annotations")
         basis = {
-            **({} if classes is None else {"classes": list(classes)}),
+            **_choice(selection or Selection(release), about.get(b"excluded", b"{}")),
             "seed": seed,
             "clips_per_shard": clips_per_shard,
             "annotations": annotations and annotations.decode(),
@@ -111,12 +112,25 @@ class ShardPlan:
 
     def name(self, shard: int) -> str:
         """Return the name of a shard in the output directory: "700/train-00000-of-01088-1f3a9c02.parquet"."""
-        return self.pattern.replace("*", f"{shard:05d}")
+        return self.pattern.replace("*", f"{shard:0{len(f'{self.count:05d}')}d}")  # sorted by name, they are in order
 
     @property
     def pattern(self) -> str:
         """Pattern that matches the names of these shards and of no others, for the card."""
         return f"{self.release}/{self.split}-*-of-{self.count:05d}-{self.fingerprint}.parquet"
+
+
+def _choice(selection: Selection, excluded: bytes) -> dict[str, Any]:
+    """Return what chose the clips, in JSON types; `excluded` are the numbers of excluded clips."""
+    choice = {
+        "classes": selection.class_names and list(selection.class_names),
+        # The path of a file on this machine means nothing elsewhere.
+        "subset": selection.subset and os.path.basename(selection.subset),
+        "excluded": json.loads(excluded),
+    }
+    if selection.exclude_by != "video":
+        choice["exclude_by"] = selection.exclude_by
+    return {name: value for name, value in choice.items() if value}
 
 
 def plan_shards(selection: Selection, data_dir: str | os.PathLike[str], options: PrepareOptions) -> list[ShardPlan]:
@@ -134,7 +148,7 @@ def plan_shards(selection: Selection, data_dir: str | os.PathLike[str], options:
             seed=options.seed,
             clips_per_shard=options.clips_per_shard,
             options={**options.as_dict(), **FORMAT},
-            classes=selection.classes,
+            selection=selection,
         )
         for split, clips in clip_tables(selection, data_dir)
     ]

@@ -14,7 +14,8 @@ from rich.table import Table
 from kinetics_tools.io import Folder
 from kinetics_tools.preparation.clip import REASON_NAMES, DroppedClip
 from kinetics_tools.preparation.parquet import ShardReport
-from kinetics_tools.text import format_count, format_size
+from kinetics_tools.preparation.versions import merge_versions
+from kinetics_tools.text import format_count, format_size, printable
 
 MANIFEST_NAME = "prepare.json"
 """File name of the manifest in the directory of a release."""
@@ -51,6 +52,7 @@ class SplitReport:
         bytes_in, bytes_out: size of the prepared clips before and after.
         seconds: duration of the prepared clips.
         basis: as in `ShardPlan`; empty for old manifests.
+        made_with: library -> versions with which the shards were made; empty if none names them.
     """
 
     fingerprint: str
@@ -66,6 +68,7 @@ class SplitReport:
     bytes_out: int
     seconds: float
     basis: Mapping[str, Any]
+    made_with: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, plan: _Shards, finished: Mapping[int, ShardReport]) -> "SplitReport":
@@ -86,6 +89,7 @@ class SplitReport:
             bytes_out=sum(report.bytes_out for report in reports),
             seconds=round(sum(report.seconds for report in reports), 3),
             basis=plan.basis,
+            made_with=merge_versions(report.made_with for report in reports),
         )
 
     @property
@@ -127,6 +131,7 @@ class Report:
         splits: split -> its existing shards.
         to_make: number of shards that were missing before the run; `made` of them exist now, with `rows_made` clips.
         late: clips that became available after their shards were written.
+        failed: name of a shard -> reason that its task on a cluster was lost.
     """
 
     release: str
@@ -135,6 +140,7 @@ class Report:
     splits: dict[str, SplitReport]
     to_make: int
     late: tuple[LateClip, ...] = ()
+    failed: Mapping[str, str] = field(default_factory=dict)
     made: int = 0
     rows_made: int = 0
     wall_seconds: float = 0.0
@@ -158,13 +164,13 @@ class Report:
 
     def lines(self) -> list[str]:
         """Return the rest of the report as text; the last line is the next command."""
-        if self.estimate is not None:
+        if self.estimate is not None and self.to_make:
             return [
                 *self._estimate_lines(self.estimate),
                 *self._late_lines(),
                 "next: rerun the same command without --dry-run",
             ]
-        lines = ["nothing to make: all shards exist"]
+        lines = [] if self.to_make else [self._nothing_line()]
         if self.made:
             took = timedelta(seconds=round(self.wall_seconds))
             rate = self.rows_made / self.wall_seconds if self.wall_seconds else 0.0
@@ -172,6 +178,7 @@ class Report:
             lines = [f"made {amount} in {took}, {rate:.2f} clips/s"]
         for name, split in self.splits.items():
             lines += self._dropped_lines(name, split)
+        lines += [f"could not make {shard}: {reason}" for shard, reason in self.failed.items()]
         lines += self._late_lines()
         for name, split in self.splits.items():
             missing = format_count(split.shards - split.shards_done, "shard")
@@ -179,7 +186,12 @@ class Report:
             lines.append(f"{self._call(name, split)} loads it" if split.is_complete else incomplete)
         return [*lines, *self._next_lines()]
 
+    def _nothing_line(self) -> str:
+        return f"nothing to make: all shards {'exist' if self.is_complete else 'of this range exist'}"
+
     def _next_lines(self) -> list[str]:
+        if self.failed:
+            return ["incomplete: rerun the same command to make the shards that failed"]
         if not self.is_complete:
             return ["incomplete: make the remaining shards with other ranges of --shards, or without --shards"]
         folder = Folder(self.out)
@@ -229,4 +241,4 @@ class Report:
 
 def _description(one: DroppedClip) -> str:
     detail = re.sub(rf"^{re.escape(one.name)}\.\w+: ", "", one.detail)  # the name is not repeated
-    return f"{one.name}: {one.reason}" + (f": {detail}" if detail else "")
+    return printable(f"{one.name}: {one.reason}" + (f": {detail}" if detail else ""))

@@ -14,12 +14,14 @@ Finished shards are the only state: the same call resumes.
 import contextlib
 import functools
 import os
+import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 
@@ -33,8 +35,9 @@ from kinetics_tools.preparation.options import CLIPS_PER_SHARD, PrepareOptions
 from kinetics_tools.preparation.parquet import ShardReport, read_report
 from kinetics_tools.preparation.plan import ShardPlan, parse_name, plan_shards
 from kinetics_tools.preparation.report import MANIFEST_NAME, Estimate, LateClip, Report, SplitReport
-from kinetics_tools.preparation.shard import Job, prepare_shard
-from kinetics_tools.run import Progress, available_cores, check_engine, run, spread
+from kinetics_tools.preparation.shard import Job, prepare_shard, prepare_shard_there
+from kinetics_tools.preparation.versions import check_versions, made_with
+from kinetics_tools.run import Crash, IdleProcesses, Progress, available_cores, check_engine, run, spread
 
 _SAMPLED_CLIPS = 8  # of a dry run
 _DESCRIBING_TRIES = 10
@@ -49,8 +52,10 @@ def prepare(
     *,
     splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    subset: str | None = None,
+    exclude: Sequence[str] | str | None = None,
+    exclude_by: str = "video",
     annotations: str | None = None,
-    force_release: bool = False,
     profile: str = "train",
     encoding: Encoding | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
@@ -60,6 +65,7 @@ def prepare(
     address: str | None = None,
     shards: tuple[int, int] | None = None,
     dry_run: bool = False,
+    allow_mixed_versions: bool = False,
     console: Console | None = None,
 ) -> Report:
     """Write the shards of a release that are missing in `out`, from the clips in `data_dir`.
@@ -72,33 +78,47 @@ def prepare(
         out: output directory, path or URL. An unfinished run there is resumed.
         splits: splits to prepare; None for all in `data_dir`.
         classes: class names; None for all.
-        annotations: directory, file or URL of the annotations, see `Selection`, as for `force_release`.
+        subset, exclude, exclude_by: see `Selection`.
+        annotations: directory, file or URL of the annotations, see `Selection`.
         profile: see `PrepareOptions`, as for `encoding`, `clips_per_shard` and `seed`.
         workers: number of shards to make in parallel, each in a process; None for one per core.
         engine: "local", or "ray" for one task per shard on the cluster at `address`.
         shards: half-open range (start, stop) of shards of one split to write; None for all.
         dry_run: write nothing, and estimate size and time by encoding a few clips.
+        allow_mixed_versions: also make shards with other versions of libraries than those of existing ones.
         console: where to show progress.
 
     Raises:
-        ValueError: an argument is not valid, or `out` holds shards made with other options or a README.md from
-            elsewhere.
+        ValueError: an argument is not valid, or `out` holds a README.md from elsewhere or shards made with other
+            options or versions of libraries.
         FileNotFoundError: `data_dir` has no clips.
+        OSError: a shard cannot be written, no clip can be read, or a machine of the cluster wrote to another `out`.
     """
     check_engine(engine, workers=workers, address=address)
-    selection = Selection(release, splits=splits, classes=classes, annotations=annotations, force_release=force_release)
+    selection = Selection(
+        release,
+        splits=splits,
+        classes=classes,
+        subset=subset,
+        exclude=exclude,
+        exclude_by=exclude_by,
+        annotations=annotations,
+    )
     options = PrepareOptions(profile, encoding, clips_per_shard, seed)
     folder = Folder(out)
     check_apart(data_dir, folder.url, f"{folder.url}/{release}")
     check_output(folder)
-    preparation = _Preparation(folder, plan_shards(selection, data_dir, options), options.encoding, shards)
+    plans = plan_shards(selection, data_dir, options)
+    preparation = _Preparation(folder, plans, options.encoding, shards, is_mixture_allowed=allow_mixed_versions)
     if dry_run:
         return replace(preparation.report, estimate=_estimate(preparation.todo, options.encoding, workers))
     try:
         preparation.make(workers, engine, address, console)
-    finally:
-        report = preparation.describe()  # also after an error, so that finished shards can be published
-    return report
+    except BaseException:
+        with contextlib.suppress(OSError, ValueError):  # the first error says more
+            preparation.describe()  # so that finished shards can be published
+        raise
+    return preparation.describe()
 
 
 def parse_shards(text: str) -> tuple[int, int]:
@@ -124,8 +144,11 @@ class _Preparation:
         plans: Sequence[ShardPlan],
         encoding: Encoding | None,
         shards: tuple[int, int] | None,
+        *,
+        is_mixture_allowed: bool,
     ):
         start, stop = _checked_range(shards, plans)
+        self._is_mixture_allowed = is_mixture_allowed
         self._folder = folder
         self._plans = plans
         self._encoding = encoding
@@ -136,6 +159,7 @@ class _Preparation:
             for shard in range(start, min(plan.count, stop))
             if shard not in self.finished[plan.split]
         ]
+        self._check_versions(dict.fromkeys((plan.split for plan, _ in self.todo), made_with()))
         self.report = Report(
             release=plans[0].release,
             out=folder.url,
@@ -148,29 +172,53 @@ class _Preparation:
     def _split_reports(self) -> dict[str, SplitReport]:
         return {plan.split: SplitReport.of(plan, self.finished[plan.split]) for plan in self._plans}
 
+    def _check_versions(self, more: Mapping[str, Mapping[str, str]]) -> None:
+        """Raise ValueError if the shards of a split, and `more` of it, are made with several versions."""
+        for plan in self._plans if not self._is_mixture_allowed else ():
+            found = [one.made_with for one in self.finished[plan.split].values()]
+            found += [more[plan.split]] if plan.split in more else []
+            check_versions(found, f"{self._folder.url}: {plan.release} {plan.split}")
+
     def make(self, workers: int | None, engine: str, address: str | None, console: Console | None) -> None:
         """Make the shards of `todo`."""
         started = time.monotonic()
-        with _progress(self.todo, console) as watch:
+        versions = None if self._is_mixture_allowed else made_with()
+        with _progress(self.todo, console) as watch, IdleProcesses() as idle, contextlib.ExitStack() as closing:
             is_local = engine == "local"
-            function: Callable[[Job], ShardReport] = prepare_shard
+            function: Callable[[Job], Any] = prepare_shard_there
             if is_local:
-                function = functools.partial(prepare_shard, on_clip=watch.clip)
+                function = functools.partial(prepare_shard, on_clip=watch.clip, idle=idle)
             # Lazily: all rows of a release as Python values take half a gigabyte.
             jobs = (
-                ((plan.split, shard), Job.of(plan, shard, self._folder, self._encoding)) for plan, shard in self.todo
+                ((plan, shard), Job.of(plan, shard, self._folder, self._encoding, versions))
+                for plan, shard in self.todo
             )
             made = spread(function, jobs, workers=workers, engine=engine, address=address, stop=watch.stop)
-            for (split, shard), report in made:
-                self.finished[split][shard] = report
+            for (plan, shard), result in closing.enter_context(contextlib.closing(made)):
+                if isinstance(result, Crash):
+                    failed = {**self.report.failed, plan.name(shard): result.reason}
+                    self.report = replace(self.report, failed=failed)
+                    continue
+                if is_local:
+                    report = result
+                else:
+                    host, report = result
+                    self._check_visible(plan.name(shard), host)
+                    watch.shard(report)
+                self.finished[plan.split][shard] = report
                 self.report = replace(
                     self.report,
                     made=self.report.made + 1,
                     rows_made=self.report.rows_made + report.rows,
                     wall_seconds=time.monotonic() - started,
                 )
-                if not is_local:
-                    watch.shard(report)
+
+    def _check_visible(self, name: str, host: str) -> None:
+        if not self._folder.exists(name):
+            raise OSError(
+                f"{host} wrote {name} to its {self._folder.url}, and {socket.gethostname()} does not see it there; "
+                "choose an output directory that all machines of the cluster share, or a URL"
+            )
 
     def describe(self) -> Report:
         """Write the manifest and the card, and return the report.
@@ -182,6 +230,7 @@ class _Preparation:
             for _ in range(_DESCRIBING_TRIES):
                 for plan in self._plans:
                     self.finished[plan.split] = _finished_shards(self._folder, plan, self.finished[plan.split])
+                self._check_versions({})
                 self.report = replace(self.report, splits=self._split_reports())
                 try:
                     is_changed = write_manifest(self._folder, self.report) | write_card(self._folder)
@@ -309,8 +358,7 @@ def _progress(todo: Sequence[tuple[ShardPlan, int]], console: Console | None) ->
         try:
             yield watch
         except KeyboardInterrupt:
-            progress.note("interrupted; finished shards are kept. Rerun the same command to resume")
-            raise
+            raise KeyboardInterrupt("interrupted; finished shards are kept. Rerun the same command to resume") from None
         finally:
             done.set()
             drawing.join()

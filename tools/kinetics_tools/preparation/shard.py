@@ -2,8 +2,9 @@
 
 import contextlib
 import functools
+import socket
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from kinetics_tools.io import Folder
@@ -13,13 +14,12 @@ from kinetics_tools.preparation.clip import (
     PreparedClip,
     UnreachableClip,
     prepare_clip,
-    read_clip,
     readable_bytes,
-    unreadable_clip,
 )
 from kinetics_tools.preparation.parquet import ShardReport, ShardWriter, clip_row, prepared_features, read_report
 from kinetics_tools.preparation.plan import ShardPlan
-from kinetics_tools.run import Crash, run
+from kinetics_tools.preparation.versions import check_versions, made_with
+from kinetics_tools.run import Crash, IdleProcesses, run
 
 _LIMIT_SECONDS = 300.0  # for one clip, which takes about two
 
@@ -35,6 +35,7 @@ class Job:
         name: name of the shard in it.
         rows: rows of `ShardPlan.rows`, in order.
         witnesses: paths of other clips. If none is readable, their disk or store is unreachable.
+        made_with: versions that the machine must have, see `made_with`; None for any.
     """
 
     release: str
@@ -44,26 +45,43 @@ class Job:
     encoding: Encoding | None
     rows: list[_Row] = field(repr=False)
     witnesses: list[str] = field(repr=False)
+    made_with: dict[str, str] | None = None
 
     @classmethod
-    def of(cls, plan: ShardPlan, shard: int, folder: Folder, encoding: Encoding | None) -> "Job":
+    def of(
+        cls,
+        plan: ShardPlan,
+        shard: int,
+        folder: Folder,
+        encoding: Encoding | None,
+        made_with: dict[str, str] | None = None,
+    ) -> "Job":
         """Return the job for shard number `shard` of a plan."""
-        rows = plan.rows(shard).to_pylist()
-        return cls(plan.release, plan.fingerprint, folder.url, plan.name(shard), encoding, rows, plan.witnesses)
+        name, rows = plan.name(shard), plan.rows(shard).to_pylist()
+        return cls(plan.release, plan.fingerprint, folder.url, name, encoding, rows, plan.witnesses, made_with)
 
     def inputs(self) -> Iterator[tuple[_Row, tuple[str, str]]]:
         """Yield the row of each clip that has a file, with its name and path."""
         return ((row, (row["name"], row["path"])) for row in self.rows if row["path"] is not None)
 
 
-def prepare_shard(job: Job, *, on_clip: Callable[[str, int], Any] | None = None) -> ShardReport:
+def prepare_shard(
+    job: Job, *, on_clip: Callable[[str, int], Any] | None = None, idle: IdleProcesses | None = None
+) -> ShardReport:
     """Make one shard. Its clips are read by a process of their own, which may crash or hang.
 
     `on_clip` is called for each clip with "prepared" or the reason why it was dropped, and its bytes in the shard.
+    The process is taken from `idle`, if that has one.
+
+    Raises:
+        OSError: the shard cannot be written, or no clip can be read.
+        ValueError: this machine has other versions than the job wants.
     """
+    if job.made_with is not None:
+        check_versions([job.made_with, made_with()], job.name)
     folder = Folder(job.folder)
     try:
-        report = _write_shard(folder, job, on_clip or (lambda status, size: None))
+        report = _write_shard(folder, job, on_clip or (lambda status, size: None), idle)
     except FileNotFoundError:
         # Another run made the shard at the same time, and took our temporary file for one of a killed run.
         with folder.open(job.name) as file:
@@ -75,14 +93,21 @@ def prepare_shard(job: Job, *, on_clip: Callable[[str, int], Any] | None = None)
     return report
 
 
-def _write_shard(folder: Folder, job: Job, on_clip: Callable[[str, int], Any]) -> ShardReport:
+def prepare_shard_there(job: Job) -> tuple[str, ShardReport]:
+    """Make one shard; return the name of this machine, too."""
+    return socket.gethostname(), prepare_shard(job)
+
+
+def _write_shard(
+    folder: Folder, job: Job, on_clip: Callable[[str, int], Any], idle: IdleProcesses | None
+) -> ShardReport:
     dropped = [DroppedClip(row["name"], "absent") for row in job.rows if row["path"] is None]
     for one in dropped:
         on_clip(one.reason, 0)
     rows = bytes_in = bytes_out = 0
     seconds = 0.0
     with (
-        contextlib.closing(_clips(job)) as clips,
+        contextlib.closing(_clips(job, idle)) as clips,
         folder.writing(job.name) as file,
         ShardWriter(file, prepared_features(job.release)) as writer,
     ):
@@ -105,12 +130,13 @@ def _write_shard(folder: Folder, job: Job, on_clip: Callable[[str, int], Any]) -
             bytes_out=bytes_out,
             seconds=round(seconds, 3),
             dropped=tuple(sorted(dropped, key=lambda one: one.name)),
+            made_with=made_with(),
         )
         writer.report(report)
     return report
 
 
-def _clips(job: Job) -> Generator[tuple[_Row, PreparedClip | DroppedClip], None, None]:
+def _clips(job: Job, idle: IdleProcesses | None) -> Generator[tuple[_Row, PreparedClip | DroppedClip], None, None]:
     """Yield each clip that has a file: its row, and the prepared or the dropped clip."""
     results = run(
         functools.partial(prepare_clip, encoding=job.encoding),
@@ -118,27 +144,17 @@ def _clips(job: Job) -> Generator[tuple[_Row, PreparedClip | DroppedClip], None,
         workers=1,
         batch_size=16 if job.encoding is None else 1,
         limit_seconds=_LIMIT_SECONDS,
+        idle=idle,
     )
     with contextlib.closing(results):
         for row, found in results:
-            clip = _with_content(row, found)
-            if isinstance(clip, UnreachableClip):
-                _check_witnesses(job, row["path"], clip.dropped)
-                clip = clip.dropped
-            yield row, clip
-
-
-def _with_content(
-    row: _Row, found: PreparedClip | DroppedClip | UnreachableClip | Crash
-) -> PreparedClip | DroppedClip | UnreachableClip:
-    if isinstance(found, Crash):
-        return DroppedClip(row["name"], "crashed", found.reason, readable_bytes(row["path"]))
-    if not isinstance(found, PreparedClip) or found.content is not None:
-        return found
-    try:
-        return replace(found, content=read_clip(row["path"]))
-    except OSError as error:  # it disappeared after it was measured
-        return UnreachableClip(unreadable_clip(row["name"], row["path"], error, 0))
+            if isinstance(found, Crash):
+                yield row, DroppedClip(row["name"], "crashed", found.reason, readable_bytes(row["path"]))
+            elif isinstance(found, UnreachableClip):
+                _check_witnesses(job, row["path"], found.dropped)
+                yield row, found.dropped
+            else:
+                yield row, found
 
 
 def _check_witnesses(job: Job, path: str, dropped: DroppedClip) -> None:

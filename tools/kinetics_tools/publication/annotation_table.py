@@ -17,7 +17,9 @@ from kinetics_tools.preparation import (
     MANIFEST_NAME,
     ShardReport,
     SplitReport,
+    made_with,
     manifest_bytes,
+    manifest_entry,
     parse_manifest,
     put_split,
     read_report,
@@ -61,12 +63,13 @@ def write_annotation_table(
             bytes_out=0,
             seconds=round(sum(one.seconds for one in reports), 3),
             dropped=tuple(one for report in reports for one in report.dropped),
+            made_with=made_with(),
         )
         metadata = {**table.schema.metadata, FOOTER_KEY.encode(): json.dumps(asdict(report)).encode()}
         with target.writing(pattern.replace("*", "00000")) as file:
             pq.write_table(table.replace_schema_metadata(metadata), file)
         manifest = manifests.setdefault(part.release, parse_manifest(part.release, ""))
-        put_split(manifest, part.split, {**asdict(SplitReport.of(listed, {0: report})), **listed.about})
+        put_split(manifest, part.split, manifest_entry(SplitReport.of(listed, {0: report}), listed.about))
     for release, manifest in manifests.items():
         target.write(f"{release}/{MANIFEST_NAME}", manifest_bytes(manifest))
 

@@ -2,9 +2,8 @@
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from typing import Any
 
 from kinetics_tools.errors import PushError
@@ -14,7 +13,9 @@ from kinetics_tools.preparation import (
     MANIFEST_NAME,
     ShardReport,
     SplitReport,
+    check_versions,
     manifest_bytes,
+    manifest_entry,
     parse_manifest,
     parse_name,
     put_split,
@@ -58,6 +59,7 @@ class Publication:
         allow_partial: bool = False,
         force: bool = False,
         in_one: bool = False,
+        is_mixture_allowed: bool = False,
     ):
         self.parts = parts
         self.store = store
@@ -65,6 +67,7 @@ class Publication:
         self._remote = remote
         self._allow_partial = allow_partial
         self._force = force
+        self._is_mixture_allowed = is_mixture_allowed
         self._digests = Digests(store)
         self._uploaded: dict[str, FileState] = {}  # name -> state of the file at that moment
         self._footers: dict[tuple[str, int], bytes] = {}  # of the remote, by name and size
@@ -137,6 +140,7 @@ class Publication:
 
         Raises:
             PushError: a shard is corrupt.
+            ValueError: the shards are made with several versions of libraries.
         """
         local = self.local(part)
         names = {**{name: size for name, size in listing.files.items() if part.shard(name) is not None}, **local}
@@ -152,9 +156,14 @@ class Publication:
             return found
 
         with ThreadPoolExecutor(_WORKERS) as pool:
-            return {
-                part.shard(name) or 0: found for name, found in zip(names, pool.map(report, names.items()), strict=True)
-            }
+            found = list(pool.map(report, names.items()))
+        self.check_versions(part, (one.made_with for one in found))
+        return {part.shard(name) or 0: one for name, one in zip(names, found, strict=True)}
+
+    def check_versions(self, part: Part, made: Iterable[Mapping[str, str]]) -> None:
+        """Raise ValueError if shards of a part are made with several versions of libraries, unless that is allowed."""
+        if not self._is_mixture_allowed:
+            check_versions(made, f"{self._remote.url}: {part.title}")
 
     def _has_file(self, listing: Listing, name: str, size: int) -> bool:
         if listing.files.get(name) != size:
@@ -213,7 +222,7 @@ class Publication:
         manifests = {release: self._manifest(listing, release) for release in RELEASES}
         for part in self.parts:
             report = SplitReport.of(part, self.reports(listing, part))
-            put_split(manifests[part.release], part.split, {**asdict(report), **part.about})
+            put_split(manifests[part.release], part.split, manifest_entry(report, part.about))
         sizes = {name: size for name, size in listing.files.items() if name not in delete}
         sizes |= {name: size for name, size in self.all_local().items() if name in missing}
         changed = dict.fromkeys(part.release for part in self.parts)

@@ -6,10 +6,11 @@ from typing import Any
 
 import datasets
 
+from kinetics_tools.annotations import Selection
 from kinetics_tools.io.folder import Folder
-from kinetics_tools.preparation import FORMAT, ShardPlan, made_with, parse_name, prepared_features, read_manifest
+from kinetics_tools.preparation import FORMAT, ShardPlan, parse_name, prepared_features, read_manifest
 from kinetics_tools.preparation.card import annotation_features
-from kinetics_tools.releases import RELEASES, check_release, find_split
+from kinetics_tools.releases import RELEASES
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class Part:
     Attributes:
         count: number of its shards.
         pattern: names of its shards, as a card has it.
-        about: how it was prepared, from prepare.json: "basis", "options", "made_with", and "content" if it has no
-            video.
+        about: how it was prepared, from prepare.json: "basis", "options", "made_with" for shards that do not name
+            their versions, and "content" if it has no video.
     """
 
     release: str
@@ -39,7 +40,7 @@ class Part:
     @classmethod
     def from_plan(cls, plan: ShardPlan) -> "Part":
         """Return the part of a split that is still to be prepared."""
-        about = {"basis": plan.basis, "options": plan.options, "made_with": made_with()}
+        about = {"basis": plan.basis, "options": plan.options}
         return cls(plan.release, plan.split, plan.count, plan.fingerprint, plan.pattern, about)
 
     @property
@@ -79,8 +80,8 @@ def find_parts(store: Folder, releases: Sequence[str] | None, splits: Sequence[s
     Raises:
         ValueError: a release or split is unknown or not in the folder.
     """
-    releases = None if releases is None else [*map(check_release, releases)]
-    splits = None if splits is None else [*map(find_split, splits)]
+    for release in releases or RELEASES:
+        Selection(release, splits=list(splits) if splits else None)
     found = [
         Part.from_manifest(release, split, entry)
         for release in RELEASES

@@ -133,6 +133,7 @@ def push(
     force: bool = False,
     verify: bool = False,
     dry_run: bool = False,
+    allow_mixed_versions: bool = False,
     stream: Stream | None = None,
     annotations_only: bool = False,
     annotations: str | None = None,
@@ -159,6 +160,7 @@ def push(
         force: push even if the repository has other content.
         verify: read samples back and compare them.
         dry_run: report what would be uploaded, and change nothing.
+        allow_mixed_versions: publish shards made with several versions of libraries; the card names them.
         stream: prepare shards in `out` during the push, and remove each once the remote has it.
         annotations_only: publish keys, labels, segments and availability of clips, without video.
         annotations: annotations with the labels of dropped clips, for `annotations_only`; None for the published ones.
@@ -195,7 +197,15 @@ def push(
             store, parts = table, find_parts(table, None, None)
         remote = _remote_at(store.url, target, token=token, revision=revision, create_pr=create_pr, workers=workers)
         remote.check_access(Access(private, gated))
-        publication = Publication(store, parts, remote, allow_partial=allow_partial, force=force, in_one=create_pr)
+        publication = Publication(
+            store,
+            parts,
+            remote,
+            allow_partial=allow_partial,
+            force=force,
+            in_one=create_pr,
+            is_mixture_allowed=allow_mixed_versions,
+        )
         say = logger.info if console is None else console.print
         report = PushReport(remote.url, {part.title: part.count for part in parts}, private=private, gated=gated)
         report.revision = revision
@@ -253,7 +263,7 @@ class _Run:
         access = Access(self._report.private, self._report.gated)
         listing = self._checked_listing(last=stream is None)
         if stream is not None:
-            stream.check_disk(self._publication, listing)
+            stream.check(self._publication, listing)
         if not listing.exists or access != Access():
             self._report.is_new = not listing.exists and listing.head is None
             self._retry(lambda: self._remote.create(access))

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from kinetics_tools.annotations import Selection
-from kinetics_tools.preparation import Job, PrepareOptions, ShardPlan, plan_shards, prepare_shard
+from kinetics_tools.preparation import Job, PrepareOptions, ShardPlan, made_with, plan_shards, prepare_shard
 from kinetics_tools.publication.changes import Publication
 from kinetics_tools.publication.parts import Part
 from kinetics_tools.publication.remote import Listing
-from kinetics_tools.run import spread
+from kinetics_tools.run import IdleProcesses, spread
 from kinetics_tools.text import check_count, format_count, format_size, parse_size
 
 _SHARDS_AT_ONCE = 50
@@ -52,11 +52,17 @@ class Stream:
         """Return the splits to publish. Raises the errors of `prepare`."""
         return [Part.from_plan(plan) for plan in self._plans]
 
-    def check_disk(self, publication: Publication, listing: Listing) -> None:
-        """Raise ValueError if a shard that is still to be prepared does not fit on the disk."""
+    def check(self, publication: Publication, listing: Listing) -> None:
+        """Raise ValueError if a shard that is still to be prepared does not fit on the disk, or to the other shards."""
         room = _Room(self.max_disk_bytes)
+        unmade = set()
         for plan, shard in self._missing(publication, listing):
             room.needed(_size_of(plan.rows(shard)["path"].drop_null().to_pylist()))
+            unmade.add(plan.split)
+        for part in publication.parts:
+            if part.split in unmade:
+                found = publication.reports(listing, part).values()
+                publication.check_versions(part, [*(one.made_with for one in found), made_with()])
 
     def run(
         self, publication: Publication, listing: Listing, *, upload: Callable[[], Any], say: Callable[[str], Any]
@@ -73,15 +79,16 @@ class Stream:
                 yield job.name, job
 
         def work(job: Job) -> None:
-            prepare_shard(job)
+            prepare_shard(job, idle=idle)
             room.finish(job.name, publication.all_local().get(job.name, 0))  # 0 if it is uploaded and removed already
 
-        try:
-            for _ in spread(work, jobs(), workers=self.workers):
-                if room.is_half_full():
-                    room.upload()
-        finally:
-            room.close()
+        with IdleProcesses() as idle:
+            try:
+                for _ in spread(work, jobs(), workers=self.workers):
+                    if room.is_half_full():
+                        room.upload()
+            finally:
+                room.close()
 
     def _missing(self, publication: Publication, listing: Listing) -> Iterator[tuple[ShardPlan, int]]:
         for plan, part in zip(self._plans, publication.parts, strict=True):
@@ -95,7 +102,6 @@ def stream_of(
     *,
     classes: Sequence[str] | None,
     annotations: str | None,
-    force_release: bool,
     data_dir: str | None,
     max_disk: str,
     options: PrepareOptions,
@@ -103,14 +109,19 @@ def stream_of(
     """Return the stream for options of the command line; `max_disk` is a size such as "20GB"."""
     if data_dir is None or releases is None or len(releases) != 1:
         raise ValueError("a stream needs one release and the folder of its clips: --release 700 --data-dir k700")
-    selection = Selection(
-        releases[0], splits=splits, classes=classes, annotations=annotations, force_release=force_release
-    )
+    selection = Selection(releases[0], splits=splits, classes=classes, annotations=annotations)
     return Stream(selection, data_dir, options, max_disk_bytes=parse_size(max_disk, name="max_disk"))
 
 
 def _size_of(paths: Iterable[str]) -> int:
-    return sum(_REMOTE_CLIP_BYTES if "://" in path else os.path.getsize(path) for path in paths)
+    return sum(_REMOTE_CLIP_BYTES if "://" in path else _file_size(path) for path in paths)
+
+
+def _file_size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:  # it went after planning; its shard then drops it
+        return 0
 
 
 class _Room:

@@ -14,6 +14,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -62,12 +63,15 @@ def run(
     workers: int | None = None,
     batch_size: int = 32,
     limit_seconds: float = 120.0,
+    idle: "IdleProcesses | None" = None,
 ) -> Generator[tuple[Key, Result | Crash], None, None]:
     """Yield (key, function(item)) for each (key, item) of `items`, in order of completion.
 
     An item that crashes its process is retried and then yields a `Crash`, as does one that takes longer than
     `limit_seconds` (not on Windows). There are `workers` processes, by default one per core; with 1, results are in
     order. They end with the iterator, and with this process however it ends. The caller needs no `__main__` guard.
+
+    Processes in `idle` are used first, and processes that are still good go there.
 
     `function` must be importable by a new process, or a `functools.partial` of such a function. Items and results are
     pickled, keys are not. Any thread may take from `items`, `batch_size` at a time, when few results are left to take.
@@ -77,10 +81,43 @@ def run(
     """
     count = available_cores() if workers is None else workers
     check_count(workers=count)
-    pool = _Pool(function, limit_seconds, batch_size)
+    pool = _Pool(function, limit_seconds, batch_size, idle)
     with contextlib.closing(merge(pool.results, items, count, on_stop=pool.stop)) as batches:
         for batch in batches:
             yield from batch
+
+
+class IdleProcesses:
+    """Worker processes between calls of `run` with one function and limit: a new one takes half a second to start.
+
+    They end with the `with` block. Any thread may use it.
+    """
+
+    def __init__(self) -> None:
+        self._processes: list[_Process] = []
+        self._is_closed = False
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> "IdleProcesses":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._is_closed = True
+        for process in self._processes:
+            process.end()
+
+    def take(self) -> "_Process | None":
+        """Return a process, if there is one."""
+        with self._lock:
+            return self._processes.pop() if self._processes and not self._is_closed else None
+
+    def give(self, process: "_Process") -> bool:
+        """Keep a process; return False if the block has ended."""
+        with self._lock:
+            if not self._is_closed:
+                self._processes.append(process)
+            return not self._is_closed
 
 
 @dataclass
@@ -90,6 +127,7 @@ class _Pool:
     function: Callable[[Any], Any]
     limit_seconds: float
     batch_size: int
+    idle: IdleProcesses | None = None
     is_stopped: bool = False
     processes: "set[_Process]" = field(default_factory=set)
 
@@ -102,6 +140,7 @@ class _Pool:
         process: _Process | None = None
         suspects: list[tuple[Any, Any]] = []  # items of a batch that crashed: each is tried alone
         tries = 0  # of the item that is alone
+        is_good = False
         try:
             while not self.is_stopped and (batch := [suspects.pop()] if suspects else take(self.batch_size)):
                 process = process or self._start()
@@ -120,11 +159,20 @@ class _Pool:
                     answer = [crash]
                 tries = 0
                 yield list(zip((key for key, _ in batch), answer, strict=True))
+            is_good = not self.is_stopped
         finally:
             if process is not None:
-                self._end(process)
+                self._release(process, is_good=is_good)
+
+    def _release(self, process: "_Process", *, is_good: bool) -> None:
+        self.processes.discard(process)
+        if not (is_good and self.idle is not None and self.idle.give(process)):
+            process.end()
 
     def _start(self) -> "_Process":
+        if self.idle is not None and (process := self.idle.take()) is not None:
+            self.processes.add(process)
+            return process
         for _ in range(RETRIES_AFTER_KILL + 1):
             process = _Process()
             self.processes.add(process)
@@ -147,10 +195,7 @@ class _Pool:
 
     def _end(self, process: "_Process") -> int:
         self.processes.discard(process)
-        process.kill()
-        with contextlib.suppress(OSError), process:  # unsent data for a process that is gone
-            pass
-        return process.wait()
+        return process.end()
 
 
 class _Process(subprocess.Popen[bytes]):
@@ -162,6 +207,13 @@ class _Process(subprocess.Popen[bytes]):
         super().__init__(
             [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
         )
+
+    def end(self) -> int:
+        """Kill the process; return its exit status."""
+        self.kill()
+        with contextlib.suppress(OSError), self:  # unsent data for a process that is gone
+            pass
+        return self.wait()
 
     def exchange(self, message: Any) -> Any:
         """Return the answer to a message, None if the process ended instead."""

@@ -1,8 +1,4 @@
-"""Overlap of two sets of annotations: the videos that both have.
-
-The releases were drawn from one pool: a model trained on one may have seen videos that another holds out. Videos are
-compared, not clips, because another segment of a video shows the same people in the same place.
-"""
+"""Overlap of two sets of annotations: the videos that both have."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,51 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kinetics_tools.annotations import Selection, annotation_file, read_split
-from kinetics_tools.releases import find_split
+from kinetics_tools.annotations import OtherSplit
 from kinetics_tools.text import few
-
-
-@dataclass(frozen=True)
-class OtherSplit:
-    """Split to compare with.
-
-    Attributes:
-        release, split: such as "700" and "train".
-        annotations: file or directory of its annotations; the published ones if None.
-    """
-
-    release: str
-    split: str
-    annotations: str | None = None
-
-    def __post_init__(self) -> None:
-        asked = Selection(self.release, splits=[self.split], annotations=self.annotations)
-        object.__setattr__(self, "annotations", asked.annotations)
-
-    @classmethod
-    def parse(cls, text: str) -> "OtherSplit":
-        """Return the split in text such as "700:train" or "700:train=k700/annotations", in any spelling.
-
-        Raises:
-            ValueError: `text` has another form.
-            FileNotFoundError: the annotations do not exist.
-        """
-        names, _, annotations = text.partition("=")
-        release, colon, split = names.partition(":")
-        if not colon or not split:
-            raise ValueError(f"{text!r} does not name a release and a split; write it as 700:train or 700:train=PATH")
-        try:
-            return cls(release, find_split(split), annotations or None)
-        except FileNotFoundError:
-            raise FileNotFoundError(
-                f"{text!r}: {annotations} does not exist; pass the path of the annotations of {names}"
-            ) from None
-
-    def table(self) -> pa.Table:
-        """Return its annotations, downloaded if necessary. Raises the errors of `annotation_file` and `read_split`."""
-        path = annotation_file(self.release, self.split, annotations=self.annotations)
-        return read_split(path, self.release, self.split)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -84,7 +84,7 @@ class Report:
     """Findings of `verify`.
 
     Attributes:
-        release, directory, deep, classes, max_clips_per_class, seed: the arguments.
+        release, directory, deep, selection: the arguments.
         splits: split -> its report.
         clips: one row for each selected annotated clip, in the order of the annotations, then one for each unexpected
             file. `clip` is the actual or expected file name without suffix. `status` is one of STATUSES, and `detail`
@@ -103,9 +103,7 @@ class Report:
     duplicates: list[list[str]]
     overlaps: list[Overlap]
     opened: int
-    classes: tuple[str, ...] | None = None
-    max_clips_per_class: int | None = None
-    seed: int = 0
+    selection: Selection
 
     @property
     def is_complete(self) -> bool:
@@ -154,18 +152,21 @@ class Report:
         if not all(split.is_extracted for split in self.splits.values()):
             # Neither command takes archives: extracted clips beside them would win over them.
             return f'load_dataset("kinetics", "{self.release}", data_dir="{self.directory}")'
-        command, limit = ["kinetics", "prepare", self.release, "--data-dir", self.directory, "--out", "prepared"], None
+        asked = replace(self.selection, splits=[*self.splits] or None, annotations=None)
+        command = ["kinetics", "prepare", self.release, "--data-dir", self.directory, "--out", "prepared"]
         if any(split.counts["missing"] for split in self.splits.values()):
-            command, limit = ["kinetics", "download", self.release, "--out", self.directory], self.max_clips_per_class
-        selection = Selection(self.release, [*self.splits] or None, self.classes, limit, self.seed)
-        return shlex.join([*command, *selection.options()])
+            command = ["kinetics", "download", self.release, "--out", self.directory]
+        else:
+            asked = replace(asked, max_clips_per_class=None)  # `prepare` takes all clips of a directory
+        return shlex.join([*command, *asked.options()])
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
         """Write the report: counts by split, and each clip that is not present. `path` is replaced atomically."""
-        arguments = ("release", "directory", "deep", "classes", "max_clips_per_class", "seed")
+        asked = ("classes", "subset", "exclude", "exclude_by", "max_clips_per_class", "seed")
         columns = ("split", "clip", "status", "path", "detail")
         values = {
-            **{name: getattr(self, name) for name in arguments},
+            **{name: getattr(self, name) for name in ("release", "directory", "deep")},
+            **{name: getattr(self.selection, name) for name in asked},
             "complete": self.is_complete,
             "splits": {name: split.values() for name, split in self.splits.items()},
             "problems": [{name: row[name] for name in columns} for row in self._problems()],

@@ -22,17 +22,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from kinetics_tools.annotations import ClipIndex, Selection, annotation_file, drop_repeats, read_split
+from kinetics_tools.annotations import ClipIndex, OtherSplit, Selection, annotation_file, drop_repeats, read_split
 from kinetics_tools.downloading import Entry, read_ledger
 from kinetics_tools.io import DownloadCache, check_outputs
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.run import Progress
-from kinetics_tools.sources import check_class_folders, check_data_dir, split_directories
+from kinetics_tools.sources import check_data_dir, split_directories
 from kinetics_tools.text import check_count, printable
 from kinetics_tools.verification.classify import Classifier, recorded_sha256
 from kinetics_tools.verification.examine import Examiner
 from kinetics_tools.verification.inventory import Clip, Inventory
-from kinetics_tools.verification.overlap import OtherSplit, shared_videos
+from kinetics_tools.verification.overlap import shared_videos
 from kinetics_tools.verification.probe_cache import ProbeCache
 from kinetics_tools.verification.report import (
     COLUMNS,
@@ -53,10 +53,12 @@ def verify(
     *,
     splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    subset: str | None = None,
+    exclude: Sequence[str] | str | None = None,
+    exclude_by: str = "video",
     max_clips_per_class: int | None = None,
     seed: int = 0,
     annotations: str | None = None,
-    force_release: bool = False,
     deep: bool = False,
     overlaps: Sequence[str] = (),
     workers: int | None = None,
@@ -74,10 +76,11 @@ def verify(
         splits: splits to check; by default those that `directory` has.
         classes: classes to check, as for `download`; by default all. Clips of other classes are neither missing nor
             unexpected. Without `splits`, splits without labels are skipped.
+        subset, exclude, exclude_by: clips to check, as for `download`; clips that they drop are treated like those of
+            other classes.
         max_clips_per_class: maximum number of annotated clips per class, as for `download`; None for all.
         seed: seed for the choice of clips with `max_clips_per_class`.
         annotations: annotation directory, file or URL; by default those in `directory`, else the published edition.
-        force_release: check a directory that fits another release better, see `Selection`.
         deep: decode every frame instead of reading headers, and check the SHA-256 of files against the ledger.
         overlaps: other splits to list shared videos with, as "700:train", or "700:train=PATH" of its annotations.
         workers: number of processes; by default one per core.
@@ -96,12 +99,13 @@ def verify(
         release=release,
         splits=splits,
         classes=classes,
+        subset=subset,
+        exclude=exclude,
+        exclude_by=exclude_by,
         max_clips_per_class=max_clips_per_class,
         seed=seed,
         annotations=annotations,
-        force_release=force_release,
     )
-    release = selection.release
     root = check_data_dir(directory)
     if printable(root) != root:
         raise ValueError(f"the path {printable(root)} is not UTF-8, so Arrow cannot open its files; rename it")
@@ -109,7 +113,6 @@ def verify(
         check_count(workers=workers)
     check_outputs((report_path, JSON_BEGINNING), (csv_path, CSV_BEGINNING))
     others = [OtherSplit.parse(text) for text in overlaps]
-    check_class_folders(root, selection)
     paths, tables = _read_annotations(root, selection)
     indices = _choose(tables, selection)
     shared = shared_videos({split: index.table for split, index in indices.items()}, release, others)
@@ -134,9 +137,7 @@ def verify(
         duplicates=[[printable(clip.path) for clip in group] for group in duplicates],
         overlaps=shared,
         opened=examiner.opened,
-        classes=None if selection.classes is None else tuple(selection.classes),
-        max_clips_per_class=max_clips_per_class,
-        seed=seed,
+        selection=selection,
     )
     if report_path is not None:
         report.write_json(report_path)
@@ -156,21 +157,20 @@ def _read_annotations(root: str, selection: Selection) -> tuple[dict[str, str], 
     paths, tables = {}, {}
     for split in splits:
         path = annotation_file(selection.release, split, annotations=selection.annotations, data_dir=root)
-        table = read_split(path, selection.release, split, force_release=selection.force_release)
-        paths[split], tables[split] = path, drop_repeats(table, path)
+        paths[split], tables[split] = path, drop_repeats(read_split(path, selection.release, split), path)
     return paths, tables
 
 
 def _choose(tables: dict[str, pa.Table], selection: Selection) -> dict[str, ClipIndex]:
     """Return the selected clips of each split; with classes, only of splits that have labels."""
-    if selection.classes is not None and not selection.splits:
+    if selection.class_names is not None and not selection.splits:
         labelled = {
             split: table for split, table in tables.items() if pc.any(pc.greater_equal(table["label"], 0)).as_py()
         }
         tables = labelled or tables
-    indices = {split: ClipIndex(table, selection.choose(table)) for split, table in tables.items()}
+    indices = {split: ClipIndex(table, selection.choose(table, split)) for split, table in tables.items()}
     if not selection.takes_all and not any(map(len, indices.values())):
-        raise ValueError(f"no clip of {', '.join(selection.classes or ())} is annotated in {', '.join(indices)}")
+        raise ValueError(f"no annotated clip of {', '.join(indices)} is selected by {selection.text()}")
     return indices
 
 

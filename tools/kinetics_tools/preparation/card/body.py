@@ -19,8 +19,9 @@ OWN_BEGIN = "<!-- begin: yours -->"
 _OWN_END = "<!-- end: yours -->"
 _OWN_HINT = "<!-- Text between these lines stays when the card is written again. -->\n"
 
-_NOT_SELECTED, _NOT_MADE = "not selected", "not made yet"
-_REASONS = ("missing", "empty", "unreadable", "crashed", _NOT_SELECTED, _NOT_MADE)
+_NOT_SELECTED, _EXCLUDED, _NOT_MADE = "not selected", "excluded", "not made yet"
+_NEVER_NAMED = (_NOT_SELECTED, _EXCLUDED, _NOT_MADE)
+_REASONS = ("missing", "empty", "unreadable", "crashed", *_NEVER_NAMED)
 _MEASURED_OPTIONS = {"profile": "train", "short_side": 256, "crf": 23}
 _ORDER_OPTIONS = ("seed", "clips_per_shard")
 
@@ -65,7 +66,7 @@ def _values(releases: Releases, repo_id: str | None) -> dict[str, Any]:
         "first_try": first_try,
         "load_call": f"load_dataset({where}",
         "reasons": reasons,
-        "named_reasons": [f"*{one}*" for one in reasons if has_dropped and one not in (_NOT_SELECTED, _NOT_MADE)],
+        "named_reasons": [f"*{one}*" for one in reasons if has_dropped and one not in _NEVER_NAMED],
         "sources": sources,
         "unannotated": [split["title"] for split in splits if split["annotated"] is None],
         "is_whole": not reasons and len(sources) == len(splits),
@@ -82,7 +83,8 @@ def _split_values(release: str, name: str, entry: Mapping[str, Any]) -> dict[str
     clips = entry["clips"] - sum(entry["dropped"].values())
     missing = {REASON_NAMES.get(reason, reason): count for reason, count in entry["dropped"].items()}
     if basis:
-        missing[_NOT_SELECTED] = basis["annotated"] - basis["wanted"]
+        missing[_EXCLUDED] = sum(basis.get("excluded", {}).values())
+        missing[_NOT_SELECTED] = basis["annotated"] - basis["wanted"] - missing[_EXCLUDED]
         missing[_NOT_MADE] = basis["wanted"] - entry["clips"]
     is_annotated = basis.get("annotations", "") is not None  # or else clips were found by their file names alone
     options = entry.get("options", {})
@@ -95,6 +97,9 @@ def _split_values(release: str, name: str, entry: Mapping[str, Any]) -> dict[str
         "is_partial": is_partial(entry),
         "has_video": has_video,
         "classes": basis.get("classes", []),
+        "subset": basis.get("subset"),
+        "excluded": basis.get("excluded", {}),
+        "exclude_by": basis.get("exclude_by", "video"),
         "clips": clips,
         "missing": {reason: count for reason, count in missing.items() if count},
         "annotated": clips + sum(missing.values()) if is_annotated else None,
