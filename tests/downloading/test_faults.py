@@ -4,6 +4,7 @@ import gzip
 import os
 import signal
 import subprocess
+import sys
 import tarfile
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from kinetics_tools.cli.app import app
 from kinetics_tools.downloading import download, read_ledger
+from kinetics_tools.errors import DiskError
 from tests.support.clients import KINETICS
 from tests.support.fault_server import Fault, FaultServer
 from tests.support.mirror import tar, tar_gz
@@ -307,6 +309,52 @@ def test_a_full_disk_keeps_what_is_complete_and_says_so(tmp_path, out, clip_byte
         assert download("700", out, splits=["train"], mirror=mirror.url).is_complete
     assert tree_of(out) == expected
     assert leftovers(out) == []
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 200 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_fills_up_keeps_what_is_complete_and_is_resumed_with_more_room(tmp_path, small_disk):
+    clips = made_clips(40, size=10_000)
+    parts = {f"part_{number}": clips[number::4] for number in range(4)}
+    release = Release(tmp_path / "mirror", "700", {"train": parts}).write()
+    out = small_disk / "out"
+    with FaultServer(release.root) as mirror:
+        # Its size is checked before the work, but others may write to the disk, too.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("kinetics_tools.downloading.plan.Plan._free_bytes", lambda plan: 1 << 30)
+            with pytest.raises(
+                DiskError, match=r"disk/out/.*: No space left on device; finished files are kept\. Make"
+            ):
+                download("700", out, splits=["train"], mirror=mirror.url, workers=2)
+        assert all(release.tree()[path] == content for path, content in tree_of(out).items())
+        with pytest.raises(OSError, match=r"about .* are needed and .* are free in .*disk/out; choose splits"):
+            download("700", out, splits=["train"], mirror=mirror.url)
+        subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+        assert download("700", out, splits=["train"], mirror=mirror.url).is_complete
+    assert tree_of(out) == release.tree()
+    assert leftovers(out) == []
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".tar.gz", "ü" * 150 + ".tar", "a%00b.tar.gz", ".."])
+def test_a_name_that_no_file_can_have_costs_its_archive_alone(tmp_path, out, name):
+    release = Release(tmp_path / "mirror", "700", {"train": {"part_0": made_clips(3)}}).write()
+    path = next(release.root.rglob("*train_path.txt"))
+    path.write_text(path.read_text() + f"https://s3.amazonaws.com/kinetics/700_2020/train/{name}\n")
+    with FaultServer(release.root, faults=[Fault("status", f"*/train/{name[0]}*", code=404)]) as mirror:
+        for keep in (False, True):
+            report = download("700", out, splits=["train"], mirror=mirror.url, keep_archives=keep)
+            assert report.counts == {"train": {"complete": 3}}
+            assert list(report.failed.values()) == ["HTTP 404 Not Found"]
 
 
 def test_a_folder_that_cannot_be_written_to_is_an_error_that_names_it(mirror, tmp_path):

@@ -368,6 +368,14 @@ def test_a_retry_after_that_makes_no_sense_does_not_stop_the_read_for_ever(mirro
     assert 0 <= waits[0] <= 3600
 
 
+def test_a_server_that_asks_for_years_is_named_at_each_wait(mirror, waits, caplog):
+    mirror.add(Fault("status", code=503, retry_after="Fri, 31 Dec 9999 23:59:59 GMT"))
+    with pytest.raises(ConnectionError, match=r"HTTP 503 .* after 7 attempts"):
+        read(mirror)
+    assert waits == [600.0] * 6
+    assert sum("HTTP 503" in line and "next attempt in 600.0 s" in line for line in caplog.messages) == 6
+
+
 # ---- Lies about the length
 
 

@@ -16,6 +16,7 @@ from kinetics_tools.annotations.read import (
     clip_name,
     clip_names,
     drop_repeats,
+    is_json,
     read_annotations,
     read_split,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "find_annotations",
     "find_label",
     "from_torchvision",
+    "is_json",
     "label_index",
     "label_indices",
     "label_space",

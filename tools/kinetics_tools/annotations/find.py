@@ -9,7 +9,16 @@ from filelock import FileLock
 
 from kinetics_tools.annotations.read import MAX_FILE_BYTES
 from kinetics_tools.errors import ArchiveError
-from kinetics_tools.io import DownloadCache, is_url, mirrored, read_archive, replacing
+from kinetics_tools.io import (
+    DownloadCache,
+    is_url,
+    join_url,
+    mirrored,
+    path_part,
+    read_archive,
+    replacing,
+    without_credentials,
+)
 from kinetics_tools.releases import DEFAULT_ANNOTATIONS, RELEASES, SPLIT_SPELLINGS, split_spellings
 from kinetics_tools.text import ARCHIVE_SUFFIXES, check_choice, few
 
@@ -68,7 +77,7 @@ def annotation_file(
         return found
     cache = cache or DownloadCache()
     where = annotations or mirrored(DEFAULT_ANNOTATIONS[check_choice(release, RELEASES, "release")], mirror)
-    if is_url(where) and not where.endswith((*_SUFFIXES, *ARCHIVE_SUFFIXES)):
+    if is_url(where) and not path_part(where).lower().endswith((*_SUFFIXES, *ARCHIVE_SUFFIXES)):
         return _download(where, split, cache)
     if os.path.isdir(where):
         found = find_annotations(where, split) or find_annotations(where + "/annotations", split)
@@ -78,10 +87,10 @@ def annotation_file(
             raise FileNotFoundError(f"no annotation file of the {split} split in {where}, such as {split}.csv{hint}")
         return found
     path = cache.fetch(where) if is_url(where) else where
-    if not where.endswith(ARCHIVE_SUFFIXES):
+    if not path_part(where).lower().endswith(ARCHIVE_SUFFIXES):
         return path
     try:
-        return _extract(path, where, split)
+        return _extract(path, without_credentials(where), split)
     except ArchiveError as error:
         if path != where:
             os.remove(path)  # or it stays in the cache for good
@@ -146,10 +155,11 @@ def _download(directory_url: str, split: str, cache: DownloadCache) -> str:
     names = split_spellings(split)
     for name in names:
         try:
-            return cache.fetch(f"{directory_url.rstrip('/')}/{name}.csv")
+            return cache.fetch(join_url(directory_url, f"{name}.csv"))
         except FileNotFoundError:
             continue
-    raise FileNotFoundError(f"no annotations of the {split} split at {directory_url}: tried {', '.join(names)} + .csv")
+    where = without_credentials(directory_url)
+    raise FileNotFoundError(f"no annotations of the {split} split at {where}: tried {', '.join(names)} + .csv")
 
 
 def _extract(tarball: str, where: str, split: str) -> str:

@@ -76,7 +76,7 @@ def read_annotations(path: str | os.PathLike[str]) -> pa.Table:
     path = os.fspath(path)
     with _named(path):
         _check_file(path)
-        table = _read_json(path) if _is_json(path) else _read_csv(path)
+        table = _read_json(path) if is_json(path) else _read_csv(path)
         splits = _known_splits(table["split"])
         start, end = table["time_start"], table["time_end"]
         good = pc.and_(pc.greater_equal(start, 0), pc.and_(pc.less(start, end), pc.is_finite(end)))
@@ -156,7 +156,7 @@ def _first_problem(path: str, problem_of: Callable[[dict[str, Any]], str | None]
 
     Reads row by row; called after the fast reader has found a problem or failed with `error`.
     """
-    for where, row in _json_rows(path) if _is_json(path) else _csv_rows(path):
+    for where, row in _json_rows(path) if is_json(path) else _csv_rows(path):
         problem = row if isinstance(row, str) else problem_of(row)
         if problem is not None:
             return f"{where}: {problem}"
@@ -242,8 +242,12 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _is_json(path: str) -> bool:
-    return path.lower().endswith(".json")
+def is_json(path: str) -> bool:
+    """Return True if an annotation file is JSON: by its suffix, or in a download cache by its first character."""
+    if path.lower().endswith((".json", ".csv")):
+        return path.lower().endswith(".json")
+    with open(path, "rb") as file:
+        return file.read(_MAX_LINE_BYTES).lstrip()[:1] == b"{"
 
 
 def _read_csv(path: str) -> pa.Table:

@@ -30,6 +30,7 @@ from kinetics_tools.io import (
     discard_partial,
     disk_errors,
     read_archive,
+    without_credentials,
 )
 from kinetics_tools.run import Progress, Workers
 from kinetics_tools.sources import replaced_clip
@@ -170,7 +171,7 @@ class ArchiveRun:
         def refuse(member: str, reason: str) -> None:
             self._refuse(archive, member, reason)
 
-        for member, data in read_archive(file, name=archive.url, on_refused=refuse):
+        for member, data in read_archive(file, name=without_credentials(archive.url), on_refused=refuse):
             if self._stop.is_set():
                 raise Stopped
             name = replaced_clip(index, stem_of(member)) if archive.is_replacement else index.find_file(member)
@@ -267,7 +268,7 @@ class ArchiveRun:
 
 
 def _message(error: Exception, archive: Archive) -> str:
-    return str(error).removeprefix(f"{archive.url}: ")
+    return str(error).removeprefix(f"{without_credentials(archive.url)}: ")
 
 
 def _write_file(path: Path, data: bytes) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kinetics_tools.annotations import ClipIndex, label_index, normalize_label, read_annotations, read_split
+from kinetics_tools.annotations import ClipIndex, is_json, label_index, normalize_label, read_annotations, read_split
 from kinetics_tools.io import disk_errors
 from kinetics_tools.releases import LABELS, split_spellings
 from kinetics_tools.sources import scan_split, split_directories
@@ -127,7 +127,7 @@ def copy_annotations(source: str, out: str | os.PathLike[str], release: str, spl
     temporary = path.with_name(f".{path.name}.tmp")
     with disk_errors(path):
         folder.mkdir(parents=True, exist_ok=True)
-        if source.lower().endswith(".json"):
+        if is_json(source):
             _write_csv(temporary, release, split, table)
         else:  # in a download cache they have no suffix
             temporary.write_bytes(Path(source).read_bytes())

@@ -9,14 +9,15 @@ if TYPE_CHECKING:
     from kinetics_tools.io.cache import DownloadCache
     from kinetics_tools.io.disk import DiskSpace, disk_spaces
     from kinetics_tools.io.folder import Folder, check_apart
-    from kinetics_tools.io.hosts import mirror_url, mirrored, without_credentials
-    from kinetics_tools.io.http import HttpFile, is_url, open_binary, remote_size, url_exists
+    from kinetics_tools.io.hosts import mirror_url, mirrored
+    from kinetics_tools.io.http import HttpFile, open_binary, remote_size, url_exists
     from kinetics_tools.io.json_shape import check_shape, parse_json
     from kinetics_tools.io.jsonl import JsonLog, read_json_lines
     from kinetics_tools.io.limits import RateLimit, Stopped
     from kinetics_tools.io.partial import PartialFile, discard_partial, partial_size
     from kinetics_tools.io.retry import RetryPolicy
     from kinetics_tools.io.tar import read_archive
+    from kinetics_tools.io.urls import is_url, join_url, path_part, without_credentials
 
 __all__ = [
     "DiskSpace",
@@ -36,11 +37,13 @@ __all__ = [
     "disk_errors",
     "disk_spaces",
     "is_url",
+    "join_url",
     "mirror_url",
     "mirrored",
     "open_binary",
     "parse_json",
     "partial_size",
+    "path_part",
     "read_archive",
     "read_json_lines",
     "remote_size",
@@ -57,13 +60,14 @@ __getattr__ = lazy_exports(
         "cache": ["DownloadCache"],
         "disk": ["DiskSpace", "disk_spaces"],
         "folder": ["Folder", "check_apart"],
-        "hosts": ["mirror_url", "mirrored", "without_credentials"],
-        "http": ["HttpFile", "is_url", "open_binary", "remote_size", "url_exists"],
+        "hosts": ["mirror_url", "mirrored"],
+        "http": ["HttpFile", "open_binary", "remote_size", "url_exists"],
         "json_shape": ["check_shape", "parse_json"],
         "jsonl": ["JsonLog", "read_json_lines"],
         "limits": ["RateLimit", "Stopped"],
         "partial": ["PartialFile", "discard_partial", "partial_size"],
         "retry": ["RetryPolicy"],
         "tar": ["read_archive"],
+        "urls": ["join_url", "is_url", "path_part", "without_credentials"],
     },
 )

@@ -3,7 +3,7 @@
 import os
 import urllib.parse
 
-from kinetics_tools.io.http import is_url
+from kinetics_tools.io.urls import is_url, join_url
 from kinetics_tools.releases import PUBLIC_HOSTS
 
 
@@ -13,11 +13,18 @@ def mirror_url(mirror: str | None) -> str | None:
     Returns None without either. Raises ValueError for anything but an http or https URL.
     """
     for name, url in (("mirror", mirror), ("KINETICS_MIRROR", os.environ.get("KINETICS_MIRROR"))):
-        if url and not (isinstance(url, str) and is_url(url)):
+        if url and not (isinstance(url, str) and is_url(url) and _has_host(url)):
             raise ValueError(f"{name} must be a URL that starts with http:// or https://, got {url!r}")
         if url:
             return url
     return None
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urllib.parse.urlsplit(url).hostname)
+    except ValueError:  # such as http://[
+        return False
 
 
 def mirrored(url: str, mirror: str | None) -> str:
@@ -25,20 +32,5 @@ def mirrored(url: str, mirror: str | None) -> str:
     mirror = mirror_url(mirror)
     for host in PUBLIC_HOSTS:
         if mirror and url.startswith(host + "/"):
-            return mirror.rstrip("/") + url[len(host) :]
+            return join_url(mirror, url[len(host) :])
     return url
-
-
-def quoted(url: str) -> str:
-    """Return `url` with its path percent-encoded exactly once.
-
-    Archives of 600 are named after classes, and the mirror's lists write those names either way.
-    """
-    parts = urllib.parse.urlsplit(url)
-    return urllib.parse.urlunsplit(parts._replace(path=urllib.parse.quote(urllib.parse.unquote(parts.path))))
-
-
-def without_credentials(url: str) -> str:
-    """Return `url` without the parts that may hold credentials: user, password, query and fragment."""
-    parts = urllib.parse.urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

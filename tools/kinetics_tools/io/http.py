@@ -1,5 +1,6 @@
 """Files on web servers, read front to back and resumed after errors."""
 
+import base64
 import http.client
 import io
 import re
@@ -16,6 +17,8 @@ from datasets.utils.logging import get_logger
 from kinetics_tools import __version__
 from kinetics_tools.errors import ChangedError
 from kinetics_tools.io.retry import RetryPolicy, parse_retry_after
+from kinetics_tools.io.urls import is_url, without_credentials
+from kinetics_tools.text import printable
 
 _logger = get_logger("datasets.kinetics")
 
@@ -28,6 +31,7 @@ _ERROR_OF_STATUS = {
     416: ChangedError,  # the file is shorter than the part of it that we have
 }
 _HEAD_TIMEOUT_SECONDS = 30.0
+_TOLD_WAIT_SECONDS = 30.0  # longer waits are told
 
 
 class HttpFile(io.RawIOBase):
@@ -38,7 +42,8 @@ class HttpFile(io.RawIOBase):
     `io.BufferedReader` for small reads. This class exists because no client library resumes a body with If-Range.
 
     Args:
-        url: http or https address.
+        url: http or https address. A user and a password in it are sent as basic authentication. Messages and the log
+            show neither them nor the query.
         start: byte to begin at, for a reader that has the bytes before it.
         etag: ETag of the file when those bytes were read.
 
@@ -51,6 +56,7 @@ class HttpFile(io.RawIOBase):
         PermissionError: HTTP 401 or 403.
         ChangedError: the file changed between two requests, or is shorter than announced.
         ConnectionError: retries did not help. The message names the byte.
+        ValueError: `url` is not a valid URL.
     """
 
     policy = RetryPolicy(retries=6, longest_wait_seconds=600.0)
@@ -60,6 +66,7 @@ class HttpFile(io.RawIOBase):
 
     def __init__(self, url: str, *, start: int = 0, etag: str | None = None):
         self.url = url
+        self._shown = without_credentials(url)
         self.etag = etag
         self.size: int | None = None
         self._position = start
@@ -102,7 +109,7 @@ class HttpFile(io.RawIOBase):
                     return None
                 raise self._permanent(error) from None
             retry_after = parse_retry_after(error.headers.get("Retry-After", ""))
-            reason = f"HTTP {error.code} {error.reason}"
+            reason = _status(error)
         except ChangedError:
             raise
         except (http.client.HTTPException, OSError) as error:  # of TLS and of routes, too
@@ -120,9 +127,10 @@ class HttpFile(io.RawIOBase):
             raise self._exhausted(reason)
         if not self._has_warned:
             self._has_warned = True
-            _logger.warning(f"no answer from {urllib.parse.urlsplit(self.url).netloc} ({reason}); retrying")
+            _logger.warning(f"no answer from {urllib.parse.urlsplit(self._shown).netloc} ({reason}); retrying")
         wait = policy.wait_seconds(self._failures, retry_after)
-        _logger.info(f"{self.url}: {reason} at byte {self._position:,}; next attempt in {wait:.1f} s")
+        tell = _logger.warning if wait >= _TOLD_WAIT_SECONDS else _logger.info
+        tell(f"{self._shown}: {reason} at byte {self._position:,}; next attempt in {wait:.1f} s")
         time.sleep(wait)
         return None
 
@@ -132,24 +140,23 @@ class HttpFile(io.RawIOBase):
             announced = "had before" if self.size is None else f"announced, {self.size:,} bytes"
             shorter = f": the file ends before byte {self._position:,}, it is shorter than {announced}"
         kind = _ERROR_OF_STATUS.get(error.code, OSError)
-        return kind(f"{self.url}: HTTP {error.code} {error.reason}{shorter}")
+        return kind(f"{self._shown}: {_status(error)}{shorter}")
 
     def _exhausted(self, reason: str) -> ConnectionError:
         where, advice = "", "check your network connection and rerun the same command"
         if self._position:
             where = f", at byte {self._position:,}" + ("" if self.size is None else f" of {self.size:,}")
             advice = "received bytes are kept; rerun the same command to resume"
-        return ConnectionError(f"{self.url}: {reason}{where}, after {self._failures} attempts; {advice}")
+        return ConnectionError(f"{self._shown}: {reason}{where}, after {self._failures} attempts; {advice}")
 
     def _connect(self) -> int:
         # Identity, because a proxy that compresses would make byte positions meaningless.
-        headers = {"User-Agent": f"kinetics-dataset/{__version__}", "Accept-Encoding": "identity"}
+        headers = {"Accept-Encoding": "identity"}
         if self._position:
             headers["Range"] = f"bytes={self._position}-"
             if self.etag:
                 headers["If-Range"] = self.etag
-        request = urllib.request.Request(self.url, headers=headers)
-        response = urllib.request.urlopen(request, timeout=self.timeout_seconds)
+        response = _open(self.url, headers, timeout=self.timeout_seconds)
         self._response = response
         size, self._part_end = response.length, None
         if response.status == 206:
@@ -159,7 +166,7 @@ class HttpFile(io.RawIOBase):
             size, self._part_end = None if part[3] == "*" else int(part[3]), int(part[2]) + 1
         etag = response.headers.get("ETag")
         if (self.etag and etag and etag != self.etag) or (None not in (size, self.size) and size != self.size):
-            raise ChangedError(f"{self.url}: changed on the server while it was read; start again")
+            raise ChangedError(f"{self._shown}: changed on the server while it was read; start again")
         self.size = self.size if size is None else size
         self.etag = self.etag or etag
         if response.status != 206:
@@ -198,11 +205,6 @@ class HttpFile(io.RawIOBase):
             self._response = None
 
 
-def is_url(path: str) -> bool:
-    """Return True if `path` is an http or https address."""
-    return path.startswith(("http://", "https://"))
-
-
 def open_binary(path: str) -> BinaryIO:
     """Open a local file or an http or https address for reading front to back."""
     if is_url(path):
@@ -216,8 +218,8 @@ def url_exists(url: str) -> bool:
         _head(url).close()
     except urllib.error.HTTPError as error:
         return error.code != 404
-    except (OSError, http.client.HTTPException) as error:
-        _logger.info(f"{url}: {error}")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        _logger.info(f"{without_credentials(url)}: {error}")
     return True
 
 
@@ -227,9 +229,31 @@ def remote_size(url: str) -> int:
         with _head(url) as response:
             return response.length or int(response.headers.get("Content-Length") or 0)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        _logger.info(f"{url}: size unknown: {error}")
+        _logger.info(f"{without_credentials(url)}: size unknown: {error}")
         return 0
 
 
 def _head(url: str) -> Any:
-    return urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=_HEAD_TIMEOUT_SECONDS)
+    return _open(url, {}, timeout=_HEAD_TIMEOUT_SECONDS, method="HEAD")
+
+
+def _open(url: str, headers: dict[str, str], *, timeout: float, method: str = "GET") -> Any:
+    """Return the response to a request. Raises ValueError for a URL that cannot be requested."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        user, _, host = parts.netloc.rpartition("@")
+        path, query = (urllib.parse.quote(part, safe="/%:;=@!$&'()*+,~?") for part in (parts.path, parts.query))
+        plain = parts._replace(netloc=host, path=path, query=query, fragment="")
+        request = urllib.request.Request(plain.geturl(), method=method)
+        for name, value in {"User-Agent": f"kinetics-dataset/{__version__}", **headers}.items():
+            request.add_header(name, value)
+        if user:  # not for the host of a redirection
+            basic = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
+            request.add_unredirected_header("Authorization", f"Basic {basic}")
+        return urllib.request.urlopen(request, timeout=timeout)
+    except (ValueError, http.client.InvalidURL):
+        raise ValueError(f"{without_credentials(url)}: not a valid URL") from None
+
+
+def _status(error: urllib.error.HTTPError) -> str:
+    return printable(f"HTTP {error.code} {error.reason}", 200)

@@ -17,6 +17,7 @@ from kinetics_tools.io.atomic import disk_errors
 from kinetics_tools.io.http import HttpFile
 from kinetics_tools.io.json_shape import parse_json
 from kinetics_tools.io.limits import RateLimit, Stopped
+from kinetics_tools.io.urls import without_credentials
 
 _BLOCK_BYTES = 1 << 18
 _TAG = {"etag": (None, str), "size": (None, int)}
@@ -53,6 +54,7 @@ class PartialFile(io.RawIOBase):
         on_bytes: Callable[[int, bool], Any] | None = None,
     ):
         self.url = url
+        self._shown = without_credentials(url)
         self.path = path
         self._tag = _tag(path)
         self._limit = limit or RateLimit(None)
@@ -103,7 +105,7 @@ class PartialFile(io.RawIOBase):
         while self.readinto(scratch):
             continue
         if self._size is not None and self.position != self._size:
-            raise ArchiveError(f"{self.url}: received {self.position:,} bytes, expected {self._size:,}")
+            raise ArchiveError(f"{self._shown}: received {self.position:,} bytes, expected {self._size:,}")
 
     def keep(self, target: Path) -> None:
         """Move the complete file to `target`."""
@@ -132,9 +134,9 @@ class PartialFile(io.RawIOBase):
             if not self._held:
                 raise
             # A server that announces more than it has says so only when it is asked for the rest.
-            reason = str(error).removeprefix(f"{self.url}: ")
+            reason = str(error).removeprefix(f"{self._shown}: ")
             came = f"{self._held:,} of {self._size:,} bytes" if self._size else f"{self._held:,} bytes"
-            raise ChangedError(f"{self.url}: received {came}, then: {reason}") from None
+            raise ChangedError(f"{self._shown}: received {came}, then: {reason}") from None
         if self._stop.is_set():  # the run may have stopped waiting for this thread long ago
             raise Stopped
         with disk_errors(self.path):
@@ -149,7 +151,7 @@ class PartialFile(io.RawIOBase):
         remote = HttpFile(self.url, start=self._held, etag=self._etag)
         if remote.size is not None and self._size not in (None, remote.size):
             remote.close()
-            raise ChangedError(f"{self.url}: changed on the server, from {self._size:,} to {remote.size} bytes")
+            raise ChangedError(f"{self._shown}: changed on the server, from {self._size:,} to {remote.size} bytes")
         self._etag, self._size = remote.etag, self._size if remote.size is None else remote.size
         if not self._held:  # later, a kill while this is written would cost what lies there
             with disk_errors(self._tag):

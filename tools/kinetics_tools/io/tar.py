@@ -11,7 +11,7 @@ from datasets.utils.logging import get_logger
 from isal import isal_zlib
 
 from kinetics_tools.errors import ArchiveError
-from kinetics_tools.io.http import is_url
+from kinetics_tools.io.urls import is_url
 from kinetics_tools.text import is_video_name, printable
 
 _logger = get_logger("datasets.kinetics")

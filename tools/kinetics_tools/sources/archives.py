@@ -17,9 +17,10 @@ from kinetics_tools.annotations.index import ClipIndex
 from kinetics_tools.errors import ArchiveError, ChangedError
 from kinetics_tools.io.atomic import replacing
 from kinetics_tools.io.cache import DownloadCache
-from kinetics_tools.io.http import is_url, open_binary
+from kinetics_tools.io.http import open_binary
 from kinetics_tools.io.json_shape import parse_json
 from kinetics_tools.io.tar import read_archive
+from kinetics_tools.io.urls import is_url, without_credentials
 from kinetics_tools.sources.replacements import replaced_clip
 from kinetics_tools.text import few, stem_of
 
@@ -112,7 +113,7 @@ class ArchiveSource:
         """Yield (file name, bytes, row) of each wanted clip that is not in `seen`, and add its row there."""
         url = shard if is_url(shard) else self._origins.get(shard)
         # In the cache, the name of a file does not tell what it is.
-        name = shard if url in (None, shard) else f"{url} ({shard})"
+        name = without_credentials(shard) if url in (None, shard) else f"{without_credentials(url)} ({shard})"
         # Looked up now, as in `read_archive`. A file may be a link to nothing.
         damage: tuple[type[OSError], ...] = (ArchiveError, ChangedError)
         damage += (FileNotFoundError,) if url is None else ()
@@ -182,7 +183,7 @@ class ArchiveSource:
         with FileLock(self._replaced_path + ".lock"):
             stems = self._known_stems()
             if stems is None:
-                _logger.warning(f"{self._replacements}: listing the clips that it replaces")
+                _logger.warning(f"{without_credentials(self._replacements)}: listing the clips that it replaces")
                 return {row for _, _, row in self._clips(self._replacements, set())}
             names = map(self._find_replaced, stems)
             return {row for name in names if name is not None and (row := self.index.row(name)) is not None}

@@ -18,8 +18,8 @@ from kinetics_tools.annotations.selection import Selection
 from kinetics_tools.errors import EmptySplitError
 from kinetics_tools.io.cache import DownloadCache
 from kinetics_tools.io.folder import Folder
-from kinetics_tools.io.hosts import without_credentials
-from kinetics_tools.io.http import is_url, url_exists
+from kinetics_tools.io.http import url_exists
+from kinetics_tools.io.urls import is_url, without_credentials
 from kinetics_tools.releases import DEFAULT_ANNOTATIONS, REPLACEMENTS_URL, SPLITS, split_spellings
 from kinetics_tools.sources.archives import KEY_COLUMNS, ArchiveSource, example_table
 from kinetics_tools.sources.mirror import archive_urls

@@ -4,8 +4,9 @@ import re
 from collections.abc import Sequence
 
 from kinetics_tools.annotations.labels import find_label, label_index, normalize_label
-from kinetics_tools.io.hosts import mirrored, quoted
+from kinetics_tools.io.hosts import mirrored
 from kinetics_tools.io.http import HttpFile
+from kinetics_tools.io.urls import quoted
 from kinetics_tools.releases import LABELS, REPLACEMENTS_URL, archive_list_url
 from kinetics_tools.sources.replacements import has_replacements
 
