@@ -1,5 +1,6 @@
 """Arguments and output directories that are refused before the work."""
 
+import os
 import sys
 
 import pytest
@@ -61,15 +62,22 @@ def test_a_folder_that_datasets_cannot_load_is_refused(tree, tmp_path, name):
     [
         ("tags: [", "it must be a YAML mapping"),
         ("- a list", "it must be a YAML mapping"),
+        ("1: one", "it must be a YAML mapping with names as keys"),
+        ("date: 2026-13-01", "it must be a YAML mapping"),
+        pytest.param("a: " + "[" * 5000, "it must be a YAML mapping", id="nested"),
         ("tags: video", '"tags" must be a list'),
+        ("tags: [[a]]", '"tags" must be a list of texts'),
         ("configs: [mine]", '"configs" must be a list of mappings'),
+        ("configs: [{data_files: 5}]", '"configs" must be a list of mappings whose data_files name files'),
+        ("configs: [{data_files: [{path: null}]}]", '"configs" must be a list of mappings whose data_files name files'),
+        ("configs: [{data_files: {train: a}}]", '"configs" must be a list of mappings whose data_files name files'),
         ("dataset_info: mine", '"dataset_info" must be a list of mappings'),
     ],
 )
 def test_a_header_that_cannot_be_kept_is_named_before_the_work(tree, tmp_path, header, problem):
     card = f"---\n{header}\n---\n<!-- begin: yours -->\n<!-- end: yours -->\n".encode()
     (tmp_path / "README.md").write_bytes(card)
-    with pytest.raises(ValueError, match=rf"README\.md: invalid card header: {problem}; fix it and rerun"):
+    with pytest.raises(ValueError, match=rf"README\.md: invalid card header: {problem}.*; fix it and rerun"):
         run(tree, tmp_path)
     assert files_of(tmp_path) == {"README.md": card}
 
@@ -80,3 +88,11 @@ def test_archives_are_to_be_extracted_first(clips, tmp_path):
         run(tree, tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="no clips"):
         run(tree / "annotations", tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["README.md", "700/prepare.json"])
+def test_a_pipe_is_refused_and_not_read(tree, tmp_path, name):
+    (tmp_path / "700").mkdir()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(OSError, match=rf"not a regular file: .*{name}"):
+        run(tree, tmp_path)

@@ -1,14 +1,17 @@
 """prepare.json and the card of prepared folders."""
 
 import json
+import re
 
 import datasets
 import pytest
 import yaml
 
-from kinetics_tools.preparation import prepare, shard
+from kinetics_tools.preparation import parse_manifest, prepare, shard
+from kinetics_tools.preparation.card import make_card
 from kinetics_tools.preparation.clip import prepare_clip
-from tests.support.clip_tree import SOURCE, files_of, manifest_of, run, shards_of
+from kinetics_tools.publication import push
+from tests.support.clip_tree import SOURCE, copy_of, files_of, manifest_of, run, shards_of
 from tests.support.trees import write_annotations, write_tree
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -114,7 +117,11 @@ def failing_take(clip, *, encoding):
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b"\xff", b"[]", b'{"release": "700"}', b'{"splits": []}', b'{"splits": {"train": 1}}']
+    "content",
+    [
+        *(b"{", b"\xff", b"[]", b'{"release": "700"}', b'{"splits": []}', b'{"splits": {"train": 1}}'),
+        pytest.param(b"[" * 100_000, id="nested"),
+    ],
 )
 def test_a_damaged_summary_is_named_before_the_work(tree, tmp_path, content):
     (tmp_path / "400").mkdir()
@@ -122,3 +129,50 @@ def test_a_damaged_summary_is_named_before_the_work(tree, tmp_path, content):
     with pytest.raises(ValueError, match=r"400/prepare\.json is corrupt; remove it, and prepare or push each of its"):
         run(tree, tmp_path)
     assert files_of(tmp_path) == {"400/prepare.json": content}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("rows", "10"),
+        ("seconds", None),
+        ("dropped", {"absent": "1"}),
+        ("absent", [1]),
+        ("unusable", [{"name": "a"}]),
+        ("basis", {"seed": 0}),
+        ("basis", {"annotated": 1, "wanted": 1, "classes": "zumba"}),
+        ("options", [1]),
+        ("made_with", {"av": 18}),
+        ("shards", 10**30),
+        ("fingerprint", "../../x1"),
+        ("files", "**/*.parquet"),
+    ],
+)
+def test_a_field_of_another_type_is_named(prepared, tmp_path, name, value):
+    """Not a KeyError, TypeError or AttributeError, here and at a remote."""
+    out, target = copy_of(prepared, tmp_path / "out"), tmp_path / "pushed"
+    push(out, f"file://{target}")
+    for folder in (out, target):
+        path = folder / "700" / "prepare.json"
+        values = json.loads(path.read_text())
+        values["splits"]["validation"][name] = value
+        path.unlink()
+        path.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=rf"700/prepare\.json is corrupt; remove it, .*\(.*{name}"):
+        parse_manifest("700", (out / "700" / "prepare.json").read_bytes(), where="700/prepare.json")
+    with pytest.raises(ValueError, match=r"/pushed: 700/prepare\.json is corrupt"):
+        push(prepared, f"file://{target}", verify=True)
+
+
+def test_values_of_a_manifest_are_no_markup_in_the_card(prepared):
+    manifest = parse_manifest("700", (prepared / "700" / "prepare.json").read_bytes())
+    entry = manifest["splits"]["validation"]
+    bad = "<script>alert(1)</script>\n# A heading | `code` [link](x)\x1b[31m"
+    entry["options"] = {"crf": bad, bad: {"a": bad}}
+    entry["made_with"] = {bad: bad}
+    entry["basis"] |= {"annotations": bad, "subset": bad, "classes": [bad], "excluded": {bad: 1}}
+    card = make_card({"700": manifest}, {})
+    assert "\n# A heading" not in card
+    assert "\x1b" not in card
+    outside_code = re.sub(r"`[^`\n]*`", "", card.replace("\\`", ""))
+    assert not re.search(r"(?<!\\)<script|(?<!\\)\[link", outside_code)

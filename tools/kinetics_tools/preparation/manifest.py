@@ -17,8 +17,9 @@ LOCK_NAME = ".prepare.lock"
 _BASIS_SHAPE = {
     **dict.fromkeys(("annotated", "wanted"), int),
     **dict.fromkeys(("seed", "clips_per_shard"), (int, None)),
-    "annotations": (str, None),
+    **dict.fromkeys(("annotations", "subset", "exclude_by"), (str, None)),
     "classes": ([str], None),
+    "excluded": ({str: int}, None),
 }
 # Fields that may be null were added later.
 _ENTRY_SHAPE = {
@@ -69,9 +70,11 @@ def _check_entry(release: str, split: str, entry: Mapping[str, Any]) -> None:
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}")
     check_shape({**entry, "basis": entry.get("basis") or None}, _ENTRY_SHAPE)
+    if not re.fullmatch("[0-9a-f]{8}", entry["fingerprint"]):
+        raise ValueError(f"fingerprint of {split} must be 8 hexadecimal digits, got {entry['fingerprint']!r}")
     # The card names these files to `datasets`.
     files = f"{release}/{split}-*-of-{entry['shards']:05d}-{entry['fingerprint']}.parquet"
-    if entry["files"] != files or not re.fullmatch("[0-9a-f]{8}", entry["fingerprint"]):
+    if entry["files"] != files:
         raise ValueError(f"files of {split} must be {files!r}, got {entry['files']!r}")
 
 

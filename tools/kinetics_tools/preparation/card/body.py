@@ -13,7 +13,7 @@ from kinetics_tools.preparation.card.header import split_header
 from kinetics_tools.preparation.clip import REASON_NAMES
 from kinetics_tools.preparation.parquet import MEASURED
 from kinetics_tools.releases import CITATIONS, LABELS, PAPERS, RELEASES
-from kinetics_tools.text import format_size
+from kinetics_tools.text import format_size, printable
 
 OWN_BEGIN = "<!-- begin: yours -->"
 _OWN_END = "<!-- end: yours -->"
@@ -46,7 +46,7 @@ def _values(releases: Releases, repo_id: str | None) -> dict[str, Any]:
         _split_values(release, name, entry) for release, found in releases.items() for name, entry in found.items()
     ]
     reasons = [reason for reason in _REASONS if any(reason in split["missing"] for split in splits)]
-    sources = [f"`{one['source']}` ({one['title']})" for one in splits if one["source"]]
+    sources = [f"`{_code(one['source'])}` ({one['title']})" for one in splits if one["source"]]
     has_dropped = any(split["entry"]["dropped"] for split in splits)
     # The smallest split of the last release is what users try first.
     last = [split for split in splits if split["release"] == names[-1]]
@@ -83,7 +83,7 @@ def _split_values(release: str, name: str, entry: Mapping[str, Any]) -> dict[str
     clips = entry["clips"] - sum(entry["dropped"].values())
     missing = {REASON_NAMES.get(reason, reason): count for reason, count in entry["dropped"].items()}
     if basis:
-        missing[_EXCLUDED] = sum(basis.get("excluded", {}).values())
+        missing[_EXCLUDED] = sum((basis.get("excluded") or {}).values())
         missing[_NOT_SELECTED] = basis["annotated"] - basis["wanted"] - missing[_EXCLUDED]
         missing[_NOT_MADE] = basis["wanted"] - entry["clips"]
     is_annotated = basis.get("annotations", "") is not None  # or else clips were found by their file names alone
@@ -96,10 +96,10 @@ def _split_values(release: str, name: str, entry: Mapping[str, Any]) -> dict[str
         "entry": entry,
         "is_partial": is_partial(entry),
         "has_video": has_video,
-        "classes": basis.get("classes", []),
         "subset": basis.get("subset"),
-        "excluded": basis.get("excluded", {}),
+        "excluded": basis.get("excluded") or {},
         "exclude_by": basis.get("exclude_by", "video"),
+        "classes": [_plain(label) for label in basis.get("classes") or []],
         "clips": clips,
         "missing": {reason: count for reason, count in missing.items() if count},
         "annotated": clips + sum(missing.values()) if is_annotated else None,
@@ -135,7 +135,8 @@ def _template() -> jinja2.Template:
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters.update(number="{:,}".format, size=format_size, hours=_hours, option_value=_option_value)
+    filters = {"plain": _plain, "code": _code, "hours": _hours, "option_value": _option_value}
+    environment.filters.update(number="{:,}".format, size=format_size, **filters)
     return environment.from_string(files(__package__).joinpath("card.md.j2").read_text(encoding="utf-8"))
 
 
@@ -146,8 +147,18 @@ def _hours(seconds: float) -> str:
 
 def _option_value(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_option_value(one)}" for name, one in value.items())
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else f"{value}"
+        return ", ".join(f"{_plain(name)} {_option_value(one)}" for name, one in value.items())
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    """Return a value from a manifest with Markdown and HTML escaped."""
+    return re.sub(r"[\\`*<>\[\]|&]", r"\\\g<0>", printable(str(value)))
+
+
+def _code(value: Any) -> str:
+    """Return a value from a manifest for a code span, also in a table."""
+    return printable(str(value)).replace("`", "'").replace("|", "/")
 
 
 # ---- Sections of the user -----------------------------------------------------------------------------------

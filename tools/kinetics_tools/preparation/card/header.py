@@ -11,10 +11,17 @@ from datasets.info import DatasetInfosDict
 from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
+from kinetics_tools.io import check_shape
 from kinetics_tools.preparation.parquet import prepared_features
 from kinetics_tools.releases import RELEASES, clip_features
 
 _PLACEHOLDER = "being-uploaded"
+_FILES = (str, {"path": (str, [str])})
+_SHAPES = {
+    "tags": (([str], None), "a list of texts"),
+    "configs": ([{"data_files": (_FILES, [_FILES], None)}], "a list of mappings whose data_files name files"),
+    "dataset_info": ([{str: object}], "a list of mappings"),
+}
 _SIZE_CATEGORIES = {10**3: "n<1K", 10**4: "1K<n<10K", 10**5: "10K<n<100K", 10**6: "100K<n<1M", 10**7: "1M<n<10M"}
 
 
@@ -34,7 +41,7 @@ def _load(card: str) -> Any:
     try:
         # `DatasetCard` and `metadata_load` parse with Python, ten times as long: 0.3 s for four releases.
         return yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: of a date such as 2026-13-01
         return text
 
 
@@ -45,15 +52,16 @@ def _header(card: str) -> dict[str, Any]:
 
 def check_header(card: str, where: str) -> None:
     """Raise ValueError for an invalid header of a card; the message calls the card `where`."""
-    values = _header(card)
+    values = _load(card) or {}
     problem = None
-    if not isinstance(_load(card) or {}, dict):
-        problem = "it must be a YAML mapping"
-    elif not isinstance(values.get("tags") or [], list):
-        problem = '"tags" must be a list'
-    for name in ("configs", "dataset_info"):
-        if not all(isinstance(one, dict) for one in _as_list(values.get(name))):
-            problem = f'"{name}" must be a list of mappings'
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        problem = "it must be a YAML mapping with names as keys"
+    else:
+        for name, (shape, expected) in _SHAPES.items():
+            try:
+                check_shape(_as_list(values.get(name)) if name != "tags" else values.get(name), shape)
+            except ValueError as error:
+                problem = f'"{name}" must be {expected} ({error})'
     if problem:
         raise ValueError(f"{where}: invalid card header: {problem}; fix it and rerun the same command")
 
@@ -65,9 +73,9 @@ def card_patterns(card: str) -> list[str] | None:
         return None
     patterns: list[str] = []
     for config in configs:
-        entries = config.get("data_files", [])
+        entries = config.get("data_files") or []
         for entry in [entries] if isinstance(entries, str | dict) else entries:
-            path = entry.get("path", []) if isinstance(entry, dict) else entry
+            path = entry["path"] if isinstance(entry, dict) else entry
             patterns += [path] if isinstance(path, str) else path
     return patterns
 
@@ -145,17 +153,18 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _with_previous(data: Any, previous: str) -> str:
-    ours = data.to_dict().keys()
+    values = data.to_dict()
+    ours = dict(values)
     for name, value in _header(previous).items():
         if name == "tags":
-            data["tags"] = list(dict.fromkeys([*data.get("tags", []), *_as_list(value)]))
+            values["tags"] = list(dict.fromkeys([*values.get("tags", []), *_as_list(value)]))
         elif name in ("configs", "dataset_info"):
             others = [one for one in _as_list(value) if one.get("config_name") not in (*RELEASES, _PLACEHOLDER, None)]
             if others:
-                data[name] = [*_as_list(data.get(name)), *others]
+                values[name] = [*_as_list(values.get(name)), *others]
         elif name not in ours:
-            data[name] = value
+            values[name] = value
     # As `to_yaml` writes it, but by the dumper in C: the names of labels make a thousand lines.
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    text = yaml.dump(data.to_dict(), Dumper=dumper, sort_keys=False, allow_unicode=True, line_break="\n").strip()
+    text = yaml.dump(values, Dumper=dumper, sort_keys=False, allow_unicode=True, line_break="\n").strip()
     return f"---\n{text}\n---\n"
