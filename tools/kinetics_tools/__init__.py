@@ -12,6 +12,7 @@ from kinetics_tools.text import escape_record
 
 if TYPE_CHECKING:
     from kinetics_tools.annotations import LabelSpace, label_space
+    from kinetics_tools.conversion import export, export_merged
     from kinetics_tools.demo import make_sample, run_demo
     from kinetics_tools.downloading import download
     from kinetics_tools.errors import KineticsError
@@ -27,6 +28,8 @@ __all__ = [
     "LabelSpace",
     "download",
     "evaluate",
+    "export",
+    "export_merged",
     "label_space",
     "make_sample",
     "prepare",
@@ -41,6 +44,7 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "annotations": ["LabelSpace", "label_space"],
+        "conversion": ["export", "export_merged"],
         "demo": ["make_sample", "run_demo"],
         "downloading": ["download"],
         "errors": ["KineticsError"],

@@ -22,11 +22,12 @@ from kinetics_tools.annotations.read import (
 )
 from kinetics_tools.annotations.renames import map_index, map_label
 from kinetics_tools.annotations.selection import Selection, as_list, seeded_order
-from kinetics_tools.annotations.spaces import MERGED_CLASSES, SPACES, LabelSpace, label_space, spaces_of
+from kinetics_tools.annotations.spaces import MERGED, MERGED_CLASSES, SPACES, LabelSpace, label_space, spaces_of
 from kinetics_tools.annotations.subsets import SUBSETS, read_subset
 
 __all__ = [
     "ANNOTATION_SCHEMA",
+    "MERGED",
     "MERGED_CLASSES",
     "SPACES",
     "SUBSETS",

@@ -6,7 +6,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from kinetics_tools.cli import classes, demo, doctor, download, evaluate, infos, labels, options, prepare, push, verify
+from kinetics_tools.cli import (
+    classes,
+    demo,
+    doctor,
+    download,
+    evaluate,
+    export,
+    infos,
+    labels,
+    options,
+    prepare,
+    push,
+    verify,
+)
 from kinetics_tools.run import PlainConsole
 
 
@@ -93,6 +106,7 @@ app.command(cls=_Command, epilog=verify.EPILOG)(verify.verify)
 app.command(cls=_Command, epilog=prepare.EPILOG)(prepare.prepare)
 app.command(cls=_Command, epilog=push.EPILOG)(push.push)
 app.command(cls=_Command, epilog=evaluate.EPILOG)(evaluate.evaluate)
+app.command(cls=_Command, epilog=export.EPILOG)(export.export)
 app.command(cls=_Command, epilog=classes.EPILOG)(classes.classes)
 app.command(cls=_Command, epilog=labels.EPILOG)(labels.labels)
 app.command(cls=_Command, epilog=infos.EPILOG)(infos.infos)

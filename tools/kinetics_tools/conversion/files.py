@@ -1,0 +1,91 @@
+"""Files of clips with names that all trainers can read: hard links, or extracted from prepared shards."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kinetics_tools.annotations import clip_name, clip_names
+from kinetics_tools.conversion.trainers import SPLIT_WORDS
+from kinetics_tools.errors import DiskError
+from kinetics_tools.io import disk_errors, replacing
+from kinetics_tools.preparation import parse_name
+from kinetics_tools.releases import LABELS
+
+
+def safe_folder(label: int, release: str) -> str:
+    """Return the name of the directory of a class, without spaces and quotes, as torchvision writes it."""
+    return re.sub(r"['()]", "", LABELS[release][label]).replace(" ", "_")
+
+
+def link_clips(clips: pa.Table, release: str, split: str, directory: str | os.PathLike[str]) -> pa.Table:
+    """Return clips with the paths of hard links `directory`/<split>/<class>/<clip>.mp4, which are made if missing.
+
+    Args:
+        clips: rows with a path and a label.
+        release: release of the labels.
+        split: split of the clips.
+        directory: where to make the links; on the file system of the clips.
+
+    Raises:
+        DiskError: a link cannot be made, or another file has its name.
+    """
+    paths = []
+    rows = zip(clips["path"].to_pylist(), clips["label"].to_pylist(), clip_names(clips).to_pylist(), strict=True)
+    for path, label, name in rows:
+        suffix = os.path.splitext(path)[1].lower()
+        link = Path(directory).absolute() / SPLIT_WORDS[split] / safe_folder(label, release) / f"{name}{suffix}"
+        link.parent.mkdir(parents=True, exist_ok=True)
+        _link(path, link)
+        paths.append(link.as_posix())
+    return clips.set_column(clips.schema.get_field_index("path"), "path", pa.array(paths, pa.string()))
+
+
+def _link(path: str, link: Path) -> None:
+    target = os.path.realpath(path)
+    try:
+        os.link(target, link)
+    except FileExistsError:
+        if not os.path.samefile(target, link):
+            raise DiskError(f"{link} is another file than {path}; remove it, or pass another directory") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise DiskError(f"{link} cannot be linked to {path} ({reason}); pass a directory on the same disk") from None
+
+
+def extract_clips(prepared: str | os.PathLike[str], release: str, split: str, directory: str | os.PathLike[str]) -> int:
+    """Write the clips of prepared shards of a split to `directory`/<split>/<class>/<clip>.mp4; return their number.
+
+    Clips of the same size that exist are kept, so the same call resumes. Clips without a label are skipped.
+
+    Raises:
+        DiskError: a file cannot be written.
+    """
+    folder = Path(prepared) / release
+    shards = sorted(path for path in folder.iterdir() if (parsed := parse_name(path.name)) and parsed[0] == split)
+    columns = ["video", "label", "youtube_id", "time_start", "time_end"]
+    count = 0
+    for shard in shards:
+        file = pq.ParquetFile(shard)
+        for group in range(file.num_row_groups):  # of a few clips each
+            for row in file.read_row_group(group, columns=columns).to_pylist():
+                if row["label"] >= 0:
+                    count += 1
+                    _extract(row, release, Path(directory) / SPLIT_WORDS[split])
+    return count
+
+
+def _extract(row: dict[str, Any], release: str, directory: Path) -> None:
+    content = row["video"]["bytes"]
+    suffix = os.path.splitext(row["video"]["path"] or "")[1].lower() or ".mp4"
+    name = clip_name(row["youtube_id"], row["time_start"], row["time_end"])
+    path = directory / safe_folder(row["label"], release) / f"{name}{suffix}"
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.stat().st_size == len(content):
+            return
+        with replacing(path) as partial:
+            partial.write_bytes(content)
