@@ -26,10 +26,11 @@ import hashlib
 import json
 import os
 import runpy
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from importlib import import_module
 from itertools import chain
 from typing import Any, ClassVar
@@ -37,7 +38,6 @@ from typing import Any, ClassVar
 import datasets
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet
 from datasets.exceptions import DatasetGenerationError
 from datasets.utils.logging import get_logger
 
@@ -73,7 +73,9 @@ from kinetics_tools.releases import (  # From: kinetics-dataset
     LABELS,
     RELEASES,
     SPLITS,
+    check_release,
     dataset_info,
+    resolve_split,
 )
 from kinetics_tools.sources import (  # From: kinetics-dataset
     ArchiveSource,
@@ -81,11 +83,15 @@ from kinetics_tools.sources import (  # From: kinetics-dataset
     ClipFinder,
     FileSource,
     archive_urls,
+    check_class_folders,
     check_data_dir,
+    decoder_problem,
     embed_bytes,
+    read_keys,
     replacement_archives,
     replacement_directories,
     tree_state,
+    will_decode,
 )
 from kinetics_tools.text import check_choice, few, format_size  # From: kinetics-dataset
 
@@ -131,9 +137,6 @@ _patched_for_streaming = True
 
 _CACHE_VERSION = datasets.Version(CACHE_VERSION)
 
-# "torchcodec", or "torchvision" with `datasets` 3.
-_DECODER_PACKAGE = datasets.Video.dtype.partition(".")[0]
-
 
 @dataclass(eq=False)
 class KineticsConfig(datasets.BuilderConfig):
@@ -158,6 +161,8 @@ class KineticsConfig(datasets.BuilderConfig):
         seed: seed for the choice of clips with `max_clips_per_class`.
         decode: True decodes `video` to a torchcodec `VideoDecoder`, False returns `{"bytes", "path"}`, None decodes
             if the decoder loads. The stored data is the same.
+        force_release: load a directory whose classes or annotations fit another release better; clips of classes that
+            this release lacks are skipped.
     """
 
     data_dir: str | None = None
@@ -172,21 +177,12 @@ class KineticsConfig(datasets.BuilderConfig):
     on_missing: str = "skip"
     seed: int = 0
     decode: bool | None = None
+    force_release: bool = False
 
     def selection(self) -> Selection:
         """Return the checked selection of clips. Raises the errors of `Selection`."""
-        return Selection(
-            release=self.name,
-            splits=self.splits,
-            classes=self.classes,
-            subset=self.subset,
-            exclude=self.exclude,
-            exclude_by=self.exclude_by,
-            max_clips_per_class=self.max_clips_per_class,
-            seed=self.seed,
-            annotations=self.annotations,
-            mirror=self.mirror,
-        )
+        asked = (field.name for field in fields(Selection) if field.init and field.name != "release")
+        return Selection(self.name, **{name: getattr(self, name) for name in asked})
 
     def check(self) -> None:
         """Check and normalize the fields: class names become those of the release, paths become absolute.
@@ -245,24 +241,39 @@ class Kinetics(datasets.ArrowBasedBuilder):
         for name in ("splits", "classes", "exclude"):
             if name in kwargs:
                 kwargs[name] = as_list(kwargs[name])
-        super().__init__(*args, **kwargs)
-        if kwargs.get("features") is None:
-            self._decode_as_asked(self.info)
+        if kwargs.get("data_files") is not None:
+            raise ValueError("kinetics takes no data_files; pass the directory of the clips as data_dir=")
+        self._own_features = kwargs.get("features") is not None
+        self._read_splits: tuple[str, ...] | None = None
+        split, read = _split_of_call()
+        if read and kwargs.get("splits") is None:
+            # As splits=, except for public archives if all splits are built already: they would take up the disk twice.
+            super().__init__(*args, **(kwargs if kwargs.get("data_dir") is None else {**kwargs, "splits": [*read]}))
+            if not os.path.isdir(self._cache_dir):
+                super().__init__(*args, **{**kwargs, "splits": [*read]})
+        else:
+            super().__init__(*args, **kwargs)
+        splits = self.config.splits
+        if read and splits and not set(read) <= set(splits):
+            raise ValueError(f"split={split!r} is not among splits={splits!r}")
+        if self.config.data_dir is not None:
+            check_class_folders(self.config.data_dir, self.config.selection())
+        if self.config.decode and (problem := decoder_problem()):
+            raise ImportError(f"decode=True, but {problem}; or pass decode=False for bytes")
 
     def _create_builder_config(self, config_name: Any = None, **kwargs: Any) -> Any:
         if config_name is None:
             raise ValueError(f"which release? Pass one of {', '.join(RELEASES)}: load_dataset('kinetics', '700')")
-        if isinstance(config_name, int):
-            config_name = str(config_name)
-        check_choice(config_name, RELEASES, "release")
+        config_name = check_release(config_name)
         fixed = ("name", "version", "description", "data_files")
-        fields = [name for name in KineticsConfig.__dataclass_fields__ if name not in fixed]
+        options = [name for name in KineticsConfig.__dataclass_fields__ if name not in fixed]
         for name in kwargs.keys() - {"custom_features", "config_id"}:
-            check_choice(name, fields, "option")
+            check_choice(name, options, "option")
         return super()._create_builder_config(config_name=config_name, **kwargs)
 
     def _info(self) -> datasets.DatasetInfo:
         config, info = self.config, dataset_info(self.config.name)
+        info.features["video"] = datasets.Video(decode=config.decode is not False)
         if config.data_dir is None:
             # Known without asking a server, so that split names and counts are there before anything is downloaded.
             takes_all = config.annotations is None and config.selection().takes_all
@@ -275,22 +286,26 @@ class Kinetics(datasets.ArrowBasedBuilder):
         # `datasets` 3 applies a dataset_infos.json beside a builder to every load of it.
         return datasets.DatasetInfo()
 
-    # -- Decoding
+    # -- What is asked for
 
-    def _decode_as_asked(self, info: datasets.DatasetInfo) -> datasets.DatasetInfo:
-        decode, problem = self.config.decode, None
-        if decode is not False:
-            problem = _decoder_problem()
-        if problem and decode:
-            raise ImportError(f"decode=True, but {problem}; install it or pass decode=False for bytes")
-        if problem:
-            _warn_about_decoding(problem)
-        info.features["video"] = datasets.Video(decode=decode is not False and problem is None)
-        return info
+    def as_dataset(self, split: Any = None, **kwargs: Any) -> Any:
+        split, _ = resolve_split(split)
+        self._set_decoding()
+        return super().as_dataset(split, **kwargs)
 
-    def _load_info(self) -> datasets.DatasetInfo:
-        # The cache may have been written where the decoder loads, or does not.
-        return self._decode_as_asked(super()._load_info())
+    def as_streaming_dataset(self, split: Any = None, **kwargs: Any) -> Any:
+        split, self._read_splits = resolve_split(split)
+        if split is not None and "[" in str(split):
+            raise ValueError(
+                f"split={split!r}: a stream is of whole splits; omit streaming=True, or use take() and skip()"
+            )
+        return super().as_streaming_dataset(split, **kwargs)
+
+    def _set_decoding(self) -> None:
+        """Set if `video` is decoded: last of all, because looking for the decoder takes seconds."""
+        if not self._own_features:
+            # The cache may have been written where the decoder loads, or does not.
+            self.info.features["video"] = datasets.Video(decode=will_decode(self.config.decode))
 
     # -- Sources of the clips
 
@@ -298,7 +313,8 @@ class Kinetics(datasets.ArrowBasedBuilder):
         config = self.config
         download = dl_manager.download_config
         cache = DownloadCache(download.cache_dir, force=bool(download.force_download))
-        finder = ClipFinder(config.selection(), config.data_dir, cache=cache, on_missing=config.on_missing)
+        selection = replace(config.selection(), splits=self._read_splits or config.splits)
+        finder = ClipFinder(selection, config.data_dir, cache=cache, on_missing=config.on_missing)
         try:
             sources = self._sources(finder)
         except ConnectionError as error:
@@ -314,6 +330,8 @@ class Kinetics(datasets.ArrowBasedBuilder):
                 "on_missing='raise' cannot stream archives: missing clips are known only at their end; "
                 "load without streaming, or pass on_missing='skip'"
             )
+        if dl_manager.is_streaming:
+            self._set_decoding()
         return [
             datasets.SplitGenerator(name=split, gen_kwargs={"shards": source.shards, "source": source})
             for split, source in sources.items()
@@ -323,7 +341,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
         config = self.config
         sources: dict[str, FileSource | ArchiveSource] = {}
         empty: dict[str, str] = {}
-        for split in config.splits or SPLITS:
+        for split in finder.selection.splits or SPLITS:
             try:
                 source = finder.source(split)
             except EmptySplitError as problem:
@@ -435,7 +453,7 @@ class Kinetics(datasets.ArrowBasedBuilder):
             return
         files = self._fs.ls(self._fs._strip_protocol(self._output_dir), detail=False)
         built = [path for path in files if os.path.basename(path).startswith(f"{self.dataset_name}-{split}")]
-        names = clip_names(pa.concat_tables(_read_keys(path, self._fs) for path in built))
+        names = clip_names(pa.concat_tables(read_keys(path, self._fs) for path in built))
         wanted = source.index.names
         missing = wanted.filter(pc.invert(pc.is_in(wanted, value_set=names)))
         finder = ClipFinder(self.config.selection(), on_missing=self.config.on_missing)
@@ -479,36 +497,13 @@ class Kinetics(datasets.ArrowBasedBuilder):
             source.report()
 
 
-@functools.cache
-def _decoder_problem() -> str | None:
-    """Return the reason that the video decoder of this release of `datasets` does not load; None if it does."""
-    module, _, name = datasets.Video.dtype.rpartition(".")
-    try:
-        getattr(import_module(module), name)
-    except (ImportError, AttributeError, OSError, RuntimeError) as error:  # torchcodec without FFmpeg: RuntimeError
-        return f"{_DECODER_PACKAGE} does not load ({str(error).strip().splitlines()[0]})"
-    return None
-
-
-@functools.cache
-def _warn_about_decoding(problem: str) -> None:
-    _logger.warning(
-        f'{problem}: `video` holds {{"bytes", "path"}}. For frames through `datasets`, install torch, '
-        f"{_DECODER_PACKAGE} and FFmpeg's shared libraries; pass decode=False to get bytes without this warning."
-    )
-
-
-def _read_keys(path: str, files: Any) -> pa.Table:
-    """Read the columns that identify a clip from a file of the cache; `files` is its fsspec file system."""
-    columns = ["youtube_id", "time_start", "time_end"]
-    if path.endswith(".parquet"):
-        with files.open(path) as file:
-            return pa.parquet.read_table(file, columns=columns)
-    # Mapped, the bytes of the clips are not read.
-    with pa.memory_map(path) if os.path.exists(path) else files.open(path) as file:
-        reader = pa.ipc.open_stream(file)
-        schema = pa.schema([reader.schema.field(name) for name in columns])
-        return pa.Table.from_batches([batch.select(columns) for batch in reader], schema)
+def _split_of_call() -> tuple[Any, tuple[str, ...] | None]:
+    """Return the `split` of the call of `load_dataset` that makes a builder, see `resolve_split`; None without one."""
+    # `load_dataset` tells `split` to `as_dataset` alone, after all splits are downloaded and built.
+    frame = sys._getframe(2).f_back  # the caller of `load_dataset_builder`, which calls `Kinetics`
+    if frame is None or (frame.f_globals.get("__name__"), frame.f_code.co_name) != ("datasets.load", "load_dataset"):
+        return None, None
+    return resolve_split(frame.f_locals.get("split"))
 
 
 # ---- Registration -------------------------------------------------------------------------------------------

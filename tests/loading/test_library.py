@@ -115,12 +115,6 @@ def test_splits_added_up_and_several_at_once(data_dir):
     assert rows(second) == rows_of(CLIPS["validation"])
 
 
-def test_an_unknown_split_is_an_error_of_the_library(data_dir):
-    for streaming in (False, True):
-        with pytest.raises(ValueError, match=r"(?i)(unknown|bad) split"):
-            load(data_dir=data_dir, split="valid", streaming=streaming)
-
-
 # ---- Working on rows
 
 

@@ -9,9 +9,11 @@ import datasets
 import pyarrow.parquet
 import pytest
 
-import kinetics
+import kinetics  # noqa: F401  (registers the builder)
 from kinetics_tools.releases import LABELS
+from kinetics_tools.sources import decoder
 from kinetics_tools.sources.embed import embed_bytes
+from tests.support.clients import PYTHONPATH, run_program
 from tests.support.trees import (
     CLIPS,
     DATASETS_MAJOR,
@@ -281,7 +283,7 @@ def no_decoder(monkeypatch):
     """Pretend that neither torchcodec nor torchvision is installed."""
     for name in ("torchcodec", "torchcodec.decoders", "torchvision", "torchvision.io"):
         monkeypatch.setitem(sys.modules, name, None)
-    caches = (kinetics._decoder_problem, kinetics._warn_about_decoding)
+    caches = (decoder.decoder_problem, decoder._warn)
     for cache in caches:
         cache.cache_clear()
     yield
@@ -300,13 +302,50 @@ def test_without_a_decoder_examples_carry_bytes_and_path_and_one_line_says_how_t
     package = "torchcodec" if DATASETS_MAJOR >= 4 else "torchvision"
     lines = [record.getMessage() for record in caplog.records if "decode=False" in record.getMessage()]
     assert len(lines) == 1
-    assert f"{package} does not load" in lines[0]
-    assert f"install torch, {package} and FFmpeg's shared libraries" in lines[0]
+    assert f"{package} is not installed: pip install torch {package}" in lines[0]
 
 
 def test_without_a_decoder_asking_for_one_is_an_import_error_that_says_what_to_do(data_dir, no_decoder):
-    with pytest.raises(ImportError, match=r"decode=True, but .* does not load .*install it or pass decode=False"):
+    with pytest.raises(ImportError, match=r"decode=True, but .* is not installed: pip install .*pass decode=False"):
         load(data_dir=data_dir, decode=True)
+
+
+def test_the_decoder_is_looked_for_last_and_its_error_is_told_whole(data_dir, tmp_path):
+    name = datasets.Video.dtype.partition(".")[0]
+    (tmp_path / name).mkdir()
+    # As torchcodec without FFmpeg's libraries.
+    lines = ["import pathlib", "pathlib.Path(__file__).with_name('imported').touch()"]
+    lines += ['raise RuntimeError("Could not load libtorchcodec. Likely causes:\\n  1. FFmpeg is not installed")']
+    (tmp_path / name / "__init__.py").write_text("\n".join(lines))
+    (tmp_path / "nothing").mkdir()
+    code = """
+import os, pathlib, sys
+import datasets, kinetics
+data_dir, empty, imported = sys.argv[1:]
+def load(**options):
+    return datasets.load_dataset("kinetics", "700", **{"data_dir": data_dir, **options})
+for options in ({"data_dir": empty}, {"split": "none"}, {"data_dir": empty, "streaming": True}):
+    try:
+        load(**options)
+    except (ValueError, FileNotFoundError):
+        assert not os.path.exists(imported), options
+load(decode=False)
+assert not os.path.exists(imported)
+assert load(split="val")[0]["video"]["bytes"] is None
+try:
+    load(decode=True)
+except ImportError as error:
+    print(error)
+"""
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{PYTHONPATH}"}
+    told = run_program(code, data_dir, tmp_path / "nothing", tmp_path / name / "imported", env=environment)
+    assert f"{name} is installed but does not load: install FFmpeg's shared libraries, and the release" in told
+    assert "pass decode=False for bytes" in told
+
+
+def test_data_files_are_refused_in_favour_of_data_dir(data_dir):
+    with pytest.raises(ValueError, match="takes no data_files; pass the directory of the clips as data_dir="):
+        datasets.load_dataset("kinetics", "700", data_files=f"{data_dir}/train/*/*.mp4")
 
 
 def test_asking_for_bytes_says_nothing(data_dir, no_decoder, caplog):

@@ -330,11 +330,11 @@ def test_a_mirror_or_an_edition_without_all_splits_says_how_to_load_the_others(m
     write_public(root, "700-2020", {"validation": VAL})
     options = {"mirror": mirror.url, "streaming": streaming}
     with pytest.raises(FileNotFoundError, match=r'name them, as in splits=\["validation"\]'):
-        load("700-2020", split="validation", **options)
+        load("700-2020", **options)
     write_public(root, "700-2020")
     path = write_annotations(tmp_path / "mine" / "val.csv", VAL, "val")
     with pytest.raises(FileNotFoundError, match=r'train split in .*name them, as in splits=\["validation"\]'):
-        load("700-2020", split="validation", annotations=str(path.parent), **options)
+        load("700-2020", annotations=str(path.parent), **options)
 
 
 # ---- classes=

@@ -125,7 +125,7 @@ def test_splits_and_releases_join_what_is_there(hub: Hub, out: Path, tmp_path: P
     write_prepared(other, "700", "train", shards=16)
     quiet(other, REPO)
     write_prepared(other, "400", "validation")
-    quiet(other, REPO, releases=["400"])
+    quiet(other, REPO, releases=["400", 400])
     found = readers_see(reader)
     assert found == {
         "400": {"validation": [one for one in ids(other) if one.startswith("400")]},

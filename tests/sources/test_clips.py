@@ -14,8 +14,7 @@ import pytest
 import kinetics
 from kinetics_tools.annotations import Selection
 from kinetics_tools.releases import LABELS
-from kinetics_tools.sources import SplitFiles, clips
-from kinetics_tools.sources.clips import clip_tables
+from kinetics_tools.sources import SplitFiles, clip_tables, clips
 from kinetics_tools.verification import verify
 from tests.support import patience
 from tests.support.fault_server import FaultServer
@@ -31,8 +30,10 @@ from tests.support.trees import (
     load,
     rows,
     rows_of,
+    torchvision_folder,
     write_annotations,
     write_clips,
+    write_public,
     write_tree,
 )
 
@@ -289,7 +290,7 @@ def test_clips_of_every_container(tmp_path, layout):
 
 
 @pytest.mark.parametrize("layout", ["class folders", "flat", ".tar"])
-def test_a_file_named_by_its_video_alone_is_its_clip_where_the_split_has_one_of_it(tmp_path, layout):
+def test_a_file_named_by_its_video_alone_is_its_clip_where_the_split_has_one_of_it(tmp_path, layout, caplog):
     class Bare(Clip):
         @property
         def stem(self):
@@ -300,6 +301,68 @@ def test_a_file_named_by_its_video_alone_is_its_clip_where_the_split_has_one_of_
     write_annotations(tmp_path / "val.csv", clips, "val")
     # The last two are of one video, and nothing says which of them such a file is.
     assert both(data_dir=str(tmp_path)) == {"validation": rows_of(clips[:-2])}
+    if layout in FILE_LAYOUTS:
+        why = f"its video has several annotated clips; name it after one, such as {VAL[-2].stem}"
+        assert f"files that are named by a video alone are skipped: 1: {clips[-2].stem}: {why}" in caplog.text
+        rows_by_name = {row["clip"]: row for row in verify(tmp_path, "700").clips.to_pylist()}
+        assert rows_by_name[clips[-2].stem]["detail"].startswith(why)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_files_named_by_their_videos_in_class_directories_take_the_published_annotations(
+    tmp_path, streaming, monkeypatch
+):
+    patience.impatient(monkeypatch, 0.001)
+    write_public(tmp_path / "mirror", "700-2020", {"validation": VAL})
+    clip = VAL[2]
+    path = tmp_path / "tree" / "val" / torchvision_folder(clip.label) / f"{clip.youtube_id}.mp4"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(clip.content)
+    with FaultServer(tmp_path / "mirror") as mirror:
+        options = {"data_dir": tmp_path / "tree", "mirror": mirror.url, "streaming": streaming}
+        [row] = load("700-2020", split="val", **options)
+    assert (row["youtube_id"], row["time_start"], row["time_end"]) == (clip.youtube_id, *clip.row[2:])
+    assert row["label"] == LABELS["700-2020"].index(clip.label)
+    with pytest.raises(ConnectionError, match=r"has no annotations: put them there, as .*annotations/validation\.csv"):
+        load("400", split="val", **options)
+
+
+def test_files_of_other_names_in_class_directories_say_which_names_are_read(tmp_path):
+    write_clips(tmp_path / "val", VAL[:2], "class folders")
+    for number, path in enumerate(tmp_path.glob("val/*/*.mp4")):
+        path.rename(path.with_name(f"video {number}.mp4"))
+    message = r"2 files in class directories is called like a clip, such as .*_000417_000427\.mp4.* there is val/"
+    with pytest.raises(ValueError, match=message):
+        load(data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("layout", FEW_LAYOUTS)
+@pytest.mark.parametrize("form", ["videos_{}", "{}_256"])
+def test_split_directories_of_mmaction2_and_of_copies_with_256_pixels(tmp_path, layout, form):
+    folders = {split: form.format({"validation": "val"}.get(split, split)) for split in CLIPS}
+    data_dir = write_tree(tmp_path, layout, folders=folders, annotations=None)
+    for split, of_split in CLIPS.items():
+        write_annotations(data_dir / "annotations" / f"kinetics_{split}.csv", of_split, split)
+    assert both(data_dir=str(data_dir)) == {split: rows_of(of_split) for split, of_split in CLIPS.items()}
+    found = dict(clip_tables(Selection("700"), data_dir)) if layout != ".tar.gz" else {}
+    assert all(table["path"].null_count == 0 for table in found.values())
+
+
+def test_what_is_named_like_a_clip_or_an_archive_but_no_file_is_named_and_blocks_nothing(tmp_path, caplog):
+    data_dir = write_tree(tmp_path, clips={"validation": VAL})
+    good = VAL[0]
+    folder = data_dir / "val" / good.label
+    (folder / good.file_name).rename(folder / f"{good.stem}.webm")
+    (folder / good.file_name).mkdir()  # frames extracted beside the videos
+    os.mkfifo(folder / f"{VAL[1].stem}.mkv")
+    os.mkfifo(data_dir / "val" / "part.tar")
+    os.mkfifo(data_dir / "val.csv")
+    expected = rows_of([Clip(*good.row, suffix=".webm", content=good.content), *VAL[1:]])
+    assert both(data_dir=str(data_dir)) == {"validation": expected}
+    assert "directories, pipes and sockets that are named like clips: 2 (" in caplog.text
+    assert f"val/{good.label}/{good.file_name}" in caplog.text
+    table = dict(clip_tables(Selection("700"), data_dir))["validation"]
+    assert f"{folder}/{good.stem}.webm" in table["path"].to_pylist()
 
 
 @pytest.mark.parametrize("layout", FEW_LAYOUTS)
@@ -374,9 +437,9 @@ def test_a_row_that_is_annotated_twice_counts_once(tmp_path, layout, num_proc, c
 ZUMBA = Clip("zumba", "twiceclip_0", 1, 11)
 # Path in the split -> bytes, first those of the file that counts: not the first or last in any order of a listing.
 TWICE = {
-    "its class before another": {"zumba/{}.mp4": b"right", "archery/{}.mp4": b"wrong", "zulu/{}.mp4": b"wrong"},
+    "its class before another": {"zumba/{}.mp4": b"right", "archery/{}.mp4": b"wrong", "yoga/{}.mp4": b"wrong"},
     "its class before none": {"zumba/{}.mp4": b"right", "{}.mp4": b"wrong"},
-    "none before another class": {"{}.mp4": b"right", "archery/{}.mp4": b"wrong", "zorbing/{}.mp4": b"wrong"},
+    "none before another class": {"{}.mp4": b"right", "archery/{}.mp4": b"wrong", "yoga/{}.mp4": b"wrong"},
     "bytes before the class": {"archery/{}.mp4": b"right", "zumba/{}.mp4": b"", "yoga/{}.mp4": b""},
     "a link to nothing is no file": {"archery/{}.mp4": b"right", "zumba/{}.mp4": None},
     "the first name": {"zumba/{}.avi": b"right", "zumba/{}.mkv": b"wrong", "zumba/{}.mp4": b"wrong"},
@@ -563,7 +626,7 @@ def test_a_split_without_a_clip_of_the_classes_is_left_out_and_named(tmp_path, l
 def test_a_directory_that_is_no_class_has_nothing_to_load_and_the_error_says_so(tmp_path, streaming):
     (tmp_path / "train" / "foo").mkdir(parents=True)
     (tmp_path / "train" / "foo" / VAL[0].file_name).write_bytes(b"clip")
-    with pytest.raises(ValueError, match=r"train: none of its 1 files, .*lies in a directory called like a class"):
+    with pytest.raises(ValueError, match=r"train: none of its 1 files lies in a directory called like a class \(foo"):
         load(data_dir=str(tmp_path), streaming=streaming)
 
 
@@ -597,7 +660,7 @@ def test_names_that_are_no_utf_8_are_skipped_counted_and_named(tmp_path, layout,
     if layout == "class folders":
         os.rename(folder + b"/bad\xff.mp4", folder + b"/abseiling/bad\xff.mp4")
     assert both(data_dir=str(data_dir)) == {"validation": rows_of(VAL)}
-    assert "files whose names are not UTF-8 are skipped: 2 (" in warnings(caplog)[0]
+    assert "files whose names are not UTF-8 are skipped: 2 (" in caplog.text
     assert r"caf\udce9" in warnings(caplog)[0]
 
 

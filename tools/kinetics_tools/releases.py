@@ -1,12 +1,14 @@
 """Facts about the releases of Kinetics: names, splits, class names, features, papers and public annotations."""
 
 import csv
+import functools
+import re
 from pathlib import Path
 from typing import Any
 
 import datasets
 
-from kinetics_tools.text import check_choice, unknown_choice
+from kinetics_tools.text import check_choice, is_count, unknown_choice
 
 #: Version of the Arrow cache of the builder; bump it to invalidate caches.
 CACHE_VERSION = "1.0.0"
@@ -100,11 +102,22 @@ class _Labels(dict[str, tuple[str, ...]]):
     """Class names by release, whose KeyError suggests the nearest release."""
 
     def __missing__(self, release: Any) -> tuple[str, ...]:
+        if is_count(release):
+            return self[str(release)]
         raise KeyError(unknown_choice(release, RELEASES, "release"))
 
 
 LABELS = _Labels(_read_labels())
 """Class names by release. The position of a name is its label: byte order, as in MMAction2's label maps."""
+
+
+def check_release(release: Any) -> str:
+    """Return the name of a release, which may be given as a number, such as 400.
+
+    Raises:
+        ValueError: unknown release. The message suggests the nearest one.
+    """
+    return str(check_choice(str(release) if is_count(release) else release, RELEASES, "release"))
 
 
 def find_split(name: str) -> str:
@@ -116,14 +129,45 @@ def find_split(name: str) -> str:
     return SPLIT_SPELLINGS.get(name) or str(check_choice(name, SPLITS, "split"))
 
 
+def resolve_split(split: Any) -> tuple[Any, tuple[str, ...] | None]:
+    """Return the `split` of `load_dataset` in the names of `SPLITS`, and which of them it reads; None for all.
+
+    Args:
+        split: a name in any spelling, an expression of them such as "train+val[:10%]", a `ReadInstruction`, a list,
+            tuple or dict of these, or None.
+
+    Raises:
+        ValueError: an unknown split, or an expression that `datasets` does not read.
+    """
+    if split is None or str(split) == "all":
+        return split, None
+    if isinstance(split, dict | list | tuple):
+        keys, values = (split.keys(), split.values()) if isinstance(split, dict) else (range(len(split)), split)
+        resolved, read = zip(*map(resolve_split, values), strict=True)
+        names = None if None in read else tuple(dict.fromkeys(name for of_one in read for name in of_one))
+        return dict(zip(keys, resolved, strict=True)) if isinstance(split, dict) else type(split)(resolved), names
+    terms = [re.fullmatch(r"(\w*)(.*)", term.strip(), re.DOTALL) for term in str(split).split("+")]
+    parts = [(find_split(term[1]), term[2]) for term in terms if term is not None]
+    expression = "+".join(name + rest for name, rest in parts)
+    datasets.ReadInstruction.from_spec(expression)  # or it would be refused after everything is built
+    return expression, tuple(dict.fromkeys(name for name, _ in parts))
+
+
 def split_spellings(split: str) -> list[str]:
-    """Return the names that the directory of a split may have, such as "val", "validate" and "validation"."""
+    """Return the words for a split, such as "val", "validate" and "validation"."""
     return [name for name, meaning in SPLIT_SPELLINGS.items() if meaning == split]
+
+
+@functools.cache
+def directory_names(split: str) -> tuple[str, ...]:
+    """Return the names that the directory of a split may have, such as "val", "videos_val" and "val_256"."""
+    # Of MMAction2 ("videos_val"), and of the copies with a short side of 256 pixels.
+    return tuple(form.format(word) for form in ("{}", "videos_{}", "{}_256") for word in split_spellings(split))
 
 
 def archive_list_url(release: str, split: str) -> str:
     """Return the URL of the mirror's list of the archives of a split."""
-    folder = _MIRROR_FOLDERS[check_choice(release, RELEASES, "release")]
+    folder = _MIRROR_FOLDERS[check_release(release)]
     short = {"train": "train", "validation": "val", "test": "test"}[check_choice(split, SPLITS, "split")]
     return f"{_CVDF}/kinetics/{folder}/{short}/k{folder}_{short}_path.txt"
 

@@ -113,11 +113,16 @@ def check_choice(value: Any, choices: Sequence[str], what: str) -> Any:
 
 def unknown_choice(value: Any, choices: Sequence[str], what: str) -> str:
     """Return the error message for a `value` that is not one of `choices`."""
-    near = difflib.get_close_matches(str(value), choices, n=1, cutoff=0.4)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    near = nearest(str(value), choices)
+    hint = f"; did you mean {near!r}?" if near else ""
     listing = "`kinetics classes RELEASE`"
     listed = ", ".join(choices) if len(choices) <= _LISTED_CHOICES else f"one of {len(choices)}, which {listing} lists"
     return f"unknown {what} {value!r}{hint} (valid: {listed})"
+
+
+def nearest(value: str, choices: Sequence[str]) -> str | None:
+    """Return the choice that is spelled most like `value`; None if none is like it."""
+    return next(iter(difflib.get_close_matches(value, choices, n=1, cutoff=0.4)), None)
 
 
 def is_count(value: Any, minimum: int = 1) -> bool:

@@ -7,6 +7,7 @@ from kinetics_tools.annotations.labels import (
     from_torchvision,
     label_index,
     label_indices,
+    misfit,
     normalize_label,
     to_torchvision,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "label_space",
     "map_index",
     "map_label",
+    "misfit",
     "normalize_label",
     "read_annotations",
     "read_split",

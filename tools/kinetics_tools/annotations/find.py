@@ -19,8 +19,8 @@ from kinetics_tools.io import (
     replacing,
     without_credentials,
 )
-from kinetics_tools.releases import DEFAULT_ANNOTATIONS, RELEASES, SPLIT_SPELLINGS, split_spellings
-from kinetics_tools.text import ARCHIVE_SUFFIXES, check_choice, few
+from kinetics_tools.releases import DEFAULT_ANNOTATIONS, SPLIT_SPELLINGS, check_release, split_spellings
+from kinetics_tools.text import ARCHIVE_SUFFIXES, few
 
 _logger = get_logger("datasets.kinetics")
 
@@ -76,7 +76,7 @@ def annotation_file(
     if annotations is None and data_dir is not None and (found := annotations_of_tree(data_dir, split)):
         return found
     cache = cache or DownloadCache()
-    where = annotations or mirrored(DEFAULT_ANNOTATIONS[check_choice(release, RELEASES, "release")], mirror)
+    where = annotations or mirrored(DEFAULT_ANNOTATIONS[check_release(release)], mirror)
     if is_url(where) and not path_part(where).lower().endswith((*_SUFFIXES, *ARCHIVE_SUFFIXES)):
         return _download(where, split, cache)
     if os.path.isdir(where):
@@ -138,7 +138,9 @@ def _candidates(directory: str) -> Iterator[tuple[str, list[str]]]:
     """Yield the files in a directory that may hold annotations, each with the words of its name."""
     for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else ():
         stem, suffix = os.path.splitext(name.lower())
-        if suffix in _SUFFIXES:
+        path = f"{directory}/{name}"
+        # A FIFO would block, but a broken link is an error of the user, so that it is not taken for no annotations.
+        if suffix in _SUFFIXES and (os.path.isfile(path) or not os.path.exists(path)):
             yield name, re.split(r"[^a-z]+", stem)
 
 

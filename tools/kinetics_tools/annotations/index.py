@@ -77,9 +77,13 @@ class ClipIndex:
 
     @functools.cached_property
     def _name_of_id(self) -> dict[str, str]:
-        counts = Counter(self.annotated["youtube_id"].to_pylist())
         names = self.annotated_names.to_pylist()
-        return {name[:_ID_LENGTH]: name for name in names if counts[name[:_ID_LENGTH]] == 1}
+        return {name[:_ID_LENGTH]: name for name in names if name[:_ID_LENGTH] not in self._shared_ids}
+
+    @functools.cached_property
+    def _shared_ids(self) -> set[str]:
+        counts = Counter(self.annotated["youtube_id"].to_pylist())
+        return {youtube_id for youtube_id, count in counts.items() if count > 1}
 
     def find(self, stem: str) -> str | None:
         """Return the name of the annotated clip, selected or not, whose file has the name `stem`; None without one.
@@ -93,6 +97,13 @@ class ClipIndex:
     def find_file(self, path: str) -> str | None:
         """Return the annotated clip of the file at `path`; see `find`."""
         return self.find(stem_of(path))
+
+    def why_not(self, stem: str) -> str | None:
+        """Return why a file called `stem` does not count although its video is annotated; None for others."""
+        if stem not in self._shared_ids:
+            return None
+        example = next(name for name in self.annotated_names.to_pylist() if name.startswith(stem))
+        return f"its video has several annotated clips; name it after one, such as {example}"
 
     def name_of(self, stem: str) -> str:
         """Return the clip name of a file that is named by its YouTube id alone, and any other `stem` unchanged."""

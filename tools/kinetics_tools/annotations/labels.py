@@ -3,12 +3,13 @@
 import functools
 import re
 import urllib.parse
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kinetics_tools.releases import LABELS, RELEASES
-from kinetics_tools.text import check_choice, unknown_choice
+from kinetics_tools.releases import LABELS, RELEASES, check_release
+from kinetics_tools.text import few, unknown_choice
 
 
 def normalize_label(label: str) -> str:
@@ -23,7 +24,7 @@ def normalize_label(label: str) -> str:
 @functools.cache
 def label_index(release: str) -> dict[str, int]:
     """Return the class indices of a release by normalized class name."""
-    labels = LABELS[check_choice(release, RELEASES, "release")]
+    labels = LABELS[check_release(release)]
     return {normalize_label(label): index for index, label in enumerate(labels)}
 
 
@@ -61,7 +62,7 @@ def _torchvision_order(release: str) -> tuple[int, ...]:
 
 
 def _label(index: int, release: str) -> str:
-    labels = LABELS[check_choice(release, RELEASES, "release")]
+    labels = LABELS[check_release(release)]
     if not 0 <= index < len(labels):
         raise ValueError(f"class index {index} is outside of release {release} (valid: 0 to {len(labels) - 1})")
     return labels[index]
@@ -85,3 +86,27 @@ def label_indices(labels: pa.Array | pa.ChunkedArray, release: str) -> pa.Array 
         found = pa.array([known[normalize_label(name)] for name in spellings], type=pa.int32())
         indices = pc.if_else(unknown, pc.take(found, pc.index_in(labels, value_set=pa.array(spellings))), indices)
     return pc.fill_null(indices.cast(pa.int64()), -1)
+
+
+def misfit(names: Iterable[str], release: str, what: str) -> str | None:
+    """Return an error message if class names fit another release better than `release`; otherwise None.
+
+    A release fits better if more of the names are its classes. Names without a class in any release do not count.
+
+    Args:
+        names: class names, in any spelling.
+        release: the release that is asked for.
+        what: what bears the names, in the plural, for the message.
+    """
+    by_key = {normalize_label(name): name for name in names}
+    found = {other: by_key.keys() & label_index(other).keys() for other in RELEASES}
+    most = max(map(len, found.values()))
+    if len(found[release]) == most:
+        return None
+    others = [other for other in RELEASES if len(found[other]) == most]
+    odd = sorted(by_key[key] for key in found[others[0]] - found[release])
+    return (
+        f"{len(odd):,} of {len(by_key):,} {what} are classes of {' and '.join(others)} and not of {release} "
+        f"({few(odd)}): this is release {others[0]}; ask for it, or pass force_release=True (--force-release of "
+        f"verify, prepare and push) to take the classes that {release} has"
+    )

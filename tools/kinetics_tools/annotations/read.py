@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 import pyarrow.csv
 from datasets.utils.logging import get_logger
 
-from kinetics_tools.annotations.labels import label_index, label_indices, normalize_label
+from kinetics_tools.annotations.labels import label_index, label_indices, misfit, normalize_label
 from kinetics_tools.io.json_shape import check_shape, parse_json
-from kinetics_tools.releases import LABELS, SPLIT_SPELLINGS
+from kinetics_tools.releases import LABELS, RELEASES, SPLIT_SPELLINGS
 from kinetics_tools.text import few, format_size, is_utf8, printable, unknown_choice
 
 _logger = get_logger("datasets.kinetics")
@@ -298,8 +298,10 @@ def _compare_with_csv(path: str) -> None:
         )
 
 
-def read_split(path: str, release: str, split: str) -> pa.Table:
+def read_split(path: str, release: str, split: str, *, force_release: bool = False) -> pa.Table:
     """Read the rows of a split, as `read_annotations` does, with `label` as class index (int64), -1 without one.
+
+    `force_release` skips rows of classes that only other releases have, and logs their number.
 
     Raises:
         ValueError: the file is malformed, has no row of the split, or a label that is not a class of the release.
@@ -308,18 +310,33 @@ def read_split(path: str, release: str, split: str) -> pa.Table:
     table = table.filter(pc.equal(table["split"], split))
     if not len(table):
         raise ValueError(f"{path} has no row of the {split} split")
+    known = set(label_index(release))
+    if force_release:
+        known = known.union(*map(label_index, RELEASES))
+        table = _without_foreign(table, path, release, known)
     try:
         return table.set_column(4, "label", label_indices(table["label"], release))
     except ValueError:
-        known = label_index(release)
 
         def problem_of(row: dict[str, Any]) -> str | None:
             if SPLIT_SPELLINGS[row["split"]] != split or not row["label"] or normalize_label(row["label"]) in known:
                 return None
             return unknown_choice(row["label"], LABELS[release], f"class of {release}")
 
+        reason = misfit(pc.unique(table["label"].drop_null()).to_pylist(), release, "labels")
         with _named(path):
-            raise ValueError(_first_problem(path, problem_of)) from None
+            raise ValueError("; ".join(filter(None, [_first_problem(path, problem_of), reason]))) from None
+
+
+def _without_foreign(table: pa.Table, path: str, release: str, known: set[str]) -> pa.Table:
+    """Return the rows of a split without those of classes that `release` lacks; `known` has those of all releases."""
+    labels = pc.unique(table["label"].drop_null()).to_pylist()
+    foreign = [label for label in labels if normalize_label(label) in known - label_index(release).keys()]
+    is_foreign = pc.is_in(table["label"], value_set=pa.array(foreign, pa.string()))
+    if foreign:
+        count = pc.sum(is_foreign).as_py()
+        _logger.warning(f"{path}: rows of classes that {release} lacks are skipped: {count:,} ({few(foreign)})")
+    return table.filter(pc.invert(is_foreign))
 
 
 def drop_repeats(table: pa.Table, path: str) -> pa.Table:

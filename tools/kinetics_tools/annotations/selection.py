@@ -19,7 +19,7 @@ from kinetics_tools.annotations.read import clip_names
 from kinetics_tools.annotations.subsets import Subset, read_subset
 from kinetics_tools.io import DownloadCache
 from kinetics_tools.io.hosts import mirror_url
-from kinetics_tools.releases import LABELS, RELEASES, SPLITS
+from kinetics_tools.releases import LABELS, check_release, find_split
 from kinetics_tools.text import check_choice, check_count, few, format_count
 
 _logger = get_logger("datasets.kinetics")
@@ -48,8 +48,8 @@ class Selection:
     """Selection of clips. The fields are checked and normalized when the object is created.
 
     Attributes:
-        release: "400", "600", "700" or "700-2020".
-        splits: selected splits; None for all that exist.
+        release: "400", "600", "700" or "700-2020"; also as a number.
+        splits: selected splits, in any spelling when passed; None for all that exist.
         classes: class names, in any public spelling when passed; None for all.
         max_clips_per_class: largest number of annotated clips of each class; None for all.
         seed: seed for the choice of clips with `max_clips_per_class`.
@@ -60,6 +60,8 @@ class Selection:
         exclude: splits of releases whose videos are excluded, such as "400:validation,400:test", or
             "400:test=PATH" with the path of its annotations; None for none.
         exclude_by: "video" excludes all clips of a video, "seconds" those whose segments overlap.
+        force_release: take class directories and annotations that fit another release better; clips of classes that
+            `release` lacks are skipped.
 
     Raises:
         ValueError: a field is not valid. The message lists the valid values and suggests the nearest one.
@@ -76,18 +78,19 @@ class Selection:
     subset: str | None = None
     exclude: Sequence[str] | None = None
     exclude_by: str = "video"
+    force_release: bool = False
     _subset: Subset | None = field(default=None, init=False, repr=False, compare=False)
     _others: tuple[OtherSplit, ...] = field(default=(), init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        check_choice(self.release, RELEASES, "release")
+        object.__setattr__(self, "release", check_release(self.release))
         for name in ("splits", "classes"):
             values = as_list(getattr(self, name))
             if values is not None and (not isinstance(values, list) or not values):
                 raise ValueError(f"{name} must be a list of at least one name, or None for all, got {values!r}")
             object.__setattr__(self, name, values and tuple(dict.fromkeys(values)))
-        for split in self.splits or ():
-            check_choice(split, SPLITS, "split")
+        if self.splits is not None:
+            object.__setattr__(self, "splits", tuple(dict.fromkeys(map(find_split, self.splits))))
         if self.classes is not None:
             labels = LABELS[self.release]
             found = (labels[find_label(name, self.release)] for name in self.classes)
@@ -96,6 +99,8 @@ class Selection:
             check_count(max_clips_per_class=self.max_clips_per_class)
         if not isinstance(self.seed, int) or isinstance(self.seed, bool):
             raise ValueError(f"seed must be an integer, got {self.seed!r}")
+        if not isinstance(self.force_release, bool):
+            raise ValueError(f"force_release must be True or False, got {self.force_release!r}")
         mirror_url(self.mirror)
         if self.annotations is not None:
             object.__setattr__(self, "annotations", check_annotations(self.annotations))

@@ -43,6 +43,13 @@ def parse_splits(values: list[str] | None) -> list[str] | None:
     return [find_split(item) for item in split_commas(values) or []] or None
 
 
+def parse_range(text: str | None) -> Any:
+    """Return the range (start, stop) in "START:STOP", None without a text."""
+    from kinetics_tools.preparation import parse_shards
+
+    return parse_shards(text) if text else None
+
+
 def release_first(release: str, other: Path) -> tuple[str, Path]:
     """Return a release and a path in this order. Until 0.2, commands also accept them in the order of 0.1."""
     from kinetics_tools.releases import RELEASES
@@ -93,6 +100,7 @@ _SPLITS: Any = {"metavar": "SPLIT,...", "callback": parse_splits}
 _CLASSES: Any = {"metavar": "CLASS,...", "callback": split_commas}
 _SUBSET = "Subset, such as mini-200, or file of classes or clips."
 _EXCLUDE = "Exclude the videos of these splits; RELEASE:SPLIT=PATH sets their annotations."
+_FORCE_RELEASE = "Take clips that fit another release better; unknown classes are skipped."
 _MAX_PER_CLASS = "Maximum number of clips per class."
 _PUBLISHED = "the published ones"
 _BESIDE = "those beside the clips, else the published ones"
@@ -107,6 +115,7 @@ Exclude = Annotated[list[str] | None, option(SELECTION, _EXCLUDE, "none", metava
 ExcludeBy = Annotated[str, option(SELECTION, "With --exclude: video, or seconds for overlapping segments only.")]
 Annotations = Annotated[str | None, option(SELECTION, "Annotation directory, file or URL.", _PUBLISHED)]
 LocalAnnotations = Annotated[str | None, option(SELECTION, "Annotation directory, file or URL.", _BESIDE)]
+ForceRelease = Annotated[bool, flag(SELECTION, "--force-release", _FORCE_RELEASE)]
 Workers = Annotated[int | None, option(PARALLELISM, "Number of parallel worker processes.", "one per core")]
 
 # ---- How clips are prepared: prepare, push ------------------------------------------------------------------
@@ -123,7 +132,7 @@ Preset = Annotated[str | None, option(ENCODING, _PRESET, "veryfast")]
 Audio = Annotated[str | None, option(ENCODING, "With profile train: copy, aac or none.", "copy")]
 ClipsPerShard = Annotated[int, option(ENCODING, "Maximum number of clips in a shard.")]
 OrderSeed = Annotated[int, option(ENCODING, "Seed for the shuffle order of clips.")]
-Shards = Annotated[str | None, option(PARALLELISM, _SHARDS, "all")]
+Shards = Annotated[str | None, option(PARALLELISM, _SHARDS, "all", callback=parse_range)]
 AllowMixedVersions = Annotated[bool, flag(OUTPUT, "--allow-mixed-versions", _MIXED_VERSIONS)]
 
 # ---- download -----------------------------------------------------------------------------------------------
@@ -166,12 +175,13 @@ AllowPartial = Annotated[bool, flag(OUTPUT, "--allow-partial", "Publish splits w
 Force = Annotated[bool, flag(OUTPUT, "--force", "Push even if the repository has other content.")]
 AnnotationsOnly = Annotated[bool, flag(SOURCE, "--annotations-only", _ANNOTATIONS_ONLY)]
 Stream = Annotated[bool, flag(SOURCE, "--stream", _STREAM)]
+StreamForceRelease = Annotated[bool, flag(SELECTION, "--force-release", f"With --stream: {_FORCE_RELEASE.lower()}")]
 StreamDataDir = Annotated[str | None, option(SOURCE, "With --stream: clip directory or URL.")]
 MaxDisk = Annotated[str, option(SOURCE, "With --stream: maximum disk space for shards.")]
 StreamAnnotations = Annotated[str | None, option(SELECTION, "With --stream, --annotations-only: annotations.", _BESIDE)]
 
 _ENCODING = ("short_side", "max_fps", "crf", "preset", "audio")
-_STREAM_ONLY = ("data_dir", "max_disk", "classes", "profile", *_ENCODING, "clips_per_shard", "seed")
+_STREAM_ONLY = ("data_dir", "max_disk", "classes", "force_release", "profile", *_ENCODING, "clips_per_shard", "seed")
 
 
 def push_arguments(context: typer.Context) -> dict[str, Any]:
@@ -192,7 +202,7 @@ def push_arguments(context: typer.Context) -> dict[str, Any]:
     stream = stream_of(
         passed.pop("releases"),
         passed.pop("splits"),
-        **{name: typed[name] for name in ("classes", "annotations", "data_dir", "max_disk")},
+        **{name: typed[name] for name in ("classes", "annotations", "force_release", "data_dir", "max_disk")},
         options=PrepareOptions(typed["profile"], encoding, typed["clips_per_shard"], typed["seed"]),
     )
     return {**passed, "stream": stream}

@@ -20,6 +20,7 @@ def prepare(
     exclude: options.Exclude = None,
     exclude_by: options.ExcludeBy = "video",
     annotations: options.LocalAnnotations = None,
+    force_release: options.ForceRelease = False,
     profile: options.Profile = "train",
     short_side: options.ShortSide = None,
     max_fps: options.MaxFps = None,
@@ -36,15 +37,13 @@ def prepare(
     dry_run: Annotated[bool, flag(OUTPUT, "--dry-run", "Estimate size and time from a few clips.")] = False,
 ) -> None:
     """Write Parquet shards that plain `datasets` loads and streams. Exits with 1 if shards are missing."""
-    from kinetics_tools.preparation.run import parse_shards
-
     choice: Any = {"splits": splits, "classes": classes, "subset": subset, "exclude": exclude, "exclude_by": exclude_by}
+    choice |= {"annotations": annotations, "force_release": force_release, "shards": shards}
     report = kinetics_tools.prepare(
         release,
         data_dir,
         out,
         **choice,
-        annotations=annotations,
         profile=profile,
         encoding=options.encoding_of(short_side=short_side, max_fps=max_fps, crf=crf, preset=preset, audio=audio),
         clips_per_shard=clips_per_shard,
@@ -52,7 +51,6 @@ def prepare(
         workers=workers,
         engine=engine,
         address=address,
-        shards=parse_shards(shards) if shards else None,
         dry_run=dry_run,
         allow_mixed_versions=allow_mixed_versions,
     )

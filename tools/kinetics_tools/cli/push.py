@@ -27,6 +27,7 @@ def push(
     releases: options.Releases = None,
     classes: options.Classes = None,
     annotations: options.StreamAnnotations = None,
+    force_release: options.StreamForceRelease = False,
     annotations_only: options.AnnotationsOnly = False,
     stream: options.Stream = False,
     data_dir: options.StreamDataDir = None,

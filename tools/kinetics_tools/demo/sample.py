@@ -23,9 +23,8 @@ import numpy.typing as npt
 
 from kinetics_tools.annotations.read import clip_name
 from kinetics_tools.media import Pixels, write_clip
-from kinetics_tools.releases import RELEASES
+from kinetics_tools.releases import RELEASES, check_release
 from kinetics_tools.run import Progress
-from kinetics_tools.text import check_choice
 
 HEIGHT, WIDTH = 256, 340
 SAMPLE_RATE = 44_100
@@ -130,8 +129,7 @@ def make_sample(
         FileExistsError: `out` is a file, or a directory with other content, which is never removed.
     """
     out = Path(out)
-    for release in releases:
-        check_choice(release, RELEASES, "release")
+    releases = [*map(check_release, releases)]
     made = json.dumps({"made_as": _MADE_AS, "releases": [*releases], "seconds": seconds, "seed": seed})
     marker = out / _MARKER
     if marker.exists():

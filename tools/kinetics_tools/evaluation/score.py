@@ -178,6 +178,7 @@ def evaluate(
         annotations=annotations,
         mirror=mirror,
     )
+    release = asked.release
     space = find_space(label_space or "sorted", release)
     path = annotation_file(release, split, annotations=asked.annotations, mirror=mirror)
     annotated = read_split(path, release, split)

@@ -56,6 +56,7 @@ def prepare(
     exclude: Sequence[str] | str | None = None,
     exclude_by: str = "video",
     annotations: str | None = None,
+    force_release: bool = False,
     profile: str = "train",
     encoding: Encoding | None = None,
     clips_per_shard: int = CLIPS_PER_SHARD,
@@ -79,7 +80,7 @@ def prepare(
         splits: splits to prepare; None for all in `data_dir`.
         classes: class names; None for all.
         subset, exclude, exclude_by: see `Selection`.
-        annotations: directory, file or URL of the annotations, see `Selection`.
+        annotations: directory, file or URL of the annotations, see `Selection`, as for `force_release`.
         profile: see `PrepareOptions`, as for `encoding`, `clips_per_shard` and `seed`.
         workers: number of shards to make in parallel, each in a process; None for one per core.
         engine: "local", or "ray" for one task per shard on the cluster at `address`.
@@ -103,6 +104,7 @@ def prepare(
         exclude=exclude,
         exclude_by=exclude_by,
         annotations=annotations,
+        force_release=force_release,
     )
     options = PrepareOptions(profile, encoding, clips_per_shard, seed)
     folder = Folder(out)

@@ -6,11 +6,10 @@ from typing import Any
 
 import datasets
 
-from kinetics_tools.annotations import Selection
 from kinetics_tools.io.folder import Folder
 from kinetics_tools.preparation import FORMAT, ShardPlan, parse_name, prepared_features, read_manifest
 from kinetics_tools.preparation.card import annotation_features
-from kinetics_tools.releases import RELEASES
+from kinetics_tools.releases import RELEASES, check_release, find_split
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,8 @@ def find_parts(store: Folder, releases: Sequence[str] | None, splits: Sequence[s
     Raises:
         ValueError: a release or split is unknown or not in the folder.
     """
-    for release in releases or RELEASES:
-        Selection(release, splits=list(splits) if splits else None)
+    releases = None if releases is None else [*map(check_release, releases)]
+    splits = None if splits is None else [*map(find_split, splits)]
     found = [
         Part.from_manifest(release, split, entry)
         for release in RELEASES

@@ -102,6 +102,7 @@ def stream_of(
     *,
     classes: Sequence[str] | None,
     annotations: str | None,
+    force_release: bool,
     data_dir: str | None,
     max_disk: str,
     options: PrepareOptions,
@@ -109,7 +110,9 @@ def stream_of(
     """Return the stream for options of the command line; `max_disk` is a size such as "20GB"."""
     if data_dir is None or releases is None or len(releases) != 1:
         raise ValueError("a stream needs one release and the folder of its clips: --release 700 --data-dir k700")
-    selection = Selection(releases[0], splits=splits, classes=classes, annotations=annotations)
+    selection = Selection(
+        releases[0], splits=splits, classes=classes, annotations=annotations, force_release=force_release
+    )
     return Stream(selection, data_dir, options, max_disk_bytes=parse_size(max_disk, name="max_disk"))
 
 

@@ -20,7 +20,7 @@ from kinetics_tools.releases import LABELS, find_split
 from kinetics_tools.sampling.collate import as_torch, has_torch
 from kinetics_tools.sampling.frames import check_column, check_split_chosen, position_of
 from kinetics_tools.sampling.samplers import EveryClip
-from kinetics_tools.sources.clips import check_data_dir, local_clips
+from kinetics_tools.sources import check_data_dir, local_clips
 from kinetics_tools.text import check_choice
 
 OutputFormat = Literal["TCHW", "THWC"]

@@ -1,7 +1,9 @@
 """Sources of clips: clip directories, archives and the public mirror."""
 
-from kinetics_tools.sources.archives import ArchiveSource, ArchiveStream
-from kinetics_tools.sources.clips import ClipFinder, FileSource, check_data_dir, clip_tables, local_clips
+from kinetics_tools.sources.archives import ArchiveSource, ArchiveStream, read_keys
+from kinetics_tools.sources.class_folders import check_class_folders
+from kinetics_tools.sources.clips import ClipFinder, FileSource, check_data_dir
+from kinetics_tools.sources.decoder import decoder_problem, will_decode
 from kinetics_tools.sources.embed import embed_bytes
 from kinetics_tools.sources.mirror import archive_urls
 from kinetics_tools.sources.replacements import (
@@ -12,6 +14,7 @@ from kinetics_tools.sources.replacements import (
     replacement_clips,
     replacement_directories,
 )
+from kinetics_tools.sources.tables import clip_tables, local_clips
 from kinetics_tools.sources.tree import (
     SplitFiles,
     clips_below,
@@ -30,13 +33,16 @@ __all__ = [
     "FileSource",
     "SplitFiles",
     "archive_urls",
+    "check_class_folders",
     "check_data_dir",
     "clip_tables",
     "clips_below",
+    "decoder_problem",
     "embed_bytes",
     "file_order",
     "has_replacements",
     "local_clips",
+    "read_keys",
     "replaced_clip",
     "replacement_archives",
     "replacement_clips",
@@ -45,4 +51,5 @@ __all__ = [
     "scan_split",
     "split_directories",
     "tree_state",
+    "will_decode",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet
 from datasets.iterable_dataset import ExamplesIterable
 from datasets.utils.logging import get_logger
 from filelock import FileLock
@@ -33,6 +34,19 @@ def example_table(rows: pa.Table, contents: pa.Array, paths: pa.Array) -> pa.Tab
     """Return examples: `rows` of annotations with bytes (or nulls) and paths of their clips."""
     video = pa.StructArray.from_arrays([contents, paths], names=["bytes", "path"])
     return pa.table({"video": video, **{name: rows[name] for name in KEY_COLUMNS}})
+
+
+def read_keys(path: str, files: Any) -> pa.Table:
+    """Return the columns that identify a clip from a file of the cache; `files` is its fsspec file system."""
+    columns = ["youtube_id", "time_start", "time_end"]
+    if path.endswith(".parquet"):
+        with files.open(path) as file:
+            return pa.parquet.read_table(file, columns=columns)
+    # Mapped, the bytes of the clips are not read.
+    with pa.memory_map(path) if os.path.exists(path) else files.open(path) as file:
+        reader = pa.ipc.open_stream(file)
+        schema = pa.schema([reader.schema.field(name) for name in columns])
+        return pa.Table.from_batches([batch.select(columns) for batch in reader], schema)
 
 
 class ArchiveSource:

@@ -1,10 +1,8 @@
 """Annotations joined with files: the clips of a split and their paths."""
 
 import os
-import tempfile
+import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -13,15 +11,16 @@ from datasets.utils.logging import get_logger
 
 from kinetics_tools.annotations.find import absolute, annotation_file, annotations_of_tree
 from kinetics_tools.annotations.index import ClipIndex
-from kinetics_tools.annotations.read import drop_repeats, read_split
+from kinetics_tools.annotations.labels import label_index, normalize_label
+from kinetics_tools.annotations.read import YOUTUBE_ID, clip_name, drop_repeats, read_split
 from kinetics_tools.annotations.selection import Selection
 from kinetics_tools.errors import EmptySplitError
 from kinetics_tools.io.cache import DownloadCache
-from kinetics_tools.io.folder import Folder
 from kinetics_tools.io.http import url_exists
 from kinetics_tools.io.urls import is_url, without_credentials
-from kinetics_tools.releases import DEFAULT_ANNOTATIONS, REPLACEMENTS_URL, SPLITS, split_spellings
+from kinetics_tools.releases import DEFAULT_ANNOTATIONS, REPLACEMENTS_URL, split_spellings
 from kinetics_tools.sources.archives import KEY_COLUMNS, ArchiveSource, example_table
+from kinetics_tools.sources.class_folders import with_nearest
 from kinetics_tools.sources.mirror import archive_urls
 from kinetics_tools.sources.replacements import (
     REPLACEMENTS_NAME,
@@ -36,10 +35,9 @@ from kinetics_tools.sources.tree import (
     has_bytes,
     one_file_per_name,
     scan_split,
-    split_directories,
     table_of_names,
 )
-from kinetics_tools.text import few, is_utf8, is_video_name, stem_of
+from kinetics_tools.text import few, is_utf8, stem_of
 
 _logger = get_logger("datasets.kinetics")
 
@@ -147,7 +145,8 @@ class ClipFinder:
         files, archives = self._list_files(split)
         if not files and not archives:
             if self.selection.splits is not None:
-                raise FileNotFoundError(f"no clips and no archives in {data_dir}/ {', '.join(split_spellings(split))}")
+                names = ", ".join(split_spellings(split))
+                raise FileNotFoundError(f"no clips and no archives in {data_dir}, in a directory called {names}")
             return None
         index, annotations = self._index(split, files)
         if not files:
@@ -171,6 +170,11 @@ class ClipFinder:
         if found.dead_links:
             names = few(map(stem_of, found.dead_links))
             _logger.warning(f"{title}: links to nothing are skipped: {len(found.dead_links):,} ({names})")
+        if found.no_files:
+            names = few(path.removeprefix(f"{self.data_dir}/") for path in found.no_files)
+            _logger.warning(
+                f"{title}: directories, pipes and sockets that are named like clips: {len(found.no_files):,} ({names})"
+            )
         if found.clips and found.archives:
             _logger.warning(
                 f"{title}: clips and {len(found.archives):,} archives are side by side; the archives are skipped"
@@ -197,6 +201,11 @@ class ClipFinder:
         unasked = len(names) - len(unannotated) - len(set(positions.to_pylist()) - {None})
         if unasked:
             _logger.info(f"{self.selection.title(split)}: annotated clips that are not asked for: {unasked:,}")
+        if shared := [name for name in unannotated if index.why_not(name)]:
+            _logger.warning(
+                f"{self.selection.title(split)}: files that are named by a video alone are skipped: {len(shared):,}: "
+                f"{shared[0]}: {index.why_not(shared[0])}"
+            )
         missing = index.names.filter(pc.is_null(positions)).to_pylist()
         self.report_missing(split, len(index), missing, unannotated)
         paths = pa.array(list(by_name.values()), type=pa.string()).take(positions)
@@ -270,24 +279,13 @@ class ClipFinder:
         if selection.annotations is None and self.data_dir is not None:
             path = annotations_of_tree(self.data_dir, split)
         is_published = path is None and selection.annotations is None
+        table = None
         if is_published and files and all(class_folder(file, split) for file in files):  # a class tree
-            table = table_of_names(files, selection.release, split)
-            if not len(table):
-                raise EmptySplitError(
-                    f"none of its {len(files):,} files, called like a clip, lies in a directory called like a class"
-                )
-        else:
-            try:
-                path = path or annotation_file(
-                    selection.release,
-                    split,
-                    annotations=selection.annotations,
-                    mirror=selection.mirror,
-                    cache=self._cache,
-                )
-            except FileNotFoundError as error:
-                raise self._with_other_splits(error) from None
-            table = drop_repeats(read_split(path, selection.release, split), path)
+            table = self._implied(split, files)
+        if table is None:
+            path = path or self._annotation_file(split)
+            table = read_split(path, selection.release, split, force_release=selection.force_release)
+            table = drop_repeats(table, path)
             annotations = self._public_name(path, is_published=is_published)
         if selection.takes_all:
             return ClipIndex(table.combine_chunks()), annotations
@@ -297,6 +295,44 @@ class ClipFinder:
             if selection.splits is not None:
                 raise
             raise EmptySplitError(str(error)) from None
+
+    def _implied(self, split: str, files: Sequence[str]) -> pa.Table | None:
+        """Return the annotations that a class tree implies; None if its files are named by their videos alone."""
+        release = self.selection.release
+        table = table_of_names(files, release, split)
+        if len(table):
+            return table
+        known = label_index(release)
+        folders = {file: class_folder(file, split) for file in sorted(files)}
+        inside = [file for file, folder in folders.items() if normalize_label(folder) in known]
+        if not inside:
+            first = with_nearest(next(iter(folders.values())), release)
+            raise EmptySplitError(f"none of its {len(files):,} files lies in a directory called like a class ({first})")
+        if any(re.fullmatch(YOUTUBE_ID, stem_of(file)) for file in inside):
+            return None
+        raise EmptySplitError(
+            f"none of its {len(inside):,} files in class directories is called like a clip, such as "
+            f"{clip_name('0wR5jVB-WPk', 417, 427)}.mp4, or by its YouTube id, 0wR5jVB-WPk.mp4; there is "
+            f"{os.path.relpath(inside[0], self.data_dir)}"
+        )
+
+    def _annotation_file(self, split: str) -> str:
+        selection = self.selection
+        try:
+            return annotation_file(
+                selection.release,
+                split,
+                annotations=selection.annotations,
+                mirror=selection.mirror,
+                cache=self._cache,
+            )
+        except FileNotFoundError as error:
+            raise self._with_other_splits(error) from None
+        except ConnectionError as error:
+            if self.data_dir is None:
+                raise
+            there = f"{self.data_dir}/annotations/{split}.csv"
+            raise ConnectionError(f"{error}; {self.data_dir} has no annotations: put them there, as {there}") from None
 
     def _public_name(self, path: str, *, is_published: bool) -> str:
         """Return the public URL of an annotation file, or its name without directories."""
@@ -328,66 +364,3 @@ class ClipFinder:
         """Return `error` of a split, with advice to load other splits unless splits were selected."""
         advice = "" if self.selection.splits else '; to load other splits, name them, as in splits=["validation"]'
         return FileNotFoundError(f"{error}{advice}")
-
-
-def local_clips(
-    selection: Selection, data_dir: str | os.PathLike[str], split: str, paths: Iterable[str] | None = None
-) -> pa.Table | None:
-    """Return the clips of one split of a clip directory; see `ClipFinder.table`."""
-    return ClipFinder(selection, check_data_dir(data_dir)).table(split, paths)
-
-
-def clip_tables(selection: Selection, data_dir: str | os.PathLike[str]) -> Iterator[tuple[str, pa.Table]]:
-    """Yield (split, clips) of the selected splits, by default of all that exist; see `ClipFinder.table`.
-
-    Args:
-        selection: the selected clips. Its `annotations` default to those in `data_dir`.
-        data_dir: a path, or a URL that `fsspec` opens.
-
-    Raises:
-        FileNotFoundError: there are no clips.
-        ValueError: no clip of a split is asked for.
-    """
-    folder = Folder(data_dir)
-    found = _local_tables(selection, folder.root) if folder.is_local else _remote_tables(selection, folder)
-    count = 0
-    for split, clips in found:
-        if clips is None:
-            continue
-        if not len(clips):
-            raise ValueError(f"no clip of the {split} split is asked for; choose other classes, subsets or annotations")
-        count += 1
-        yield split, clips
-    if not count:
-        raise FileNotFoundError(
-            f"no clips in {folder.url}: it must hold train, val or test; `kinetics download` creates such a directory"
-        )
-
-
-def _local_tables(selection: Selection, root: str) -> Iterator[tuple[str, pa.Table | None]]:
-    finder = ClipFinder(selection, check_data_dir(root))
-    there = [split for split in SPLITS if split_directories(str(finder.data_dir), split)]
-    for split in selection.splits or there:
-        yield split, finder.table(split)
-
-
-def _remote_tables(selection: Selection, folder: Folder) -> Iterator[tuple[str, pa.Table | None]]:
-    with tempfile.TemporaryDirectory(prefix="kinetics-annotations-") as local:
-        if selection.annotations is None:
-            _copy_annotations(folder, Path(local))
-        for split in selection.splits or SPLITS:
-            files = (path for name in split_spellings(split) for path in folder.find(name))
-            paths = [path for path in files if is_video_name(path.rpartition("/")[2])]
-            if paths or selection.splits:
-                annotations = selection.annotations or annotations_of_tree(local, split)
-                asked = replace(selection, annotations=annotations)
-                yield split, ClipFinder(asked).table(split, paths)
-
-
-def _copy_annotations(folder: Folder, local: Path) -> None:
-    """Copy files that may be annotations, in `annotations/` or beside the splits."""
-    for place in ("annotations/", ""):
-        (local / place).mkdir(exist_ok=True)
-        for name in folder.sizes(place):
-            if name.lower().endswith((".csv", ".json")):
-                (local / place / name).write_bytes(folder.read(place + name))

@@ -15,13 +15,23 @@ import pyarrow.compute as pc
 from kinetics_tools.annotations.find import find_annotations
 from kinetics_tools.annotations.labels import label_index, normalize_label
 from kinetics_tools.annotations.read import YOUTUBE_ID
-from kinetics_tools.releases import SPLIT_SPELLINGS, split_spellings
+from kinetics_tools.releases import directory_names
 from kinetics_tools.text import is_archive_name, is_video_name, stem_of
 
 
 def split_directories(data_dir: str, split: str) -> list[str]:
     """Return the directories in `data_dir` that hold a split, such as `val` and `validate`, whichever exist."""
-    return [f"{data_dir}/{name}" for name in split_spellings(split) if os.path.isdir(f"{data_dir}/{name}")]
+    return [f"{data_dir}/{name}" for name in directory_names(split) if os.path.isdir(f"{data_dir}/{name}")]
+
+
+def class_directories(data_dir: str, split: str) -> list[str]:
+    """Return the directories in those of a split, relative to `data_dir`, that may be named after classes."""
+    found = []
+    for directory in split_directories(data_dir, split):
+        with os.scandir(directory) as entries:
+            names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+        found += [f"{directory[len(data_dir) + 1 :]}/{name}" for name in names if not is_video_name(name)]
+    return found
 
 
 @dataclass
@@ -31,6 +41,7 @@ class SplitFiles:
     Attributes:
         clips: files that are named like clips.
         dead_links: broken links that are named like clips.
+        no_files: directories, FIFOs and sockets that are named like clips.
         archives: archives directly in the directory.
         folders: directories directly in the directory, which may be named after classes.
         unfinished: leftovers of killed downloads, named `.*.tmp`.
@@ -38,6 +49,7 @@ class SplitFiles:
 
     clips: list[str] = field(default_factory=list)
     dead_links: list[str] = field(default_factory=list)
+    no_files: list[str] = field(default_factory=list)
     archives: list[str] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)
@@ -50,13 +62,18 @@ class SplitFiles:
     def _add_file(self, entry: "os.DirEntry[str]") -> bool:
         if is_video_name(entry.name):
             # Nothing but a link needs a look.
-            is_dead = entry.is_symlink() and not os.path.exists(entry.path)
-            (self.dead_links if is_dead else self.clips).append(entry.path)
+            kind = self.clips if entry.is_file() else self.no_files if _is_special(entry) else self.dead_links
+            kind.append(entry.path)
         elif entry.name.startswith(".") and entry.name.endswith(".tmp"):
             self.unfinished.append(entry.path)
         else:
             return False
         return True
+
+
+def _is_special(entry: "os.DirEntry[str]") -> bool:
+    """Return True for a directory, FIFO or socket. The last two would block a reader. A broken link is none of them."""
+    return not entry.is_file() and os.path.exists(entry.path)
 
 
 def scan_directory(directory: str) -> SplitFiles:
@@ -66,7 +83,7 @@ def scan_directory(directory: str) -> SplitFiles:
         for entry in entries:
             if entry.is_dir():
                 found.folders.append(entry.path)
-            elif not found._add_file(entry) and is_archive_name(entry.name):
+            elif not found._add_file(entry) and is_archive_name(entry.name) and not _is_special(entry):
                 found.archives.append(entry.path)
     for folder in found.folders:
         with os.scandir(folder) as files:
@@ -96,7 +113,7 @@ def clips_below(folders: Iterable[str]) -> Iterator[str]:
 def class_folder(path: str, split: str) -> str:
     """Return the name of the directory of a clip, which may name its class; "" if it is the directory of the split."""
     folder = path.rsplit("/", 2)[-2]
-    return "" if SPLIT_SPELLINGS.get(folder) == split else folder
+    return "" if folder in directory_names(split) else folder
 
 
 # ---- Several files of one clip ------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class Classifier:
         for clip in tree.clips:
             owner = self._owners.get(clip.path)
             if owner is None:
-                unexpected.append((clip, self._why_unexpected(split, clip)))
+                unexpected.append((clip, tree.index.why_not(clip.stem) or self._why_unexpected(split, clip)))
             else:
                 files[owner].append(clip)
         rows = []

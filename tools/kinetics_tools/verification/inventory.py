@@ -74,7 +74,7 @@ class Inventory:
     def __post_init__(self) -> None:
         files = scan_split(self.root, self.split)
         self.deeper = sorted(map(self._relative, clips_below(files.folders)))
-        for path in sorted(map(self._relative, files.clips + files.dead_links)):
+        for path in sorted(map(self._relative, files.clips + files.dead_links + files.no_files)):
             self.clips.append(_clip(path, "" if path.count("/") == 1 else path.split("/")[1]))
         archives = files.archives
         self._has_replacements = has_replacements(self.release, self.split)

@@ -27,7 +27,7 @@ from kinetics_tools.downloading import Entry, read_ledger
 from kinetics_tools.io import DownloadCache, check_outputs
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.run import Progress
-from kinetics_tools.sources import check_data_dir, split_directories
+from kinetics_tools.sources import check_class_folders, check_data_dir, split_directories
 from kinetics_tools.text import check_count, printable
 from kinetics_tools.verification.classify import Classifier, recorded_sha256
 from kinetics_tools.verification.examine import Examiner
@@ -59,6 +59,7 @@ def verify(
     max_clips_per_class: int | None = None,
     seed: int = 0,
     annotations: str | None = None,
+    force_release: bool = False,
     deep: bool = False,
     overlaps: Sequence[str] = (),
     workers: int | None = None,
@@ -81,6 +82,7 @@ def verify(
         max_clips_per_class: maximum number of annotated clips per class, as for `download`; None for all.
         seed: seed for the choice of clips with `max_clips_per_class`.
         annotations: annotation directory, file or URL; by default those in `directory`, else the published edition.
+        force_release: check a directory that fits another release better, see `Selection`.
         deep: decode every frame instead of reading headers, and check the SHA-256 of files against the ledger.
         overlaps: other splits to list shared videos with, as "700:train", or "700:train=PATH" of its annotations.
         workers: number of processes; by default one per core.
@@ -105,7 +107,9 @@ def verify(
         max_clips_per_class=max_clips_per_class,
         seed=seed,
         annotations=annotations,
+        force_release=force_release,
     )
+    release = selection.release
     root = check_data_dir(directory)
     if printable(root) != root:
         raise ValueError(f"the path {printable(root)} is not UTF-8, so Arrow cannot open its files; rename it")
@@ -113,6 +117,7 @@ def verify(
         check_count(workers=workers)
     check_outputs((report_path, JSON_BEGINNING), (csv_path, CSV_BEGINNING))
     others = [OtherSplit.parse(text) for text in overlaps]
+    check_class_folders(root, selection)
     paths, tables = _read_annotations(root, selection)
     indices = _choose(tables, selection)
     shared = shared_videos({split: index.table for split, index in indices.items()}, release, others)
@@ -157,7 +162,8 @@ def _read_annotations(root: str, selection: Selection) -> tuple[dict[str, str], 
     paths, tables = {}, {}
     for split in splits:
         path = annotation_file(selection.release, split, annotations=selection.annotations, data_dir=root)
-        paths[split], tables[split] = path, drop_repeats(read_split(path, selection.release, split), path)
+        table = read_split(path, selection.release, split, force_release=selection.force_release)
+        paths[split], tables[split] = path, drop_repeats(table, path)
     return paths, tables
 
 
