@@ -17,6 +17,7 @@ from kinetics_tools.annotations.selection import Selection
 from kinetics_tools.errors import EmptySplitError
 from kinetics_tools.io.cache import DownloadCache
 from kinetics_tools.io.http import url_exists
+from kinetics_tools.io.links import utf8_path
 from kinetics_tools.io.urls import is_url, without_credentials
 from kinetics_tools.releases import DEFAULT_ANNOTATIONS, REPLACEMENTS_URL, split_spellings
 from kinetics_tools.sources.archives import KEY_COLUMNS, ArchiveSource, example_table
@@ -46,7 +47,7 @@ _TREE_SHARDS = 960
 
 
 def check_data_dir(data_dir: Any) -> str:
-    """Return a clip directory as an absolute path.
+    """Return a clip directory as an absolute path in UTF-8; see `utf8_path`.
 
     Raises:
         ValueError: `data_dir` is not a path.
@@ -57,7 +58,7 @@ def check_data_dir(data_dir: Any) -> str:
     path = absolute(data_dir)
     if not os.path.isdir(path):
         raise FileNotFoundError(f"data_dir={path!r} does not exist or is not a directory")
-    return path
+    return utf8_path(path)
 
 
 class FileSource:

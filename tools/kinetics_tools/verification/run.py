@@ -111,8 +111,6 @@ def verify(
     )
     release = selection.release
     root = check_data_dir(directory)
-    if printable(root) != root:
-        raise ValueError(f"the path {printable(root)} is not UTF-8, so Arrow cannot open its files; rename it")
     if workers is not None:
         check_count(workers=workers)
     check_outputs((report_path, JSON_BEGINNING), (csv_path, CSV_BEGINNING))
