@@ -12,7 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.open import check_decoder, check_headers, discard_others, load, open_container, source_of
+from kinetics_tools.media.open import (
+    check_decoder,
+    check_headers,
+    demux,
+    discard_others,
+    load,
+    open_container,
+    source_of,
+)
 from kinetics_tools.media.reader import VideoReader
 
 SOUND_LEAD_SECONDS = Fraction(1, 4)
@@ -149,7 +157,7 @@ def _decoded(
             raise ClipError(f"{name}: shows its first frame at {float(start):.0f} s; drop it or download it again")
         container.seek(ticks, stream=stream)
         is_entered = False
-    for packet in container.demux(stream):
+    for packet in demux(container, stream):
         try:
             for frame in packet.decode():
                 time = time_of(frame)

@@ -12,7 +12,7 @@ import av.container
 
 from kinetics_tools.errors import ClipError, EmptySegmentError
 from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, Heard, aac_packets, time_of
-from kinetics_tools.media.open import VideoSource, check_decoder, is_untimed, open_container, source_of, url_of
+from kinetics_tools.media.open import VideoSource, check_decoder, demux, is_untimed, open_container, source_of, url_of
 from kinetics_tools.media.packets import seconds_of
 from kinetics_tools.media.transforms import Rotation, rotation_of
 from kinetics_tools.media.truncation import TRUNCATED_SECONDS, check_end
@@ -257,14 +257,14 @@ def _packets(
     """
     stream = streams[0]
     # Transport streams seek by decoding time, which for the first packets is before any frame is shown.
-    first = next(container.demux(stream))
+    first = next(demux(container, stream))
     stamps = [stamp for stamp in (first.dts, first.pts) if stamp is not None]
     earliest = min(stamps) * stream.time_base if stamps else zero
     back = Fraction(0)
     while True:
         target = max(zero + begin - back, earliest)
         container.seek(int(target / stream.time_base), stream=stream)
-        packets = container.demux(streams)
+        packets = demux(container, *streams)
         held: list[Any] = []
         for packet in packets:
             held.append(packet)

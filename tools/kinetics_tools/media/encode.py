@@ -16,7 +16,15 @@ import av.filter
 
 from kinetics_tools.errors import ClipError
 from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, aac_packets, time_of
-from kinetics_tools.media.open import VideoSource, check_decoder, check_headers, is_untimed, open_video, source_of
+from kinetics_tools.media.open import (
+    VideoSource,
+    check_decoder,
+    check_headers,
+    demux,
+    is_untimed,
+    open_video,
+    source_of,
+)
 from kinetics_tools.media.packets import seconds_of
 from kinetics_tools.media.probe import corrupt_at
 from kinetics_tools.media.transforms import rotation_of
@@ -169,7 +177,7 @@ def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
     reached = Fraction(0)
     with open_video(video) as (container, stream):
         untimed = is_untimed(container, stream)
-        for packet in container.demux():
+        for packet in demux(container):
             is_picture = packet.stream.index == stream.index
             stamp = packet.dts if packet.pts is None or (untimed and is_picture) else packet.pts
             if not packet.size or stamp is None or packet.time_base is None:
@@ -254,7 +262,7 @@ def _decoded(  # noqa: C901  (one pass over packets of both streams)
     due: deque[int | None] = deque()
     packet: Any = None
     try:
-        for packet in container.demux(streams):
+        for packet in demux(container, *streams):
             if packet.is_corrupt:
                 raise corrupt_at(name, packet, "the file is truncated")
             is_sound = packet.stream.type == "audio"

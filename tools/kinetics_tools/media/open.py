@@ -5,7 +5,7 @@ import os
 import reprlib
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
 from typing import Any, BinaryIO, cast
 
@@ -173,6 +173,15 @@ def check_decoder(name: str, stream: Any) -> None:
         what = "sound" if stream.type == "audio" else "codec"
         message = f"{name}: is not a readable clip (FFmpeg has no decoder for its {what}); drop it or download it again"
         raise ClipError(message)
+
+
+def demux(container: av.container.InputContainer, *streams: Any) -> Iterator[Any]:
+    """Yield the packets of `streams`, or of all, and last an empty one for each, without streams that begin late.
+
+    PyAV knows only the streams that the start of a file has, and fails at the end if FFmpeg has found others.
+    """
+    with suppress(IndexError):
+        yield from container.demux(*streams)
 
 
 def discard_others(container: av.container.InputContainer, stream: Any) -> None:

@@ -19,6 +19,7 @@ from kinetics_tools.media.open import (
     VideoSource,
     check_headers,
     clip_errors,
+    demux,
     discard_others,
     first_video_stream,
     is_untimed,
@@ -90,7 +91,7 @@ def _of_container(name: str, container: Any, table: FrameTable | None, content: 
     decoder = stream.codec_context
     if table is not None and len(table.sizes) == stream.frames and stream.time_base == Fraction(1, table.timescale):
         return _of_table(table, content, _ready(decoder))
-    packets: list[Any] = [packet for packet in container.demux(stream) if packet.size]
+    packets: list[Any] = [packet for packet in demux(container, stream) if packet.size]
     if any(packet.is_corrupt for packet in packets):
         raise ClipError(f"{name}: is truncated or corrupt; drop it or download it again")
     shown = [position for position, packet in enumerate(packets) if not packet.is_discard]

@@ -11,7 +11,7 @@ import av.container
 import av.video.stream
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.open import VideoSource, check_headers, discard_others, open_video, source_of
+from kinetics_tools.media.open import VideoSource, check_headers, demux, discard_others, open_video, source_of
 
 # No decoder may run: FFmpeg otherwise decodes the first frames to learn what the headers mostly state.
 _HEADERS_ONLY = {"codec_whitelist": "-", "probesize": "32"}
@@ -77,7 +77,7 @@ def check_frames(video: VideoSource) -> int:
     with open_video(video) as (container, stream):
         stream.codec_context.thread_count = 1  # the caller has other clips for the other cores
         stream.codec_context.options = _STRICT
-        for packet in container.demux(stream):
+        for packet in demux(container, stream):
             try:
                 frames = stream.decode(packet)
             except av.error.FFmpegError as error:
@@ -103,7 +103,7 @@ def _info(name: str, container: av.container.InputContainer, stream: av.video.st
     frames, rate = stream.frames, stream.average_rate or Fraction(0)
     seconds = (stream.duration or 0) * (stream.time_base or Fraction(0))
     discard_others(container, stream)
-    packets = container.demux(stream)
+    packets = demux(container, stream)
     first = next(packets)
     # In an mp4 the stated number is the length of its index, in other containers a guess of the writer. If it and the
     # duration disagree, an edit list hides frames, or more of them lie in fragments.

@@ -1,0 +1,17 @@
+"""Mutated clips end in frames, sound and facts, or in a ClipError; `make soak` reads many more of them."""
+
+import pytest
+
+from kinetics_tools.media import decode, probe, read_audio
+from tests.support.media_fuzz import clips, fuzz
+
+
+def test_clips_are_whole_before_they_are_mutated():
+    for clip in clips():
+        assert probe(clip).num_frames == 12
+        assert decode(clip, [0, 11]).shape == (2, 32, 32, 3)
+        assert read_audio(clip).samples.shape[1] == pytest.approx(22_050, abs=3000)
+
+
+def test_no_other_error_no_hang_and_no_flood_of_memory(tmp_path):
+    assert fuzz(0, 200, tmp_path) == (200, [])
