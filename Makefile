@@ -41,6 +41,7 @@ docs-pictures: $(VENV)/.docs demo
 	$(BIN)/python docs/scripts/samplers.py
 	$(BIN)/python docs/scripts/speed.py
 	$(BIN)/python docs/scripts/contact_sheet.py demo
+	$(BIN)/python docs/scripts/report.py demo
 
 # The oldest supported releases of the libraries, among them `datasets` 3.6.
 oldest: $(VENV)-oldest/.test

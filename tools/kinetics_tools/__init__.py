@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kinetics_tools.preparation import prepare
     from kinetics_tools.publication import push
     from kinetics_tools.verification import verify
+    from kinetics_tools.viewing import write_report
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ __all__ = [
     "push",
     "run_demo",
     "verify",
+    "write_report",
 ]
 
 logging.getLogger("datasets.kinetics").addFilter(escape_record)
@@ -52,5 +54,6 @@ __getattr__ = lazy_exports(
         "preparation": ["prepare"],
         "publication": ["push"],
         "verification": ["verify"],
+        "viewing": ["write_report"],
     },
 )

@@ -18,6 +18,7 @@ from kinetics_tools.cli import (
     options,
     prepare,
     push,
+    report,
     verify,
 )
 from kinetics_tools.run import PlainConsole
@@ -107,6 +108,7 @@ app.command(cls=_Command, epilog=prepare.EPILOG)(prepare.prepare)
 app.command(cls=_Command, epilog=push.EPILOG)(push.push)
 app.command(cls=_Command, epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command(cls=_Command, epilog=export.EPILOG)(export.export)
+app.command(cls=_Command, epilog=report.EPILOG)(report.report)
 app.command(cls=_Command, epilog=classes.EPILOG)(classes.classes)
 app.command(cls=_Command, epilog=labels.EPILOG)(labels.labels)
 app.command(cls=_Command, epilog=infos.EPILOG)(infos.infos)

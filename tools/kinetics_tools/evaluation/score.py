@@ -161,7 +161,9 @@ def evaluate(
         split: in any published spelling, such as "val".
         label_space: order of the labels in `predictions` that are indices, see `annotations.label_space`; None for the
             order of the release. Scores of classes that the release does not have do not count.
-        subset, exclude, exclude_by: clips to score, see `Selection`; predictions for other annotated clips are skipped.
+        subset: classes or clips to score, see `Selection`; predictions for other annotated clips are skipped.
+        exclude: splits whose videos are excluded, see `Selection`.
+        exclude_by: "video" or "seconds", see `Selection`.
         annotations: directory, file or URL of the annotations; None for the published ones.
         mirror: URL that replaces the public hosts.
 

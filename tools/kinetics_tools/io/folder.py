@@ -60,10 +60,11 @@ class Folder:
         paths = map(self.path, self._fs.find(folder))
         return list(paths) if self.is_local else [self._base.unstrip_protocol(path) for path in paths]
 
-    def open(self, name: str) -> BinaryIO:
-        """Open a file for reading. Raises FileNotFoundError."""
+    def open(self, name: str, *, read_ahead: bool = True) -> BinaryIO:
+        """Open a file for reading, without `read_ahead` for reads far apart. Raises FileNotFoundError."""
         self._check_regular(name)
-        file: BinaryIO = self._fs.open(name, "rb")
+        options = {} if read_ahead or self.is_local else {"cache_type": "none"}
+        file: BinaryIO = self._fs.open(name, "rb", **options)
         return file
 
     def exists(self, name: str) -> bool:

@@ -13,6 +13,7 @@ from kinetics_tools.media.pictures import Pixels, contact_sheet, write_png
 from kinetics_tools.media.probe import ClipInfo, check_frames, probe
 from kinetics_tools.media.reader import VideoReader, decode
 from kinetics_tools.media.transforms import Layout, View
+from kinetics_tools.media.webp import webp
 from kinetics_tools.media.write import write_clip
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "encode",
     "probe",
     "read_audio",
+    "webp",
     "write_clip",
     "write_png",
 ]

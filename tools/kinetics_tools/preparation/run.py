@@ -79,7 +79,9 @@ def prepare(
         out: output directory, path or URL. An unfinished run there is resumed.
         splits: splits to prepare; None for all in `data_dir`.
         classes: class names; None for all.
-        subset, exclude, exclude_by: see `Selection`.
+        subset: classes or clips to prepare, see `Selection`.
+        exclude: splits whose videos are excluded, see `Selection`.
+        exclude_by: "video" or "seconds", see `Selection`.
         annotations: directory, file or URL of the annotations, see `Selection`, as for `force_release`.
         profile: see `PrepareOptions`, as for `encoding`, `clips_per_shard` and `seed`.
         workers: number of shards to make in parallel, each in a process; None for one per core.

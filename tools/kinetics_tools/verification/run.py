@@ -77,8 +77,9 @@ def verify(
         splits: splits to check; by default those that `directory` has.
         classes: classes to check, as for `download`; by default all. Clips of other classes are neither missing nor
             unexpected. Without `splits`, splits without labels are skipped.
-        subset, exclude, exclude_by: clips to check, as for `download`; clips that they drop are treated like those of
-            other classes.
+        subset: classes or clips to check, see `Selection`; other clips are treated like those of other classes.
+        exclude: splits whose videos are excluded, see `Selection`.
+        exclude_by: "video" or "seconds", see `Selection`.
         max_clips_per_class: maximum number of annotated clips per class, as for `download`; None for all.
         seed: seed for the choice of clips with `max_clips_per_class`.
         annotations: annotation directory, file or URL; by default those in `directory`, else the published edition.

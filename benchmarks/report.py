@@ -1,0 +1,59 @@
+"""A report on a prepared release of 650,000 clips: time, memory and the size of its page, and growth from 65,000.
+
+The shards are made, with a byte for each video, so that no pictures can be made of them; those take the time of 700
+clips however large a release is. Figures are of one core.
+
+    python benchmarks/report.py
+"""
+
+import resource
+import sys
+import time
+from math import log
+from pathlib import Path
+
+from _common import Result, fresh, report, workspace
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+
+SIZES = (65_000, 650_000)
+CLIPS_PER_SHARD = 512
+
+
+def make(folder: Path, clips: int) -> None:
+    from tests.support.prepared import write_prepared
+
+    write_prepared(folder, "700", "train", shards=-(-clips // CLIPS_PER_SHARD), clips=clips, clip_bytes=1)
+
+
+def measured(folder: Path) -> tuple[float, float, int]:
+    """Seconds, peak memory in MB, and bytes of the page."""
+    from kinetics_tools.viewing import write_report
+
+    start = time.perf_counter()
+    page = write_report(folder, "700", out=folder / "report", workers=1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    return time.perf_counter() - start, peak, page.stat().st_size
+
+
+def main() -> None:
+    figures = {}
+    with workspace() as directory:
+        for clips in SIZES:
+            make(directory / str(clips), clips)
+            figures[clips] = fresh(measured, directory / str(clips))
+    (few, _, _), (seconds, megabytes, size) = (figures[clips] for clips in SIZES)
+    growth = log(seconds / few) / log(SIZES[1] / SIZES[0])
+    report(
+        "Report of a prepared release",
+        [
+            Result("650,000 clips", f"{seconds:.1f} s", "120 s", seconds / 120, 1, "at most"),
+            Result("page of 650,000 clips", f"{size / 1e6:.2f} MB", "5 MB", size / 5e6, 1, "at most"),
+            Result("memory for 650,000 clips", f"{megabytes:.0f} MB", "1,000 MB", megabytes / 1000, 1, "at most"),
+            Result("growth exponent from 65,000", f"{growth:.2f}", "1.1", growth / 1.1, 1, "at most"),
+        ],
+    )
+
+
+if __name__ == "__main__":
+    main()

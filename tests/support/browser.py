@@ -1,0 +1,47 @@
+"""Chromium of the system, driven by Playwright, for pages."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+# Without these, Chromium looks up hosts of its own.
+_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A browser; the test is skipped where there is none, and fails under KINETICS_TESTS_MUST_RUN=1."""
+    program = shutil.which("chromium") or shutil.which("google-chrome")
+    if program is None:
+        reason = "no chromium: apt-get install chromium"
+        pytest.fail(reason) if os.environ.get("KINETICS_TESTS_MUST_RUN") == "1" else pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=program, args=_ARGUMENTS)
+        yield started
+        started.close()
+
+
+class Page:
+    """A page that notes errors of its scripts and requests to other hosts; `assert_clean` at the end."""
+
+    def __init__(self, browser: Any, url: str, *, width: int = 1440, allowed: str):
+        self.problems: list[str] = []
+        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        self.page.on("console", lambda one: self.problems.append(one.text) if one.type == "error" else None)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.problems.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        self.page.on("request", lambda one: self._check(one.url, allowed))
+        self.page.goto(url)
+
+    def _check(self, url: str, allowed: str) -> None:
+        if not url.startswith((allowed, "data:", "blob:")):
+            self.problems.append(f"request to {url}")
+
+    def assert_clean(self) -> None:
+        self.page.close()
+        assert self.problems == []

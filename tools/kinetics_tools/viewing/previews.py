@@ -1,0 +1,117 @@
+"""Previews of clips: a poster and a short loop for each class, made in worker processes."""
+
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from rich.console import Console
+
+from kinetics_tools.io import Folder
+from kinetics_tools.media import ClipError, VideoReader, View, webp
+from kinetics_tools.run import Crash, PlainConsole, Progress, run
+from kinetics_tools.viewing.clips import Clips
+
+_POSTER_BYTES, _LOOP_BYTES = 8_000, 60_000
+_POSTER_HEIGHT, _LOOP_HEIGHT = 180, 120
+_LOOP_FRAMES, _LOOP_FPS = 24, 8.0
+_WATCHABLE = ("present", "short", "misplaced", "duplicate")
+_ATTEMPTS = 3  # clips of a class that are tried
+
+
+def preview_paths(name: str) -> tuple[str, str]:
+    """Return the paths of the poster and the loop with a name, relative to the folder of a report."""
+    return f"images/{name}.webp", f"images/{name}-loop.webp"
+
+
+def write_previews(
+    clips: Clips, out: Path, *, workers: int | None, console: Console | None
+) -> dict[str, tuple[str, str]]:
+    """Write a poster of at most 8 kB and a loop of 3 s of at most 60 kB for each class with a clip on a local disk.
+
+    A clip that cannot be read gives way to the next one of its class.
+
+    Args:
+        clips: clips of a directory or of prepared shards.
+        out: folder of the report.
+        workers: number of processes; None for one per core.
+        console: shows progress; None for none.
+
+    Returns:
+        Label -> (path of the poster, name of the clip).
+    """
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    found: dict[str, tuple[str, str]] = {}
+    candidates = _candidates(clips)
+    make = functools.partial(_write, str(clips.folder), str(out))
+    with Progress(clips=len(candidates), console=console or PlainConsole(quiet=True)) as progress:
+        for attempt in range(_ATTEMPTS):
+            left = {label: choices for label, choices in candidates.items() if label not in found}
+            items = [(label, choices[attempt]) for label, choices in left.items() if len(choices) > attempt]
+            for label, done in run(make, items, workers=workers, batch_size=1):
+                if done is not None and not isinstance(done, Crash):
+                    found[label] = done
+                    progress.count("pictures")
+                progress.tick()
+    return found
+
+
+def _candidates(clips: Clips) -> dict[str, list[tuple[str, str, int | None, str]]]:
+    """Return the first clips of each class, in the order of paths and rows: path, name, row and name of the preview."""
+    table = clips.table
+    table = table.filter(pc.and_(pc.is_in(table["status"], pa.array(_WATCHABLE)), pc.is_valid(table["label"])))
+    if clips.kind == "directory":  # a member of an archive needs all before it
+        table = table.filter(pc.invert(pc.match_substring_regex(table["path"], r"\.(tar|tgz|tar\.gz)/")))
+    table = table.sort_by([("path", "ascending"), ("row", "ascending")]).select(["label", "path", "clip", "row"])
+    groups = table.group_by("label", use_threads=False).aggregate([(name, "list") for name in ("path", "clip", "row")])
+    found = {}
+    for number, group in enumerate(sorted(groups.to_pylist(), key=lambda group: group["label"])):
+        columns = (group[f"{name}_list"][:_ATTEMPTS] for name in ("path", "clip", "row"))
+        found[group["label"]] = [(*choice, f"{number:03d}") for choice in zip(*columns, strict=True)]
+    return found
+
+
+def _write(folder: str, out: str, item: tuple[str, str, int | None, str]) -> tuple[str, str] | None:
+    path, clip, row, name = item
+    try:
+        video = os.path.join(folder, path) if row is None else shard_video(Folder(folder), path, row)
+        with VideoReader(video) as reader:
+            middle = reader.num_frames // 2
+            step = max(1, round(reader.fps / _LOOP_FPS))
+            start = max(0, middle - step * _LOOP_FRAMES // 2)
+            indices = np.minimum(start + step * np.arange(_LOOP_FRAMES), reader.num_frames - 1)
+            poster = reader.decode_views([middle], views=_scaled(_POSTER_HEIGHT))[0]
+            loop = reader.decode_views(np.unique(indices), views=_scaled(_LOOP_HEIGHT))[0]
+    except (ClipError, OSError):
+        return None
+    poster_path, loop_path = preview_paths(name)
+    Path(out, poster_path).write_bytes(webp(poster, max_bytes=_POSTER_BYTES))
+    Path(out, loop_path).write_bytes(webp(loop, max_bytes=_LOOP_BYTES, fps=_LOOP_FPS))
+    return poster_path, clip
+
+
+def _scaled(height: int) -> Callable[[int, int], list[View]]:
+    """Return a view of the whole picture, at most `height` pixels high and with even sides."""
+
+    def views(full_height: int, full_width: int) -> list[View]:
+        short = min(height, full_height) // 2 * 2 or 2
+        return [View(size=(short, max(2, round(full_width * short / full_height / 2) * 2)))]
+
+    return views
+
+
+def shard_video(folder: Folder, path: str, row: int) -> bytes:
+    """Return the bytes of the clip in a row of a shard; one row group is read."""
+    with folder.open(path) as file, pq.ParquetFile(file) as shard:
+        for group in range(shard.num_row_groups):
+            count = shard.metadata.row_group(group).num_rows
+            if row < count:
+                column = shard.read_row_group(group, columns=["video.bytes"])["video"]
+                content: bytes = column[row]["bytes"].as_py()
+                return content
+            row -= count
+    raise IndexError(f"{path}: has no row {row} more")

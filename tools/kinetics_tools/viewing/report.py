@@ -1,0 +1,192 @@
+"""Static report of a source: a page and its pictures, in one folder."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from rich.console import Console
+
+import kinetics_tools
+from kinetics_tools.evaluation import evaluate, read_predictions
+from kinetics_tools.io import check_outputs
+from kinetics_tools.releases import LABELS, find_split
+from kinetics_tools.text import printable
+from kinetics_tools.verification.report import STATUSES
+from kinetics_tools.viewing import statistics
+from kinetics_tools.viewing.charts import charts_of, prediction_charts, write_pictures
+from kinetics_tools.viewing.clips import Clips, read_clips
+from kinetics_tools.viewing.continents import continents_of
+from kinetics_tools.viewing.page import BEGINNING, write_page
+from kinetics_tools.viewing.previews import preview_paths, write_previews
+
+
+def write_report(
+    source: str | os.PathLike[str],
+    release: str | None = None,
+    *,
+    out: str | os.PathLike[str],
+    splits: Sequence[str] | None = None,
+    annotations: str | None = None,
+    predictions: str | os.PathLike[str] | None = None,
+    prediction_split: str = "validation",
+    metadata: str | os.PathLike[str] | None = None,
+    workers: int | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Write a page about the clips of a source, which opens from a disk without a network, and its charts as files.
+
+    Args:
+        source: as for `read_clips`.
+        release: as for `read_clips`.
+        out: folder for index.html, charts/*.png, charts/*.svg and images/. Only an earlier report is replaced.
+        splits: splits to read; None for all.
+        annotations: annotation directory, file or URL, as for `read_clips`.
+        predictions: file for `evaluate`, of one release.
+        prediction_split: split of the predictions.
+        metadata: CSV or Parquet file with `youtube_id`, perhaps `time_start` and `time_end`, and other columns. Clips
+            are counted by each of these, and by continent if one is `country` with ISO 3166-1 codes.
+        workers: number of processes; None for one per core.
+        console: shows progress; None for none.
+
+    Returns:
+        Path of index.html.
+
+    Raises:
+        ValueError, OSError: the source, an argument or a file cannot be used.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    check_outputs((folder / "index.html", BEGINNING))
+    table_of_user = _read_metadata(metadata) if metadata is not None else None
+    clips = read_clips(source, release, splits=splits, annotations=annotations, workers=workers, console=console)
+    table, extra = clips.table, tuple[str, ...]()
+    if table_of_user is not None:
+        table, extra = _joined(table, table_of_user)
+    releases = sorted(pc.unique(table["release"]).to_pylist())
+    found, charts = None, charts_of(table, extra)
+    wrong: list[list[Any]] | None = None
+    if predictions is not None:
+        if len(releases) != 1:
+            raise ValueError(f"predictions are for one release; name one of {', '.join(releases)}")
+        truth = annotations or (clips.source if clips.kind == "directory" else None)
+        found = evaluate(predictions, releases[0], split=prediction_split, annotations=truth)
+        charts += prediction_charts(found)
+        wrong = _wrong(table, find_split(prediction_split), read_predictions(predictions, releases[0])[0])
+    write_pictures(folder / "charts", charts)
+    previews, notes = {}, _notes(clips)
+    if clips.folder is not None and "://" not in clips.folder:
+        previews = write_previews(clips, folder, workers=workers, console=console)
+    else:
+        notes.append("No pictures of clips: they are made only of clips on a local disk.")
+    write_page(
+        folder / "index.html",
+        title=", ".join(f"Kinetics-{name}" for name in releases) or "Kinetics",
+        source=clips.source,
+        command=f"kinetics report {os.fspath(source)} {release or ''}".strip(),
+        version=kinetics_tools.__version__,
+        sections=_sections(has_predictions=found is not None),
+        notes=notes,
+        statuses=STATUSES,
+        splits=_split_rows(table),
+        scores=found.lines()[1:5] if found is not None else [],
+        has_predictions=wrong is not None,
+        charts=charts,
+        data={
+            "classes": _class_rows(table, previews),
+            "problems": _escaped(statistics.problems(table)),
+            "wrong": wrong,
+            "folder": clips.source if clips.kind == "directory" else None,
+        },
+    )
+    return folder / "index.html"
+
+
+def _read_metadata(path: str | os.PathLike[str]) -> pa.Table:
+    name = os.fspath(path)
+    try:
+        if name.lower().endswith(".parquet"):
+            return pq.read_table(name)
+        ids_are_text = pa.csv.ConvertOptions(column_types={"youtube_id": pa.string()})
+        return pa.csv.read_csv(name, convert_options=ids_are_text)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{name}: is not a table in CSV or Parquet ({error})") from None
+
+
+def _joined(clips: pa.Table, metadata: pa.Table) -> tuple[pa.Table, tuple[str, ...]]:
+    """Return the clips with the columns of a user's table, and the names of these columns."""
+    table = statistics.with_metadata(clips, metadata)
+    if "country" in metadata.column_names and "continent" not in table.column_names:
+        table = table.append_column("continent", continents_of(table["country"]))
+    return table, tuple(table.column_names[len(clips.column_names) :])
+
+
+def _notes(clips: Clips) -> list[str]:
+    """Return what a reader has to know about the source."""
+    table = clips.table
+    if not len(table):
+        return ["There are no clips: neither annotated ones nor files."]
+    notes = []
+    present = table.filter(pc.equal(table["status"], "present"))
+    if not len(present):
+        notes.append("No clip is present: see the reasons below.")
+    elif pc.all(pc.is_null(present["label"])).as_py():
+        notes.append("No clip has a label, so there are no classes.")
+    if clips.kind == "prepared" and len(present) < len(table):
+        notes.append("Prepared shards do not tell the class of a missing clip; --annotations gives it.")
+    return notes
+
+
+def _sections(*, has_predictions: bool) -> list[tuple[str, str]]:
+    last = [("predictions", "Predictions")] if has_predictions else []
+    return [("overview", "Overview"), ("charts", "Charts"), ("classes", "Classes"), *last, ("problems", "Missing")]
+
+
+def _split_rows(table: pa.Table) -> list[dict[str, Any]]:
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in statistics.by_split(table).to_pylist():
+        empty = {"release": row["release"], "split": row["split"], **dict.fromkeys(STATUSES, 0)}
+        rows.setdefault((row["release"], row["split"]), empty)[row["status"]] = row["clips"]
+    return list(rows.values())
+
+
+def _class_rows(table: pa.Table, previews: dict[str, tuple[str, str]]) -> list[list[Any]]:
+    """Return label, annotated and present clips, poster, loop and name of its clip for each class."""
+    counts: dict[str, list[int]] = {}
+    for release in sorted(set(table["release"].to_pylist())):
+        counts |= {label: [0, 0] for label in LABELS[release]}
+    for row in statistics.by_class(table).to_pylist():
+        counts[row["label"]][0] += row["annotated"]
+        counts[row["label"]][1] += row["present"]
+    rows: list[list[Any]] = []
+    for label in sorted(counts):
+        poster, clip = previews.get(label, (None, None))
+        loop = poster and preview_paths(Path(poster).stem)[1]
+        rows.append([label, *counts[label], poster, loop, clip and printable(clip)])
+    return rows
+
+
+def _escaped(table: pa.Table) -> list[list[Any]]:
+    """Return rows whose texts have no control characters."""
+    rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
+    return [[printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
+
+
+def _wrong(table: pa.Table, split: str, best: dict[str, list[int]]) -> list[list[Any]]:
+    """Return clip, class, best prediction and rank of the class for each clip that is not predicted right."""
+    rows = statistics.annotated(table)
+    rows = rows.filter(pc.and_(pc.equal(rows["split"], split), pc.is_valid(rows["label"])))
+    names = LABELS[rows["release"][0].as_py()] if len(rows) else ()
+    found = []
+    for clip, youtube_id, label in zip(
+        *(rows[name].to_pylist() for name in ("clip", "youtube_id", "label")), strict=True
+    ):
+        predicted = best.get(clip) or best.get(youtube_id)
+        if predicted and names[predicted[0]] != label:
+            ranks = [rank for rank, index in enumerate(predicted, 1) if names[index] == label]
+            found.append([clip, label, names[predicted[0]], ranks[0] if ranks else None])
+    return sorted(found, key=lambda row: (row[3] is not None, -(row[3] or 0), row[1], row[0]))
