@@ -49,7 +49,11 @@ def export(
         out: output directory for the lists.
         trainer: one of `TRAINERS`.
         splits: splits to list; None for all in `data_dir`.
-        classes, subset, exclude, exclude_by, annotations: clips to list, see `Selection`.
+        classes: classes to write; None for all.
+        subset: classes or clips to write, see `Selection`.
+        exclude: splits whose videos are excluded, see `Selection`.
+        exclude_by: "video" or "seconds", see `Selection`.
+        annotations: directory, file or URL of the annotations, see `Selection`.
         space: label space of the labels; None for the one of the trainer's published models.
         prefix: replaces `data_dir` (or `link` or `extract`) in paths; "" makes them relative, None absolute.
         link: directory for hard links with names that every trainer can read.
