@@ -53,7 +53,7 @@ def rate(look: Callable[[Path], int], directory: Path) -> float:
 
 
 def with_verify(directory: Path) -> int:
-    (directory / ".kinetics-verify.jsonl").unlink(missing_ok=True)
+    (directory / ".kinetics-probes.jsonl").unlink(missing_ok=True)
     return verify(directory, RELEASE, workers=1).opened
 
 
@@ -64,7 +64,7 @@ def from_memory(directory: Path) -> int:
 
 
 def with_deep(directory: Path) -> int:
-    (directory / ".kinetics-verify.jsonl").unlink(missing_ok=True)
+    (directory / ".kinetics-probes.jsonl").unlink(missing_ok=True)
     return verify(directory, RELEASE, workers=1, deep=True).opened
 
 

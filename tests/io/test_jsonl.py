@@ -8,8 +8,9 @@ import pytest
 from kinetics_tools.downloading import Entry, Ledger, read_ledger
 from kinetics_tools.io import PartialFile, read_json_lines
 from kinetics_tools.io.json_shape import check_shape
+from kinetics_tools.probing import FileProber, ProbeCache, ProbeTable, file_state
+from kinetics_tools.probing.cache import _HEADER
 from kinetics_tools.publication.digests import _parse as parse_digest
-from kinetics_tools.verification.probe_cache import _HEADER, ProbeCache
 
 NESTED = "[" * 100_000
 VALUES = [NESTED, "1" * 5000, "null", "[]", "{}", '"a"', "[1,2]", "[[]]", '{"key": []}', "1e999", "[[],1,2,true,[]]"]
@@ -57,8 +58,19 @@ def test_a_ledger_of_anything_is_read_with_one_warning(hostile, tmp_path, caplog
 def test_caches_of_anything_are_read(hostile, tmp_path):
     assert list(read_json_lines(hostile, parse_digest)) == []
     hostile.write_bytes(json.dumps(_HEADER).encode() + b"\n" + hostile.read_bytes())
+    (tmp_path / "a.mp4").write_bytes(b"no clip")  # seven bytes
+    state = file_state(tmp_path / "a.mp4")
+    facts = [1.0, 2.0, 3, 4, 5, True, "h264"]
+    wrong = [[*facts, 1], facts[1:], ["x", *facts[1:]], [*facts[:-1], ["h264"]], [*facts[:2], 1 << 40, *facts[3:]]]
+    probes = [[], [1], [None] * 5, [7, "x", None, "error", None], [7, "", None, 5, None], [7, "ab", facts, 5, None]]
+    probes += [[7, "ab", one, None, None] for one in wrong]
+    lines = [["a.mp4", *state, False, probe] for probe in probes]
+    hostile.write_bytes(hostile.read_bytes() + b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+    opened, table = [], ProbeTable()
     with ProbeCache(hostile) as cache:
-        assert cache._entries == {}
+        FileProber(str(tmp_path), table, cache, workers=1).add(["a.mp4"], lambda count: None, opened.append)
+        assert (opened, cache.archives(deep=False)) == ([0], {})
+    assert table[0].error == "Invalid data found when processing input"
 
 
 @pytest.mark.parametrize("tag", VALUES)

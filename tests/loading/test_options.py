@@ -193,7 +193,7 @@ def test_clips_alone_may_come_and_go(tmp_path, layout):
 def test_what_else_comes_into_a_tree_leaves_the_cache_as_it_is(tmp_path, layout):
     data_dir = write_tree(tmp_path, layout)
     first = load(data_dir=str(data_dir), split="train")
-    for name in ("notes.txt", ".kinetics-verify.jsonl", "report.json", "clips.csv", "annotations/notes.txt"):
+    for name in ("notes.txt", ".kinetics-probes.jsonl", "report.json", "clips.csv", "annotations/notes.txt"):
         (data_dir / name).write_text("{}")
     (data_dir / "prepared" / "700").mkdir(parents=True)
     assert arrow_files(load(data_dir=str(data_dir), split="train")) == arrow_files(first)

@@ -88,7 +88,9 @@ def test_every_other_format_of_ffmpeg_is_refused_by_its_name(other, monkeypatch)
     assert refused >= {"concat", "hls", "image2", "lavfi", "rtp", "rtsp", "sap", "sdp", "tty", "vobsub"}
     opened = av.open
     for name in refused:
-        monkeypatch.setattr(av, "open", partial(opened, format=name))
+        monkeypatch.setattr(
+            av, "open", lambda *args, name=name, **options: opened(*args, **{**options, "format": name})
+        )
         for source in (other, other.read_bytes()):
             with pytest.raises(ClipError, match=f"its format is {re.escape(name)}, not one of"):
                 probe(source)

@@ -2,6 +2,9 @@
 
 import re
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import av
 import datasets
@@ -10,12 +13,36 @@ import pytest
 
 import kinetics
 from kinetics_tools.media import decode, write_clip
-from kinetics_tools.sampling import torchvision_compat as clips_module
+from kinetics_tools.probing import files
 from kinetics_tools.sampling.torchvision_compat import KineticsClips
+from kinetics_tools.verification import verify
+from tests.support import mounts
+from tests.support.trees import Clip, write_annotations
 
 HEIGHT, WIDTH = 48, 64
+PROBES = ".kinetics-probes.jsonl"
 LABELS = ("abseiling", "massaging person's head", "zumba")
 FRAMES = (30, 12, 20)
+
+
+@pytest.fixture
+def worker_processes():
+    """Use worker processes; other tests probe in this process."""
+
+
+@pytest.fixture(autouse=True)
+def in_this_process(request, monkeypatch):
+    def run_here(function, items, **_):
+        return ((key, function(item)) for key, item in items)
+
+    if "worker_processes" not in request.fixturenames:
+        monkeypatch.setattr("kinetics_tools.probing.files.run_processes", run_here)
+
+
+@pytest.fixture
+def no_reads(monkeypatch):
+    """Fail if a clip is probed."""
+    monkeypatch.setattr("kinetics_tools.probing.files.probe_packed", lambda *_, **__: pytest.fail("reads a clip"))
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +177,7 @@ def test_rows_without_a_video_are_told_of_their_columns(made):
         KineticsClips(table(made[1]).rename_column("video", "clip"), 8)
 
 
-def test_columns_of_prepared_rows_are_believed(made, monkeypatch):
-    monkeypatch.setattr(clips_module, "probe", lambda video: pytest.fail("reads a clip"))
+def test_columns_of_prepared_rows_are_believed(made, no_reads):
     videos = KineticsClips(table(made[1], num_frames=list(FRAMES), fps=[10.0] * 3), 8, tensors=False)
     assert len(videos) == sum(frames - 7 for frames in FRAMES)
     assert videos[23][0].shape == (8, 3, HEIGHT, WIDTH)
@@ -183,34 +209,71 @@ def test_one_split_of_a_prepared_folder_is_loaded(tree, tmp_path, monkeypatch):
 
 def test_a_second_start_reads_no_clip(tree, monkeypatch):
     first = loaded(tree, 8)
-    monkeypatch.setattr(clips_module, "probe", lambda video: pytest.fail("reads a clip"))
-    again = loaded(tree, 4)
+    with monkeypatch.context() as patch:
+        patch.setattr("kinetics_tools.probing.files.probe_packed", lambda *_, **__: pytest.fail("reads a clip"))
+        again = loaded(tree, 4)
     assert len(again) == len(first) + 3 * 4
-    monkeypatch.undo()
     changed = next(tree.glob("val/zumba/*.mp4"))
     write_clip(changed, np.zeros((9, HEIGHT, WIDTH, 3), np.uint8), fps=10)
     assert len(loaded(tree, 8)) == len(first) - 13 + 2
-    odd = ["1", "null", '"a"', "[1e999, 25]", "[10, 1e999]", "[true, 25]", "[]", "{}"]
-    for content in ["{half", "[" * 100_000, *(f'{{"version": 2, "clips": {{"a": {one}}}}}' for one in odd)]:
-        (tree / ".kinetics-clips.json").write_text(content)
-        assert len(loaded(tree, 8)) == len(first) - 13 + 2
+    (tree / PROBES).write_text("{half")
+    assert len(loaded(tree, 8)) == len(first) - 13 + 2
+
+
+@pytest.mark.parametrize("first", ["KineticsClips", "verify"])
+def test_verify_has_the_same_cache(tree, monkeypatch, first):
+    clips = [Clip(label, f"abcdefghij{number}", 1, 11) for number, label in enumerate(LABELS)]
+    write_annotations(tree / "annotations" / "val.csv", clips, "val")
+    starts = {"verify": lambda: verify(tree, "400", workers=1), "KineticsClips": lambda: loaded(tree, 8)}
+    starts.pop(first)()
+    monkeypatch.setattr("kinetics_tools.probing.files.probe_packed", lambda *_, **__: pytest.fail("reads a clip"))
+    for other in starts.values():
+        other()
+
+
+def test_what_a_killed_start_has_read_is_kept(tree, monkeypatch):
+    """The process ends at the third clip, without any clean-up: the first two are in the cache."""
+    script = "; ".join(
+        [
+            "import os, kinetics_tools.probing.files as files, itertools",
+            "from kinetics_tools.sampling import KineticsClips",
+            "serve = files.probe_packed",
+            "count = itertools.count()",
+            "serve_some = lambda item: os._exit(9) if next(count) == 2 else serve(item)",
+            "files.run_processes = lambda _, items, **__: ((key, serve_some(item)) for key, item in items)",
+            f"KineticsClips({str(tree)!r}, 8, split='val', tensors=False)",
+        ]
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 9
+    read = []
+    real = files.probe_packed
+    monkeypatch.setattr(files, "probe_packed", lambda clip, **_: (read.append(clip), real(clip))[1])
+    assert len(loaded(tree, 8)) == sum(frames - 7 for frames in FRAMES)
+    assert len(read) == 1
+
+
+def test_worker_processes_read_files_and_rows(tree, made, worker_processes):
+    expected = sum(frames - 7 for frames in FRAMES)
+    assert len(loaded(tree, 8)) == len(KineticsClips(table(made[1]), 8, num_workers=2, tensors=False)) == expected
 
 
 def test_an_error_of_the_medium_is_not_kept(tree, monkeypatch):
     def fail(path):
         raise OSError("input/output error of the medium")
 
-    monkeypatch.setattr(clips_module, "probe", fail)
-    with pytest.warns(UserWarning, match=r"error of the medium \(it has no windows\)"):
-        assert len(loaded(tree, 8)) == 0
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr("kinetics_tools.probing.clip_probe.probe", fail)
+        with pytest.warns(UserWarning, match=r"3 clips without windows: .*\.mp4 \(OSError\)"):
+            assert len(loaded(tree, 8)) == 0
     assert len(loaded(tree, 8)) == sum(frames - 7 for frames in FRAMES)
 
 
 def test_a_bad_clip_is_named_at_each_start(tree):
     next(tree.glob("val/zumba/*.mp4")).write_bytes(b"junk")
     for _ in range(2):
-        with pytest.warns(UserWarning, match=r"abcdefghij2_000001_000011\.mp4: is not a readable clip .*no windows"):
+        with pytest.warns(
+            UserWarning, match=r"1 clip without windows: val/zumba/abcdefghij2_000001_000011\.mp4 \(Invalid data"
+        ):
             assert len(loaded(tree, 8)) == sum(frames - 7 for frames in FRAMES[:2])
 
 
@@ -302,15 +365,37 @@ def test_clips_without_a_window_are_counted(tree):
     assert videos.get_clip_location(15) == (0, 15)
 
 
-def test_a_medium_that_cannot_be_written_to(tree, monkeypatch):
-    def refuse(*args):
-        raise PermissionError("read-only")
+def test_a_read_only_mount(tree, hf_cache, monkeypatch):
+    with mounts.read_only(tree) as mounted:
+        for _ in range(2):
+            assert len(loaded(mounted, 8)) == sum(frames - 7 for frames in FRAMES)
+            monkeypatch.setattr("kinetics_tools.probing.files.probe_packed", lambda *_, **__: pytest.fail("reads"))
+    assert [path.name for path in tree.iterdir()] == ["val"]
+    (cache,) = Path(hf_cache, "downloads").glob("kinetics-probes-*.jsonl")
+    assert len(cache.read_text().splitlines()) == 1 + len(FRAMES)
 
-    monkeypatch.setattr(clips_module.os, "replace", refuse)
-    with pytest.warns(UserWarning, match="lengths of the clips cannot be cached: read-only"):
-        videos = loaded(tree, 8)
-    assert len(videos) == sum(frames - 7 for frames in FRAMES)
-    assert not [*tree.glob("*.tmp"), *tree.glob("*.incomplete")]
+
+def test_no_place_for_a_cache(tree, monkeypatch, caplog):
+    with mounts.read_only(tree) as mounted:
+        monkeypatch.setattr(datasets.config, "DOWNLOADED_DATASETS_PATH", str(mounted / "downloads"))
+        assert len(loaded(mounted, 8)) == sum(frames - 7 for frames in FRAMES)
+    assert "probes of clips cannot be cached (Read-only file system); each run opens all clips" in caplog.text
+
+
+def test_a_full_disk_costs_only_the_cache(tree, tmp_path, caplog):
+    with mounts.small_disk(tmp_path / "disk") as disk:
+        shutil.copytree(tree, disk, dirs_exist_ok=True)
+        (disk / PROBES).write_bytes(b'{"kinetics probes": 1}'.ljust(4095) + b"\n")  # the next line needs a new block
+        mounts.fill(disk)
+        assert len(loaded(disk, 8)) == sum(frames - 7 for frames in FRAMES)
+    assert f"{PROBES}: No space left on device" in caplog.text
+    assert "the clips are read again at the next start" in caplog.text
+
+
+def test_repr(tree, made):
+    windows = "41 windows of EveryClip(frames_per_clip=8, step_between_clips=1, frame_rate=None)"
+    assert repr(loaded(tree, 8)) == f"KineticsClips({str(tree)!r}, 3 clips, {windows}, 400 classes)"
+    assert repr(KineticsClips(table(made[1]), 8, tensors=False)).startswith("KineticsClips(3 rows, 3 clips")
 
 
 def test_directories_that_hold_nothing(tmp_path):

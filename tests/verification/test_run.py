@@ -27,9 +27,11 @@ from kinetics_tools.annotations import OtherSplit, Selection
 from kinetics_tools.annotations.read import clip_names, read_split
 from kinetics_tools.cli.app import app
 from kinetics_tools.downloading import Entry, Ledger
+from kinetics_tools.errors import DiskError
 from kinetics_tools.media import write_clip
 from kinetics_tools.verification import verify
 from kinetics_tools.verification.overlap import shared_videos
+from tests.support import mounts
 from tests.support.fault_server import FaultServer
 from tests.support.mirror import tar, tar_gz, write_mirror
 from tests.support.trees import LAYOUTS, Clip, write_annotations, write_clips
@@ -73,7 +75,7 @@ def in_this_process(request, monkeypatch):
         return ((key, function(item)) for key, item in items)
 
     if "worker_processes" not in request.fixturenames:
-        monkeypatch.setattr("kinetics_tools.verification.examine.run_processes", run_here)
+        monkeypatch.setattr("kinetics_tools.probing.files.run_processes", run_here)
 
 
 def with_content(clip, content):
@@ -650,7 +652,7 @@ def test_members_of_archives_are_not_the_files_that_the_ledger_knows(tmp_path, p
 
 
 def remembering(directory):
-    return directory / ".kinetics-verify.jsonl"
+    return directory / ".kinetics-probes.jsonl"
 
 
 def test_lines_that_a_kill_tore_or_that_mean_nothing_cost_only_themselves(tmp_path, pool):
@@ -662,35 +664,52 @@ def test_lines_that_a_kill_tore_or_that_mean_nothing_cost_only_themselves(tmp_pa
     path.write_bytes(b"".join([lines[0], b"[1, 2]\n", b"nonsense\n", *lines[1:-1], lines[-1][:-9]]))
     assert run(tmp_path).opened == 1
     assert run(tmp_path).opened == 0
-    path.write_bytes(b'{"kinetics verify": 0}\n' + b"".join(lines[1:]))
+    path.write_bytes(b'{"kinetics probes": 0}\n' + b"".join(lines[1:]))
     assert run(tmp_path).opened == 6
 
 
-@pytest.fixture
-def read_only(monkeypatch):
-    """Folders that cannot be written to, as they are to others than root."""
-    real = open
-
-    def guarded(path, mode="r", *args, **kwargs):
-        if "a" in mode and str(path).endswith("/.kinetics-verify.jsonl"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path, mode, *args, **kwargs)
-
-    monkeypatch.setattr("builtins.open", guarded)
+def test_a_tree_that_cannot_be_written_to(tmp_path, pool, hf_cache):
+    tree(tmp_path / "data", good(pool))
+    with mounts.read_only(tmp_path / "data") as mounted:
+        assert [run(mounted).opened, run(mounted).opened] == [6, 0]
+    assert len(list(Path(hf_cache, "downloads").glob("kinetics-probes-*.jsonl"))) == 1
 
 
-def test_a_tree_that_cannot_be_written_to(tmp_path, pool, read_only, hf_cache):
+def test_a_second_run_says_what_is_unchanged(tmp_path, pool):
     tree(tmp_path, good(pool))
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    assert [run(tmp_path).opened, run(tmp_path).opened] == [6, 0]
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
-    assert len(list(Path(hf_cache, "downloads").glob("kinetics-verify-*.jsonl"))) == 1
+    assert "opened 6 clips" in run(tmp_path).lines()
+    assert "opened 0 clips; 6 unchanged since the last run" in run(tmp_path).lines()
+
+
+@pytest.mark.parametrize("full", ["cache", "report"])
+def test_a_full_disk_says_where_and_how_to_resume(tmp_path, pool, full):
+    with mounts.small_disk(tmp_path / "disk") as disk:
+        tree(disk, good(pool))
+        if full == "cache":
+            remembering(disk).write_bytes(b'{"kinetics probes": 1}'.ljust(4095) + b"\n")  # lines need a new block
+        else:
+            run(disk)
+        mounts.fill(disk)
+        place = {"cache": str(remembering(disk)), "report": str(disk / "r.json")}[full]
+        with pytest.raises(DiskError, match=rf"{place}.*: No space left on device; finished files are kept. Make room"):
+            run(disk, report_path=disk / "r.json")
+        (disk / "filler").unlink()
+        assert run(disk, report_path=disk / "r.json").opened == (6 if full == "cache" else 0)
+
+
+@pytest.mark.parametrize("option", ["--csv", "--report"])
+def test_places_that_cannot_be_written_are_told_before_work(tmp_path, pool, option):
+    tree(tmp_path, good(pool))
+    done = CliRunner().invoke(app, ["verify", "700", str(tmp_path), "--workers", "1", option, "/proc/x.csv"])
+    assert done.exit_code == 2
+    assert "/proc/x.csv cannot be written (No such file or directory); pass a path in another dir" in done.output
+    assert not remembering(tmp_path).exists(), "nothing was looked at"
 
 
 KILLED = """
 import sys, time
 from kinetics_tools.verification import run as verify
-from kinetics_tools.verification.probe_cache import ProbeCache
+from kinetics_tools.probing.cache import ProbeCache
 
 put = ProbeCache.put
 def slow(self, *args, **kwargs):

@@ -36,8 +36,11 @@ def verify(
     csv: Annotated[Path | None, option(OUTPUT, "CSV file with a row per clip.")] = None,
 ) -> None:
     """Check a clip directory against the annotations. Exits with 1 if any clip is missing, misplaced or unreadable."""
+    from kinetics_tools.verification import check_reports
+
     release, directory = options.release_first(release, directory)
     choice: Any = {"splits": splits, "classes": classes, "subset": subset, "exclude": exclude, "exclude_by": exclude_by}
+    check_reports(report, csv)
     found = kinetics_tools.verify(
         directory,
         release,
@@ -49,12 +52,8 @@ def verify(
         deep=deep,
         overlaps=overlap or (),
         workers=workers,
-        report_path=report,
-        csv_path=csv,
         console=PlainConsole(stderr=True),
     )
-    console = PlainConsole()
-    console.print(found.table())
-    if written := " and ".join(str(path) for path in (report, csv) if path):
-        console.print(f"wrote {written}")
+    PlainConsole().print(found.table())
+    PlainConsole().print_lines(found.write(report, csv))
     options.finish(found.lines(), is_complete=found.is_complete)

@@ -25,6 +25,7 @@ _UNTIMED_CODECS = ("h264", "hevc")
 _MAX_BYTES_IN_MEMORY = 1 << 25
 # Containers of clips. FFmpeg also takes text for a playlist or a session, and then opens the files and sockets that it
 # names. None of these containers refers to another file, except QuickTime's, where FFmpeg ignores that by default.
+_MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # one format of FFmpeg's
 _FORMATS = "mov,matroska,avi,flv,asf,mpeg,mpegts,ogg,nut"
 
 VideoSource = str | os.PathLike[str] | bytes | BinaryIO | io.RawIOBase | Mapping[str, Any]
@@ -124,8 +125,21 @@ def _opened(name: str, file: str | BinaryIO, options: dict[str, str]) -> av.cont
 def _open(file: str | BinaryIO, options: dict[str, str]) -> av.container.InputContainer:
     if not isinstance(file, str):
         file.seek(0)
+    # FFmpeg compares other beginnings with those of all formats, which takes 0.06 ms.
+    known: Any = {"format": _MP4} if _head(file)[4:8] == b"ftyp" else {}
     # Titles may be in any encoding, or none.
-    return av.open(file, "r", metadata_errors="replace", container_options=options)
+    return av.open(file, "r", metadata_errors="replace", container_options=options, **known)
+
+
+def _head(file: str | BinaryIO) -> bytes:
+    with suppress(OSError):  # FFmpeg tells which
+        if isinstance(file, str):
+            with open(file.removeprefix("file:"), "rb") as opened:
+                return opened.read(8)
+        head = file.read(8)
+        file.seek(0)
+        return head
+    return b""
 
 
 _log_level = threading.Lock()

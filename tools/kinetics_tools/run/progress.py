@@ -91,7 +91,10 @@ class Progress:
     def tick(self) -> None:
         """Draw the display if it is due."""
         now = time.monotonic()
-        if now - self._drawn < (_REDRAW_SECONDS if self.console.is_terminal else _LINE_SECONDS):
+        # The first comparison is far faster than to ask for the kind of the console.
+        if now - self._drawn < min(_REDRAW_SECONDS, _LINE_SECONDS) or (
+            not self.console.is_terminal and now - self._drawn < _LINE_SECONDS
+        ):
             return
         self._drawn = now
         with self._lock:

@@ -1,35 +1,29 @@
 """`KineticsClips`: all windows of all clips, with the arguments of torchvision.datasets.Kinetics."""
 
-import json
 import os
 import warnings
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import accumulate
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from kinetics_tools.annotations.selection import Selection
-from kinetics_tools.io.atomic import replacing
-from kinetics_tools.io.json_shape import parse_json
-from kinetics_tools.media import ClipError, VideoReader, View, probe, read_audio
+from kinetics_tools.media import ClipError, VideoReader, View, read_audio
+from kinetics_tools.probing import FileProber, ProbeTable, open_cache, probe_items
 from kinetics_tools.releases import LABELS, find_split
 from kinetics_tools.sampling.collate import as_torch, has_torch
 from kinetics_tools.sampling.frames import check_column, check_split_chosen, position_of
 from kinetics_tools.sampling.samplers import EveryClip
 from kinetics_tools.sources import check_data_dir, local_clips
-from kinetics_tools.text import check_choice
+from kinetics_tools.text import check_choice, few, format_count
 
 OutputFormat = Literal["TCHW", "THWC"]
-_CACHE = ".kinetics-clips.json"
-_CACHE_VERSION = 2
-_CACHE_SHAPE = {"version": int, "clips": {str: (str, [int, float])}}
-
-# Number of frames and frames per second of a clip, or why it cannot be read.
-_Length = tuple[int, float] | str | Exception
+_BAR_SECONDS = 2.0  # a start that takes longer shows a progress bar
+_BYTES_AT_ONCE = 4  # clips in memory that are sent to a worker process
 
 # torchvision's arguments that have no effect here: their default, and what to do instead.
 _UNUSED: dict[str, tuple[Any, str]] = {
@@ -53,8 +47,10 @@ class KineticsClips:
     VideoClips (see `EveryClip`), numbered clip after clip. Shorter clips have no window, and a warning counts them.
 
     Creation decodes nothing. Clips of datasets with `num_frames` and `fps`, such as prepared ones, are not even opened.
-    For others the headers are read, and for files the result is cached as `.kinetics-clips.json` in `root`. Each start
-    warns of unreadable clips. The selected split of a prepared directory is copied once into the cache of `datasets`.
+    For others the headers are read in worker processes, with a progress bar. For files the result is cached, clip by
+    clip, in `.kinetics-probes.jsonl` in `root`, or in the download cache of `datasets` if `root` is read-only. The
+    cache is that of `kinetics verify`. A warning names unreadable clips. The selected split of a prepared directory is
+    copied once into the cache of `datasets`.
 
     Clips differ in their sound, so batches need `audio=False` or a `collate_fn` that pads. An item raises ClipError if
     its clip is corrupt or has changed. torchvision's clip samplers accept only its own class.
@@ -71,7 +67,7 @@ class KineticsClips:
         frame_rate: frames per second to resample to; None keeps those of each clip.
         step_between_clips: frames from the start of a window to that of the next, after resampling.
         transform: function of `video`.
-        num_workers: number of threads that read headers; 0 is 1.
+        num_workers: number of worker processes that read headers; by default one per core, 0 is 1.
         output_format: "TCHW" or "THWC".
         audio: False returns empty `audio`.
         size: (height, width) in pixels to scale to while decoding, which is faster than doing it later.
@@ -90,7 +86,7 @@ class KineticsClips:
         extensions: Sequence[str] = ("avi", "mp4"),
         download: bool = False,
         num_download_workers: int = 1,
-        num_workers: int = 1,
+        num_workers: int | None = None,
         _precomputed_metadata: Any = None,
         _video_width: int = 0,
         _video_height: int = 0,
@@ -119,14 +115,23 @@ class KineticsClips:
         else:
             self._source = _Rows(root)
         self.classes: list[str] = self._source.classes
-        self._lengths: list[_Length] = self._source.lengths(num_workers)
-        counts = [self._count(length) for length in self._lengths]
+        self._num_frames, self._fps = self._source.lengths(None if num_workers is None else max(num_workers, 1))
+        counts = [
+            self.windows.count(frames, fps) if frames else 0
+            for frames, fps in zip(self._num_frames.tolist(), self._fps.tolist(), strict=True)
+        ]
         if not all(counts):
             warnings.warn(f"{counts.count(0):,} of {len(counts):,} clips have no {self.windows}", stacklevel=2)
-        self._stops = list(accumulate(counts))
+        self._stops = np.cumsum(counts, dtype=np.int64)
+
+    def __repr__(self) -> str:
+        return (
+            f"KineticsClips({self._source.name}, {self.num_videos:,} clips, {len(self):,} windows of {self.windows}, "
+            f"{len(self.classes)} classes)"
+        )
 
     def __len__(self) -> int:
-        return self._stops[-1] if self._stops else 0
+        return int(self._stops[-1]) if len(self._stops) else 0
 
     @property
     def num_videos(self) -> int:
@@ -137,21 +142,15 @@ class KineticsClips:
         """Return the number of the clip of a window, and the number of the window within its clip."""
         if not 0 <= index < len(self):
             raise IndexError(f"window {index} of {len(self)}")
-        clip = bisect_right(self._stops, index)
-        return clip, index - (self._stops[clip - 1] if clip else 0)
-
-    def _count(self, length: _Length) -> int:
-        if isinstance(length, tuple):
-            return self.windows.count(*length) if length[0] else 0
-        warnings.warn(f"{length} (it has no windows)", stacklevel=3)
-        return 0
+        clip = int(np.searchsorted(self._stops, index, side="right"))
+        return clip, index - (int(self._stops[clip - 1]) if clip else 0)
 
     def __getitem__(self, index: int) -> tuple[Any, Any, int]:
         clip, window = self.get_clip_location(position_of(index, len(self), "window"))
         video, label = self._source.clip(clip)
         with VideoReader(video) as reader:
             # With the length and rate that the windows were counted with: a variable rate has several values.
-            indices = self.windows.clip(window, *cast("tuple[int, float]", self._lengths[clip]))
+            indices = self.windows.clip(window, int(self._num_frames[clip]), float(self._fps[clip]))
             if indices.max() >= reader.num_frames:
                 raise ClipError(
                     f"{reader.name}: has only {reader.num_frames} frames, fewer than recorded; create the dataset again"
@@ -166,6 +165,9 @@ class KineticsClips:
         return (self.transform(frames) if self.transform else frames), sound, label
 
 
+_Lengths = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+
+
 class _Rows:
     """Rows of a map-style dataset."""
 
@@ -178,69 +180,64 @@ class _Rows:
                 f"{type(dataset).__name__}: must be a path or a map-style dataset, so without streaming=True"
             )
         check_column("video", dataset.column_names)
+        self.name = f"{len(dataset):,} rows"
         self.dataset = dataset.with_format(None).cast_column("video", Video(decode=False))
         self.classes = list(getattr(dataset.features.get("label"), "names", []))
         self._labels = self.dataset["label"] if "label" in dataset.column_names else None
 
-    def lengths(self, num_workers: int) -> list[_Length]:
+    def lengths(self, workers: int | None) -> _Lengths:
         if {"num_frames", "fps"} <= set(self.dataset.column_names):
-            table = self.dataset.select_columns(["num_frames", "fps"])
-            return list(zip(table["num_frames"], table["fps"], strict=True))
-        with ThreadPoolExecutor(max(num_workers, 1)) as threads:
-            rows = range(len(self.dataset))
-            return list(threads.map(lambda row: _length(self.dataset[row]["video"]), rows))
+            table = self.dataset.select_columns(["num_frames", "fps"]).with_format("arrow")[:]
+            frames, fps = (pc.fill_null(table[name], 0).to_numpy() for name in ("num_frames", "fps"))
+            return frames.astype(np.int64), fps.astype(np.float64)
+        probes = ProbeTable()
+        probes.extend(len(self.dataset))
+        items = ((row, _clip_of(self.dataset[row]["video"])) for row in range(len(self.dataset)))
+        with _bar(len(self.dataset)) as bar:
+            for row, probe, _ in probe_items(items, workers=workers, batch_size=_BYTES_AT_ONCE):
+                probes.put(row, probe)
+                bar.update()
+        return _lengths(probes, lambda row: f"row {row}")
 
     def clip(self, number: int) -> tuple[Any, int]:
         return self.dataset[number]["video"], -1 if self._labels is None else self._labels[number]
 
 
 class _Files:
-    """Clips in files, whose lengths are cached in a file in their directory."""
+    """Clips in files, whose probes are cached."""
 
-    def __init__(self, root: Path, paths: Sequence[str], labels: Sequence[int], classes: Sequence[str]) -> None:
+    def __init__(self, root: str, paths: pa.Array, labels: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
         self.root, self.paths, self.labels, self.classes = root, paths, labels, list(classes)
+        self.name = repr(root)
 
-    def lengths(self, num_workers: int) -> list[_Length]:
-        known = self._known()
-        keys = [self._key(path) for path in self.paths]
-        new = {key: path for key, path in zip(keys, self.paths, strict=True) if key not in known}
-        with ThreadPoolExecutor(max(num_workers, 1)) as threads:
-            found = dict(zip(new, threads.map(_length, new.values()), strict=True))
-        # An error of the disk may pass; an unreadable clip stays so until its file changes.
-        lasting = {key: length for key, length in found.items() if not isinstance(length, OSError)}
-        if lasting:
-            self._keep({**known, **lasting})
-        lengths = {**known, **found}
-        return [lengths[key] for key in keys]
+    def lengths(self, workers: int | None) -> _Lengths:
+        paths = pc.utf8_slice_codeunits(self.paths, len(self.root) + 1).to_pylist()
+        probes = ProbeTable()
+        with open_cache(self.root, on_error="skip") as cache, _bar(len(paths)) as bar:
+            FileProber(self.root, probes, cache, workers=workers).add(paths, bar.update, lambda number: bar.update())
+        return _lengths(probes, paths.__getitem__)
 
     def clip(self, number: int) -> tuple[Any, int]:
-        return self.paths[number], self.labels[number]
+        return self.paths[number].as_py(), int(self.labels[number])
 
-    def _key(self, path: str) -> str:
-        name = os.path.relpath(path, self.root)
-        try:
-            stat = os.stat(path)
-        except OSError:  # deleted since it was listed, which reading it will report
-            return name
-        return f"{name}:{stat.st_size}:{stat.st_mtime_ns}"
 
-    def _known(self) -> dict[str, _Length]:
-        path = self.root / _CACHE
-        try:
-            content: Any = parse_json(path.read_bytes(), _CACHE_SHAPE) if path.is_file() else {"version": None}
-        except (OSError, ValueError):
-            return {}
-        if content["version"] != _CACHE_VERSION:
-            return {}
-        clips: dict[str, Any] = content["clips"]
-        return {key: length if isinstance(length, str) else (length[0], length[1]) for key, length in clips.items()}
+def _lengths(probes: ProbeTable, name_of: Callable[[int], str]) -> _Lengths:
+    """Return number of frames and frames per second of each clip, 0 for unreadable ones, which a warning names."""
+    if probes.errors:
+        named = [f"{name_of(number)} ({probes.errors[number]})" for number in sorted(probes.errors)]
+        warnings.warn(f"{format_count(len(named), 'clip')} without windows: {few(named)}", stacklevel=4)
+    return probes.rows["num_frames"].astype(np.int64), probes.rows["fps"].astype(np.float64)
 
-    def _keep(self, known: dict[str, _Length]) -> None:
-        try:
-            with replacing(self.root / _CACHE) as partial:
-                partial.write_text(json.dumps({"version": _CACHE_VERSION, "clips": known}, default=str))
-        except OSError as error:  # such as a read-only disk
-            warnings.warn(f"the lengths of the clips cannot be cached: {error}", stacklevel=2)
+
+def _clip_of(video: Mapping[str, Any] | None) -> str | bytes:
+    content, path = (video or {}).get("bytes"), (video or {}).get("path")
+    return (path or b"") if content is None else content
+
+
+def _bar(count: int) -> Any:
+    from datasets.utils import tqdm
+
+    return tqdm(total=count, desc="Reading headers", unit=" clips", delay=_BAR_SECONDS)
 
 
 def _of_directory(root: Path, release: str, split: str) -> Any:
@@ -248,7 +245,7 @@ def _of_directory(root: Path, release: str, split: str) -> Any:
 
     split = find_split(split)
     selection = Selection(release, splits=[split])
-    check_data_dir(root)
+    directory = check_data_dir(root)
     if any((root / release).glob(f"{split}-*.parquet")):
         named = load_dataset_builder(os.fspath(root), release).config.data_files or {}
         if split not in named:
@@ -259,13 +256,9 @@ def _of_directory(root: Path, release: str, split: str) -> Any:
         return _Rows(load_dataset("parquet", data_files={split: [str(file) for file in named[split]]}, split=split))
     table = local_clips(selection, root, split)
     assert table is not None, "no classes were asked for"
-    table = table.filter(table["path"].is_valid())
-    return _Files(root, table["path"].to_pylist(), table["label"].to_pylist(), LABELS[release])
+    table = table.filter(table["path"].is_valid()).combine_chunks()
+    return _Files(directory, _chunk(table["path"]), table["label"].to_numpy(), LABELS[release])
 
 
-def _length(video: Any) -> _Length:
-    try:
-        info = probe(video)
-    except (ClipError, OSError) as error:
-        return error
-    return info.num_frames, info.fps
+def _chunk(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks else pa.array([], column.type)

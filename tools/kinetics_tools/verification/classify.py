@@ -1,99 +1,106 @@
 """Status of each annotated clip of a split, and of each unexpected file."""
 
+import functools
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from operator import attrgetter
 from typing import Any
 
+from kinetics_tools.annotations import ClipIndex
 from kinetics_tools.downloading import Entry, class_of
+from kinetics_tools.media import ClipInfo
+from kinetics_tools.probing import ClipProbe, ProbeTable
 from kinetics_tools.releases import LABELS
 from kinetics_tools.sources import file_order
 from kinetics_tools.text import printable
 from kinetics_tools.verification.inventory import Clip, Inventory
 
+_FACTS = attrgetter(*(field.name for field in fields(ClipInfo)))
+_NO_FILE = (None,) * 9
+_ROWS = 10_000  # at once
 SHORT_SECONDS = 0.5  # a clip that is shorter than its segment by more than this is "short"
 
 
 class Classifier:
     """Classifier of the selected annotated clips and of unexpected files.
 
-    The clips in `trees` are examined; `duplicates` are groups of clips with the same bytes.
+    The clips in `trees` are examined, with their probes in `probes`; `duplicates` are groups of clips with the same
+    bytes.
     """
 
     def __init__(
         self,
         release: str,
         trees: Sequence[Inventory],
+        probes: ProbeTable,
         duplicates: Sequence[Sequence[Clip]],
         ledger: Mapping[tuple[str, str], Entry],
     ):
         self._release = release
+        self._probes = probes
         self._indices = {tree.split: tree.index for tree in trees}
         self._ledger = ledger
+        self._class_of = functools.cache(functools.partial(class_of, release=release))
         self._twins = {clip.path: group for group in duplicates for clip in group}
         self._first: dict[str, Clip] = {}  # path -> the annotated clip with the same bytes that is first by name
-        # path -> name of the annotated clip that the file is
-        self._owners = {
-            clip.path: name for tree in trees for clip in tree.clips if (name := tree.index.find(clip.stem)) is not None
-        }
         for group in duplicates:
-            known = sorted(
-                (clip for clip in group if clip.path in self._owners),
-                key=lambda clip: (self._owners[clip.path], clip.path),
-            )
+            known = sorted((clip for clip in group if clip.owner is not None), key=lambda clip: (clip.owner, clip.path))
             self._first |= {clip.path: known[0] for clip in known}
 
-    def rows(self, tree: Inventory) -> list[tuple[Any, ...]]:
-        """Return values for COLUMNS: of each selected clip, in order, then of each unexpected file."""
+    def rows(self, tree: Inventory) -> Iterator[tuple[Any, ...]]:
+        """Yield values for COLUMNS: of each selected clip, in order, then of each unexpected file."""
         split, table = tree.split, tree.index.table
-        files: defaultdict[str, list[Clip]] = defaultdict(list)
+        # The file of each selected clip, and the files of those that have several.
+        files: list[Clip | None] = [None] * len(table)
+        several: defaultdict[int, list[Clip]] = defaultdict(list)
         unexpected: list[tuple[Clip, str]] = []
         for clip in tree.clips:
-            owner = self._owners.get(clip.path)
-            if owner is None:
+            row = None if clip.owner is None else tree.index.row(clip.owner)
+            if row is None:
                 unexpected.append((clip, tree.index.why_not(clip.stem) or self._why_unexpected(split, clip)))
+            elif files[row] is None:
+                files[row] = clip
             else:
-                files[owner].append(clip)
-        rows = []
-        columns = [table[name].to_pylist() for name in ("youtube_id", "time_start", "time_end", "label")]
-        for name, youtube_id, start, end, label in zip(tree.index.names.to_pylist(), *columns, strict=True):
+                several[row].append(clip)
+        for row, (name, youtube_id, start, end, label) in enumerate(_annotated(tree.index)):
+            file = files[row]
             key = (split, name, youtube_id, start, end, LABELS[self._release][label] if label >= 0 else None)
-            if name not in files:
-                rows.append((*key, "missing", self._why_missing(split, name), *_file_columns(None)))
+            if file is None:
+                yield (*key, "missing", self._why_missing(split, name), *_NO_FILE)
                 continue
-            best, *others = self._in_loading_order(files[name], label)
-            unexpected += [(clip, f"another file of {best.path}") for clip in others]
-            rows.append((*key, *self._status(best, split, name, label, end - start), *_file_columns(best)))
+            clip, *others = self._in_loading_order([file, *several.get(row, ())], label)
+            unexpected += [(other, f"another file of {clip.path}") for other in others]
+            probe = self._probes[clip.number]
+            yield (*key, *self._status(clip, probe, split, label, end - start), *_file_columns(clip, probe))
         for clip, why in sorted(unexpected, key=lambda item: item[0].path):
-            rows.append(self._unexpected_row(split, clip, why))
+            yield self._unexpected_row(split, clip, why)
         for path in tree.deeper:
             stem = printable(path.rpartition("/")[2].rpartition(".")[0])
             why = "deeper than clips in any layout, and not checked"
-            rows.append(
-                (split, stem, None, None, None, None, "unexpected", why, printable(path), *_file_columns(None)[1:])
-            )
-        return rows
+            yield (split, stem, None, None, None, None, "unexpected", why, printable(path), *_NO_FILE[1:])
 
     def _unexpected_row(self, split: str, clip: Clip, why: str) -> tuple[Any, ...]:
         twin = next((other for other in self._twins.get(clip.path, ()) if other is not clip), None)
-        detail = "; ".join(filter(None, [why, clip.known.error, f"same bytes as {twin.path}" if twin else None]))
+        probe = self._probes[clip.number]
+        detail = "; ".join(filter(None, [why, probe.error, f"same bytes as {twin.path}" if twin else None]))
         key = (split, printable(clip.stem), None, None, None, None)
-        return (*key, "unexpected", printable(detail), *_file_columns(clip))
+        return (*key, "unexpected", printable(detail), *_file_columns(clip, probe))
 
     def _in_loading_order(self, clips: list[Clip], label: int) -> list[Clip]:
         """Sort the files of one clip, first the one that the loader uses; in archives, the first member."""
 
         def order(clip: Clip) -> Any:
-            is_empty = not clip.known.bytes
+            is_empty = not self._probes[clip.number].bytes
             return file_order(clip.path, clip.folder, is_empty=is_empty, label=label, release=self._release)
 
-        return clips if clips[0].in_archive else sorted(clips, key=order)
+        return clips if len(clips) == 1 or clips[0].in_archive else sorted(clips, key=order)
 
-    def _status(self, clip: Clip, split: str, owner: str, label: int, seconds: float) -> tuple[str, str]:
+    def _status(self, clip: Clip, probe: ClipProbe, split: str, label: int, seconds: float) -> tuple[str, str]:
         """Return the first status that holds, and all problems."""
-        problems, info = self._content_problems(clip, split, owner), clip.known.info
+        problems, info = self._content_problems(clip, probe, split), probe.info
         first = self._first.get(clip.path, clip)
-        if self._owners[first.path] != owner:
+        if first.owner != clip.owner:
             problems.append(("duplicate", f"same bytes as {first.path}"))
         if self._is_misplaced(clip, label):
             problems.append(("misplaced", f"annotated as {LABELS[self._release][label]}"))
@@ -101,20 +108,20 @@ class Classifier:
             problems.append(("short", f"{info.duration_seconds:.2f} s of {seconds:g} s"))
         return problems[0][0] if problems else "present", printable("; ".join(detail for _, detail in problems))
 
-    def _content_problems(self, clip: Clip, split: str, owner: str) -> list[tuple[str, str]]:
-        recorded = recorded_sha256(self._ledger, split, owner, clip)
-        if clip.known.bytes == 0:
+    def _content_problems(self, clip: Clip, probe: ClipProbe, split: str) -> list[tuple[str, str]]:
+        recorded = recorded_sha256(self._ledger, split, clip)
+        if probe.bytes == 0:
             return [("empty", "has no bytes")]
-        if clip.known.error is not None:
-            return [("unreadable", clip.known.error)]
-        if None not in (recorded, clip.known.sha256) and recorded != clip.known.sha256:
+        if probe.error is not None:
+            return [("unreadable", probe.error)]
+        if None not in (recorded, probe.sha256) and recorded != probe.sha256:
             return [("unreadable", "differs from the download by SHA-256: delete it and download it again")]
         return []
 
     def _is_misplaced(self, clip: Clip, label: int) -> bool:
         if label < 0 or not clip.folder:
             return False
-        index = class_of(clip.folder, self._release)
+        index = self._class_of(clip.folder)
         # Archives may have their members in any directory, such as one named after the archive.
         return index != label and not (clip.in_archive and index is None)
 
@@ -134,14 +141,20 @@ class Classifier:
         return "unannotated"
 
 
-def recorded_sha256(ledger: Mapping[tuple[str, str], Entry], split: str, name: str, clip: Clip) -> str | None:
+def recorded_sha256(ledger: Mapping[tuple[str, str], Entry], split: str, clip: Clip) -> str | None:
     """Return the ledger's SHA-256 of the file of an annotated clip; None without one, and for members of archives."""
-    entry = None if clip.in_archive else ledger.get((split, name))
+    entry = None if clip.in_archive or clip.owner is None else ledger.get((split, clip.owner))
     return None if entry is None else entry.sha256
 
 
-def _file_columns(clip: Clip | None) -> tuple[Any, ...]:
-    if clip is None:
-        return (None,) * 9
-    info = clip.known.info
-    return (printable(clip.path), clip.known.bytes, *(astuple(info) if info else (None,) * 7))
+def _annotated(index: ClipIndex) -> Iterator[tuple[Any, ...]]:
+    """Yield name, id, start, end and label of each selected clip."""
+    for first in range(0, len(index.table), _ROWS):
+        table = index.table.slice(first, _ROWS)
+        columns = [table[name].to_pylist() for name in ("youtube_id", "time_start", "time_end", "label")]
+        yield from zip(index.names.slice(first, _ROWS).to_pylist(), *columns, strict=True)
+
+
+def _file_columns(clip: Clip, probe: ClipProbe) -> tuple[Any, ...]:
+    facts = (None,) * 7 if probe.info is None else _FACTS(probe.info)
+    return (printable(clip.path), probe.bytes, *facts)

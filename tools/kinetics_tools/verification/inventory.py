@@ -1,5 +1,6 @@
 """Inventory of a split: extracted clips, or archives if there are none, as in loading."""
 
+import sys
 from dataclasses import dataclass, field
 
 from kinetics_tools.annotations import ClipIndex
@@ -13,7 +14,6 @@ from kinetics_tools.sources import (
     scan_split,
 )
 from kinetics_tools.text import stem_of
-from kinetics_tools.verification.clip_probe import ClipProbe
 
 
 @dataclass(slots=True, eq=False)
@@ -22,27 +22,22 @@ class Clip:
 
     Attributes:
         path: relative to the clip directory, "train/abseiling/x.mp4"; of a member "train/part_0.tar.gz/x.mp4".
-        stem: file name without suffix.
         folder: the directory that may name its class; "" without one.
+        owner: name of the annotated clip that it is; None if it is none of this split.
         in_archive: True for a member; `folder` may then be any part of the path.
-        probe: result of its examination; None before.
+        number: its number in the table of probes; -1 before its examination.
     """
 
     path: str
-    stem: str
     folder: str
-    in_archive: bool
-    probe: ClipProbe | None = None
+    owner: str | None
+    in_archive: bool = False
+    number: int = -1
 
     @property
-    def known(self) -> ClipProbe:
-        """The probe of an examined clip."""
-        assert self.probe is not None, f"{self.path} was not examined"
-        return self.probe
-
-
-def _clip(path: str, folder: str, *, in_archive: bool = False) -> Clip:
-    return Clip(path, stem_of(path), folder, in_archive)
+    def stem(self) -> str:
+        """File name without suffix."""
+        return stem_of(self.path)
 
 
 @dataclass
@@ -74,14 +69,16 @@ class Inventory:
     def __post_init__(self) -> None:
         files = scan_split(self.root, self.split)
         self.deeper = sorted(map(self._relative, clips_below(files.folders)))
-        for path in sorted(map(self._relative, files.clips + files.dead_links + files.no_files)):
-            self.clips.append(_clip(path, "" if path.count("/") == 1 else path.split("/")[1]))
+        paths = sorted(map(self._relative, files.clips + files.dead_links + files.no_files))
         archives = files.archives
+        del files  # with the absolute paths, 100 MB of 650,000 clips
+        for path in paths:
+            self.clips.append(self._clip(path, "" if path.count("/") == 1 else path.split("/")[1]))
         self._has_replacements = has_replacements(self.release, self.split)
         if self.clips:
             self.archives_left_out, archives = len(archives), []
             if self._has_replacements:
-                self._replace([_clip(self._relative(path), "") for path in replacement_clips(self.root)])
+                self._replace([self._clip(self._relative(path), "") for path in replacement_clips(self.root)])
         elif self._has_replacements:
             archives = archives + replacement_archives(self.root)
         self.archives = sorted(map(self._relative, archives))
@@ -89,28 +86,30 @@ class Inventory:
     def _relative(self, path: str) -> str:
         return path[len(self.root.rstrip("/")) + 1 :]
 
+    def _clip(self, path: str, folder: str, *, in_archive: bool = False) -> Clip:
+        return Clip(path, sys.intern(folder), self.index.find(stem_of(path)), in_archive)
+
     def _replace(self, replacements: list[Clip]) -> None:
         """Replace clips by the replacements of the same videos, as the loader does."""
-        by_name = {name: clip for clip in self.clips if (name := self.index.find(clip.stem)) is not None}
+        by_name = {clip.owner: clip for clip in self.clips if clip.owner is not None}
         replaced = set()
         for clip in replacements:
-            name = replaced_clip(self.index, clip.stem)
-            if name is not None:
-                replaced.add(name)
-                clip.stem = name
-                clip.folder = by_name[name].folder if name in by_name else clip.folder
-        others = [clip for clip in self.clips if self.index.find(clip.stem) not in replaced]
+            clip.owner = replaced_clip(self.index, clip.stem)
+            if clip.owner is not None:
+                replaced.add(clip.owner)
+                clip.folder = by_name[clip.owner].folder if clip.owner in by_name else clip.folder
+        others = [clip for clip in self.clips if clip.owner not in replaced]
         self.replaced += len(self.clips) - len(others)
         self.clips = sorted(others + replacements, key=lambda clip: clip.path)
 
-    def add_members(self, members: dict[str, dict[str, ClipProbe]]) -> None:
-        """Add the clips in archives: archive -> member -> probe."""
+    def add_members(self, members: dict[str, dict[str, int]]) -> None:
+        """Add the clips in archives: archive -> member -> number of its probe."""
         replacements: list[Clip] = []
         for archive in self.archives:
-            for member, probe in members.get(archive, {}).items():
+            for member, number in members.get(archive, {}).items():
                 folder = member.rpartition("/")[0].rpartition("/")[2]
-                clip = _clip(f"{archive}/{member.removeprefix('./')}", folder, in_archive=True)
-                clip.probe = probe
+                clip = self._clip(f"{archive}/{member.removeprefix('./')}", folder, in_archive=True)
+                clip.number = number
                 replaces = self._has_replacements and archive.endswith(REPLACEMENTS_NAME)
                 (replacements if replaces else self.clips).append(clip)
         if replacements:
@@ -118,7 +117,7 @@ class Inventory:
 
     def drop_excluded(self) -> None:
         """Drop the files of annotated clips that are not asked for."""
-        kept = [clip for clip in self.clips if not self.index.is_excluded(clip.stem)]
+        kept = [clip for clip in self.clips if clip.owner is None or clip.owner in self.index]
         self.left_out += len(self.clips) - len(kept)
         self.clips = kept
         self.deeper = [path for path in self.deeper if not self.index.is_excluded(stem_of(path))]

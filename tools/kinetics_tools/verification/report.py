@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kinetics_tools.annotations import Selection
-from kinetics_tools.io import replacing
+from kinetics_tools.io import check_outputs, disk_errors, replacing
 from kinetics_tools.releases import SPLITS
+from kinetics_tools.text import format_count
 from kinetics_tools.verification.overlap import Overlap
 
 # An annotated clip has one status, the first of the middle ones that holds; "unexpected" are all other files.
@@ -41,8 +42,13 @@ COLUMNS = pa.schema(
 
 
 # Beginnings of earlier outputs.
-JSON_BEGINNING = rb'\s*\{\s*"release": *"[^"]*",\s*"directory": *"'
-CSV_BEGINNING = ",".join(f'"?{name}"?' for name in COLUMNS.names).encode()
+_JSON_BEGINNING = rb'\s*\{\s*"release": *"[^"]*",\s*"directory": *"'
+_CSV_BEGINNING = ",".join(f'"?{name}"?' for name in COLUMNS.names).encode()
+
+
+def check_reports(json_path: str | os.PathLike[str] | None, csv_path: str | os.PathLike[str] | None) -> None:
+    """Raise ValueError for a path that cannot be written, or that has another file than an earlier report."""
+    check_outputs((json_path, _JSON_BEGINNING), (csv_path, _CSV_BEGINNING))
 
 
 @dataclass(frozen=True)
@@ -92,7 +98,8 @@ class Report:
             `duration` and the following are as in `media.ClipInfo`, null if unreadable.
         duplicates: groups of paths of files with the same bytes.
         overlaps: overlaps with the splits in the argument `overlaps`.
-        opened: number of clips that were opened; the others had not changed since an earlier run.
+        opened: number of clips that were opened.
+        unchanged: number of clips that were not, because their files had not changed since an earlier run.
     """
 
     release: str
@@ -104,6 +111,7 @@ class Report:
     overlaps: list[Overlap]
     opened: int
     selection: Selection
+    unchanged: int = 0
 
     @property
     def is_complete(self) -> bool:
@@ -139,7 +147,9 @@ class Report:
             ):
                 lines += [f"{name}: {count:,} {text}"] if count else []
         lines += [overlap.line() for overlap in self.overlaps]
-        lines.append(f"opened {self.opened:,} clips{', decoded every frame' if self.deep else ''}")
+        lines.append(f"opened {format_count(self.opened, 'clip')}{', decoded every frame' if self.deep else ''}")
+        if self.unchanged:
+            lines[-1] += f"; {self.unchanged:,} unchanged since the last run"
         verdicts = {
             "incomplete": [name for name, split in self.splits.items() if not split.is_complete],
             "complete": [name for name, split in self.splits.items() if split.is_complete],
@@ -159,6 +169,14 @@ class Report:
         else:
             asked = replace(asked, max_clips_per_class=None)  # `prepare` takes all clips of a directory
         return shlex.join([*command, *asked.options()])
+
+    def write(self, json_path: str | os.PathLike[str] | None, csv_path: str | os.PathLike[str] | None) -> list[str]:
+        """Write the reports that have a path; return "wrote PATH" for each. DiskError if one cannot be written."""
+        outputs = [(path, write) for path, write in ((json_path, self.write_json), (csv_path, self.write_csv)) if path]
+        for path, write in outputs:
+            with disk_errors(path):
+                write(path)
+        return [f"wrote {os.fspath(path)}" for path, _ in outputs]
 
     def write_json(self, path: str | os.PathLike[str]) -> None:
         """Write the report: counts by split, and each clip that is not present. `path` is replaced atomically."""

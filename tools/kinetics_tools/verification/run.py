@@ -8,14 +8,13 @@
     True
 
 It takes any layout that `load_dataset("kinetics", ..., data_dir=...)` reads and changes no clip. Probes are cached in
-`.kinetics-verify.jsonl` in the directory or, if that cannot be written, in the download cache of `datasets`. A second
+`.kinetics-probes.jsonl` in the directory or, if that cannot be written, in the download cache of `datasets`. A second
 run opens only files whose size or time has changed, and the same call after an interrupt or a kill resumes.
 """
 
-import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +23,7 @@ from rich.console import Console
 
 from kinetics_tools.annotations import ClipIndex, OtherSplit, Selection, annotation_file, drop_repeats, read_split
 from kinetics_tools.downloading import Entry, read_ledger
-from kinetics_tools.io import DownloadCache, check_outputs
+from kinetics_tools.probing import ProbeTable, open_cache
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.run import Progress
 from kinetics_tools.sources import check_class_folders, check_data_dir, split_directories
@@ -33,18 +32,9 @@ from kinetics_tools.verification.classify import Classifier, recorded_sha256
 from kinetics_tools.verification.examine import Examiner
 from kinetics_tools.verification.inventory import Clip, Inventory
 from kinetics_tools.verification.overlap import shared_videos
-from kinetics_tools.verification.probe_cache import ProbeCache
-from kinetics_tools.verification.report import (
-    COLUMNS,
-    CSV_BEGINNING,
-    JSON_BEGINNING,
-    STATUSES,
-    Report,
-    SplitReport,
-)
+from kinetics_tools.verification.report import COLUMNS, STATUSES, Report, SplitReport, check_reports
 
-_CACHE_NAME = ".kinetics-verify.jsonl"
-_STATUS = COLUMNS.get_field_index("status")
+_ROWS = 10_000
 
 
 def verify(
@@ -114,7 +104,7 @@ def verify(
     root = check_data_dir(directory)
     if workers is not None:
         check_count(workers=workers)
-    check_outputs((report_path, JSON_BEGINNING), (csv_path, CSV_BEGINNING))
+    check_reports(report_path, csv_path)
     others = [OtherSplit.parse(text) for text in overlaps]
     check_class_folders(root, selection)
     paths, tables = _read_annotations(root, selection)
@@ -127,26 +117,24 @@ def verify(
     # The number of clips in archives is known only at their ends.
     count = sum(len(tables[tree.split]) if tree.archives else len(tree.clips) for tree in trees)
     ledger = read_ledger(root)
-    with _open_cache(root) as cache, Progress(clips=count, console=console or Console(quiet=True)) as progress:
+    with open_cache(root) as cache, Progress(clips=count, console=console or Console(quiet=True)) as progress:
         examiner = Examiner(root, cache, progress, deep=deep, workers=workers)
         duplicates = _examine(examiner, trees, ledger if deep else {})
-    classifier = Classifier(release, trees, duplicates, ledger)
-    rows = {tree.split: classifier.rows(tree) for tree in trees}
+    classifier = Classifier(release, trees, examiner.probes, duplicates, ledger)
+    tables_of = {tree.split: _table(classifier.rows(tree)) for tree in trees}
     report = Report(
         release=release,
         directory=os.fspath(directory),
         deep=deep,
-        splits={tree.split: _split_report(tree, paths[tree.split], rows[tree.split]) for tree in trees},
-        clips=_table([row for of_split in rows.values() for row in of_split]),
+        splits={tree.split: _split_report(tree, paths[tree.split], tables_of[tree.split]) for tree in trees},
+        clips=pa.concat_tables(tables_of.values()),
         duplicates=[[printable(clip.path) for clip in group] for group in duplicates],
         overlaps=shared,
         opened=examiner.opened,
         selection=selection,
+        unchanged=examiner.unchanged,
     )
-    if report_path is not None:
-        report.write_json(report_path)
-    if csv_path is not None:
-        report.write_csv(csv_path)
+    report.write(report_path, csv_path)
     return report
 
 
@@ -188,7 +176,7 @@ def _examine(
         for tree in trees:
             examiner.examine_archives(tree)
             tree.drop_excluded()  # of those in archives
-        examiner.hash_files(_recorded(trees, ledger))
+        examiner.hash_files(_recorded(trees, examiner.probes, ledger))
         return examiner.find_duplicates(trees)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
@@ -196,21 +184,22 @@ def _examine(
         ) from None
 
 
-def _recorded(trees: Sequence[Inventory], ledger: Mapping[tuple[str, str], Entry]) -> Iterator[Clip]:
+def _recorded(
+    trees: Sequence[Inventory], probes: ProbeTable, ledger: Mapping[tuple[str, str], Entry]
+) -> Iterator[Clip]:
     """Yield the readable clips whose SHA-256 the ledger has."""
     for tree in trees:
-        for clip in tree.clips:
-            name = tree.index.find(clip.stem)
-            if name is not None and clip.known.error is None and recorded_sha256(ledger, tree.split, name, clip):
+        for clip in tree.clips if ledger else ():
+            if clip.number not in probes.errors and recorded_sha256(ledger, tree.split, clip):
                 yield clip
 
 
-def _split_report(tree: Inventory, annotations: str, rows: Sequence[tuple[Any, ...]]) -> SplitReport:
-    found = Counter(row[_STATUS] for row in rows)
+def _split_report(tree: Inventory, annotations: str, rows: pa.Table) -> SplitReport:
+    found = {one["values"]: one["counts"] for one in pc.value_counts(rows["status"]).to_pylist()}
     return SplitReport(
         annotations=annotations,
-        annotated=len(rows) - found["unexpected"],
-        counts={status: found[status] for status in STATUSES},
+        annotated=len(rows) - found.get("unexpected", 0),
+        counts={status: found.get(status, 0) for status in STATUSES},
         replaced=tree.replaced,
         archives_left_out=tree.archives_left_out,
         broken_archives=tree.broken,
@@ -219,17 +208,11 @@ def _split_report(tree: Inventory, annotations: str, rows: Sequence[tuple[Any, .
     )
 
 
-def _open_cache(root: str) -> ProbeCache:
-    try:
-        return ProbeCache(os.path.join(root, _CACHE_NAME))
-    except OSError:  # the directory is read-only
-        directory = DownloadCache().directory
-        os.makedirs(directory, exist_ok=True)
-        name = hashlib.sha256(os.path.realpath(root).encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        return ProbeCache(os.path.join(directory, f"kinetics-verify-{name}.jsonl"))
-
-
-def _table(rows: Sequence[tuple[Any, ...]]) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
-    arrays = [pa.array(values, type=kind) for kind, values in zip(COLUMNS.types, columns, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=COLUMNS)
+def _table(rows: Iterator[tuple[Any, ...]]) -> pa.Table:
+    """Return rows as a table, few at a time: as Python's values, those of 650,000 clips take a GB."""
+    batches = []
+    while some := list(islice(rows, _ROWS)):
+        columns = zip(*some, strict=True)
+        arrays = [pa.array(values, type=kind) for kind, values in zip(COLUMNS.types, columns, strict=True)]
+        batches.append(pa.RecordBatch.from_arrays(arrays, schema=COLUMNS))
+    return pa.Table.from_batches(batches, COLUMNS)

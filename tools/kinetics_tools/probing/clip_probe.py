@@ -1,10 +1,11 @@
-"""Probe of one clip's file for `verify`. Runs in worker processes."""
+"""Probe of one clip's file. Runs in worker processes."""
 
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
-from typing import BinaryIO
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any, BinaryIO
 
 from kinetics_tools.io.digest import file_sha256
 from kinetics_tools.media import ClipError, ClipInfo, check_frames, probe
@@ -12,6 +13,7 @@ from kinetics_tools.media import ClipError, ClipInfo, check_frames, probe
 # The head of a clip holds its first picture and the tail of an mp4 the lengths of its frames: two clips whose size
 # and whose ends agree are nearly always the same.
 _END_BYTES = 4096
+_FACTS = attrgetter(*(field.name for field in fields(ClipInfo)))
 _PREFIX = "is not a readable clip ("
 
 
@@ -25,6 +27,7 @@ class ClipProbe:
         info: facts from the headers; None if unreadable.
         error: reason that the headers, or with `deep` a frame, are unreadable.
         sha256: digest of all bytes; None if it was not needed.
+        is_final: False if another attempt may give another result, as after an error of the disk.
     """
 
     bytes: int | None
@@ -32,7 +35,16 @@ class ClipProbe:
     info: ClipInfo | None
     error: str | None = None
     sha256: str | None = None
+    is_final: bool = True
 
+    def packed(self) -> "PackedProbe":
+        """Return the probe as JSON, without `is_final`."""
+        facts = None if self.info is None else list(_FACTS(self.info))
+        return [self.bytes, self.ends, facts, self.error, self.sha256]
+
+
+PackedProbe = list[Any]
+"""[bytes, ends, facts or None, error, sha256] of a `ClipProbe`, where facts are the values of a `ClipInfo`."""
 
 # Size in bytes and time of the last change in ns. A file that keeps both is taken to be unchanged.
 FileState = tuple[int, int]
@@ -51,7 +63,7 @@ def file_state(path: str | os.PathLike[str]) -> FileState | str:
 def probe_clip(clip: str | bytes, *, deep: bool = False) -> ClipProbe:
     """Probe a clip, a path or its bytes, by its headers; with `deep`, also decode every frame."""
     size: int | None = None
-    ends, info, error, sha256 = "", None, None, None
+    ends, info, error, sha256, is_final = "", None, None, None, True
     try:
         if isinstance(clip, bytes):
             size, ends, sha256 = len(clip), _digest_of_ends(clip[:_END_BYTES], clip[-_END_BYTES:]), digest(clip)
@@ -67,8 +79,14 @@ def probe_clip(clip: str | bytes, *, deep: bool = False) -> ClipProbe:
         reason = str(problem).removeprefix(f"{name}: ").rpartition("; ")[0]
         error = reason[len(_PREFIX) : -1] if reason.startswith(_PREFIX) else reason
     except (OSError, MemoryError) as problem:
-        error = getattr(problem, "strerror", None) or type(problem).__name__
-    return ClipProbe(size, ends, info, error, sha256)
+        error, is_final = getattr(problem, "strerror", None) or type(problem).__name__, False
+    return ClipProbe(size, ends, info, error, sha256, is_final)
+
+
+def probe_packed(clip: str | bytes, *, deep: bool = False) -> tuple[PackedProbe, bool]:
+    """Return a probe, packed, and whether it is final: less to send between processes than a `ClipProbe`."""
+    probe = probe_clip(clip, deep=deep)
+    return probe.packed(), probe.is_final
 
 
 def digest(clip: str | bytes) -> str | None:
