@@ -11,6 +11,7 @@ from kinetics_tools.annotations.read import MAX_FILE_BYTES
 from kinetics_tools.errors import ArchiveError
 from kinetics_tools.io import (
     DownloadCache,
+    has_host,
     is_url,
     join_url,
     mirrored,
@@ -39,7 +40,7 @@ def check_annotations(path: str | os.PathLike[str]) -> str:
         ValueError: it is neither.
         FileNotFoundError: the path does not exist.
     """
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | os.PathLike) or (is_url(os.fspath(path)) and not has_host(os.fspath(path))):
         raise ValueError(f"annotations must be a path or a URL, got {path!r}")
     if is_url(os.fspath(path)):
         return os.fspath(path)

@@ -1,6 +1,10 @@
 """The `kinetics` command: verbs, errors and exit codes."""
 
+import errno
+import os
 import re
+import sys
+import traceback
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +25,10 @@ from kinetics_tools.cli import (
     report,
     verify,
 )
+from kinetics_tools.errors import KineticsError
 from kinetics_tools.run import PlainConsole
+
+_ADVICE = "check the names, paths and URLs, your network connection and your token"
 
 
 def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
@@ -48,14 +55,36 @@ class _Group(TyperGroup):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise
-        except (ValueError, OSError, ImportError) as error:
-            message = " ".join(str(error).split())
-            command = self.commands.get(ctx.invoked_subcommand or "")
-            console.print(f"error: {_as_typed(message, command) if command else message}", style="red")
-            raise typer.Exit(2) from None
         except KeyboardInterrupt as interrupt:
             console.print(str(interrupt) or "interrupted")  # a verb says how to resume
             raise typer.Exit(130) from None
+        except Exception as error:
+            if _package_of(error) in ("typer", "click"):  # exit codes and usage errors
+                raise
+            message = _message(error)
+            if not message:
+                console.print_lines(traceback.format_exc().splitlines())
+                message = "this is a bug; please report it with the lines above"
+            command = self.commands.get(ctx.invoked_subcommand or "")
+            console.print(f"error: {_as_typed(message, command) if command else message}", style="red")
+            raise typer.Exit(2) from None
+
+
+def _package_of(error: Exception) -> str:
+    return type(error).__module__.partition(".")[0]
+
+
+def _message(error: Exception) -> str:
+    """Return the message for an error of an input, the disk, the network or another library; "" for a bug."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, KineticsError) or not isinstance(error, OSError) or not error.errno:
+        if isinstance(error, (KineticsError, ValueError, OSError, ImportError)):
+            return text
+        # Clients of the Hub and of stores have errors of their own.
+        is_ours = _package_of(error) in (*sys.stdlib_module_names, "kinetics", "kinetics_tools")
+        return "" if is_ours else f"{text}; {_ADVICE}"
+    text = f"{text}; {_ADVICE}" if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return f"{text}; make room and rerun the command" if error.errno in (errno.ENOSPC, errno.EDQUOT) else text
 
 
 def _as_typed(message: str, command: Any) -> str:

@@ -12,6 +12,14 @@ from kinetics_tools.evaluation.tables import read_csv, read_parquet
 _READERS = {".json": read_submission, ".csv": read_csv, ".parquet": read_parquet}
 
 
+def check_predictions(path: str | os.PathLike[str]) -> None:
+    """Raise ValueError or FileNotFoundError if there are no predictions at `path`, before any other work."""
+    if Path(path).suffix.lower() not in _READERS:
+        raise ValueError(f"{os.fspath(path)}: predictions must be a .json, .csv or .parquet file")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"there is no file {os.fspath(path)}; pass the path of the predictions")
+
+
 def read_predictions(
     path: str | os.PathLike[str], release: str, space: LabelSpace | None = None
 ) -> tuple[dict[str, list[int]], list[str]]:
@@ -29,15 +37,11 @@ def read_predictions(
     Of equal scores the lower index comes first. Repeated predictions are invalid. Raises ValueError for a file in
     another format, FileNotFoundError for none.
     """
-    suffix = Path(path).suffix.lower()
-    if suffix not in _READERS:
-        raise ValueError(f"{os.fspath(path)}: predictions must be a .json, .csv or .parquet file")
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"there is no file {os.fspath(path)}; pass the path of the predictions")
+    check_predictions(path)
     best: dict[str, list[int]] = {}
     bad: list[str] = []
     times: Counter[str] = Counter()
-    for key, found in _READERS[suffix](Path(path), LabelIndices(release, space)):
+    for key, found in _READERS[Path(path).suffix.lower()](Path(path), LabelIndices(release, space)):
         times[key] += 1
         if isinstance(found, str):
             bad.append(f"{key}: {found}")

@@ -34,7 +34,7 @@ from kinetics_tools.annotations import (
 from kinetics_tools.annotations import label_space as find_space
 from kinetics_tools.evaluation.orders import BetterOrder, better_order
 from kinetics_tools.evaluation.ranking import TOP
-from kinetics_tools.evaluation.read import read_predictions
+from kinetics_tools.evaluation.read import check_predictions, read_predictions
 from kinetics_tools.io import disk_errors, replacing
 from kinetics_tools.releases import LABELS, find_split
 from kinetics_tools.text import format_count
@@ -181,6 +181,7 @@ def evaluate(
         mirror=mirror,
     )
     release = asked.release
+    check_predictions(predictions)
     space = find_space(label_space or "sorted", release)
     path = annotation_file(release, split, annotations=asked.annotations, mirror=mirror)
     annotated = read_split(path, release, split)

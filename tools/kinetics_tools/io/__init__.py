@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kinetics_tools.io.partial import PartialFile, discard_partial, partial_size
     from kinetics_tools.io.retry import RetryPolicy
     from kinetics_tools.io.tar import read_archive
-    from kinetics_tools.io.urls import is_url, join_url, path_part, without_credentials
+    from kinetics_tools.io.urls import has_host, is_url, join_url, path_part, without_credentials
 
 __all__ = [
     "DiskSpace",
@@ -36,6 +36,7 @@ __all__ = [
     "discard_partial",
     "disk_errors",
     "disk_spaces",
+    "has_host",
     "is_url",
     "join_url",
     "mirror_url",
@@ -68,6 +69,6 @@ __getattr__ = lazy_exports(
         "partial": ["PartialFile", "discard_partial", "partial_size"],
         "retry": ["RetryPolicy"],
         "tar": ["read_archive"],
-        "urls": ["join_url", "is_url", "path_part", "without_credentials"],
+        "urls": ["has_host", "is_url", "join_url", "path_part", "without_credentials"],
     },
 )

@@ -73,6 +73,10 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield partial
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno and error.filename in (None, os.fspath(partial)):  # a full disk names no file
+            error.filename, error.filename2 = os.fspath(path), None
+        raise
     finally:
         partial.unlink(missing_ok=True)
 

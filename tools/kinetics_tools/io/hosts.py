@@ -1,9 +1,8 @@
 """Public hosts, and the mirror that may replace them."""
 
 import os
-import urllib.parse
 
-from kinetics_tools.io.urls import is_url, join_url
+from kinetics_tools.io.urls import has_host, is_url, join_url
 from kinetics_tools.releases import PUBLIC_HOSTS
 
 
@@ -13,18 +12,11 @@ def mirror_url(mirror: str | None) -> str | None:
     Returns None without either. Raises ValueError for anything but an http or https URL.
     """
     for name, url in (("mirror", mirror), ("KINETICS_MIRROR", os.environ.get("KINETICS_MIRROR"))):
-        if url and not (isinstance(url, str) and is_url(url) and _has_host(url)):
+        if url and not (isinstance(url, str) and is_url(url) and has_host(url)):
             raise ValueError(f"{name} must be a URL that starts with http:// or https://, got {url!r}")
         if url:
             return url
     return None
-
-
-def _has_host(url: str) -> bool:
-    try:
-        return bool(urllib.parse.urlsplit(url).hostname)
-    except ValueError:  # such as http://[
-        return False
 
 
 def mirrored(url: str, mirror: str | None) -> str:

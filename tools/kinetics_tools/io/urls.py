@@ -9,6 +9,14 @@ def is_url(path: str) -> bool:
     return path.startswith(("http://", "https://"))
 
 
+def has_host(url: str) -> bool:
+    """Return True if a URL names a host."""
+    try:
+        return bool(urllib.parse.urlsplit(url).hostname)
+    except ValueError:  # such as http://[
+        return False
+
+
 def path_part(path: str | os.PathLike[str]) -> str:
     """Return a path unchanged, and the path of a URL, whose suffix tells the kind of a file: without the query."""
     path = os.fspath(path)

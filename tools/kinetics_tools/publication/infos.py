@@ -78,7 +78,7 @@ def published_infos(repo_id: str, *, revision: str | None = None, token: str | N
         PushError: the repository does not exist, or its card declares no release.
     """
     repository = Repository(repo_id, token=token, revision=revision)
-    listing = retry_remote(repository.list_files)
+    listing = retry_remote(repository.list_files, is_first=True)
     card = retry_remote(lambda: repository.read(CARD_NAME, listing)).decode() if CARD_NAME in listing.files else ""
     published = DatasetInfosDict.from_dataset_card_data(DatasetCard(card, ignore_metadata_errors=True).data)
     found = {}
