@@ -145,6 +145,11 @@ def test_an_unknown_space_is_named(arguments, message):
         label_space(*arguments)
 
 
+def test_700_2020_has_the_spaces_of_700():
+    assert label_space("opengvlab", "700-2020") == label_space("opengvlab-700")
+    assert label_space("sorted", "700-2020").release == "700-2020"
+
+
 def test_spaces_for_predictions_by_their_size():
     assert [one.name for one in spaces_of("700-2020", 710)] == ["opengvlab-710", "mmaction2-710"]
     assert [one.name for one in spaces_of("600", 600)] == ["sorted-600", "torchvision-folders-600", "opengvlab-600"]

@@ -52,7 +52,7 @@ def test_a_row_measures_the_bytes_that_it_holds_though_the_file_is_replaced(clip
     assert encoding is not None or found.content == clips[7].content
 
 
-def leaving_take(clip, *, encoding):
+def leaving_take(clip, *, encoding, **_):
     """The folder of all goes when one clip has been read."""
     taken = prepare_clip(clip, encoding=encoding)
     root = Path(clip[1]).parents[2]

@@ -45,7 +45,7 @@ def test_clips_that_come_later_are_named_with_how_to_take_them_in(clips, tmp_pat
     assert files_of(out) == files_of(whole)
 
 
-def crashing(clip, *, encoding):
+def crashing(clip, *, encoding, **_):
     """Prepare a clip; for one clip, return a `Crash` as a pool would."""
     crash = Crash("reading it ended the process (SIGSEGV)")
     return crash if clip[0].endswith("000008_000018") else prepare_clip(clip, encoding=encoding)
@@ -81,7 +81,7 @@ def test_clips_that_were_mended_are_named_as_those_that_come_later(clips, tmp_pa
     assert {Path(name).stem for name in rows_of(out)} == {clip.stem for clip in used[5:]} | mended
 
 
-def sizeless_take(clip, *, encoding):
+def sizeless_take(clip, *, encoding, **_):
     """Prepare a clip like old versions, which stored no size of a dropped clip."""
     found = prepare_clip(clip, encoding=encoding)
     return replace(found, size=None) if isinstance(found, DroppedClip) else found

@@ -110,7 +110,7 @@ def test_what_is_finished_is_described_however_a_run_ends(tree, clips, tmp_path,
     assert manifest_of(tmp_path)["shards_done"] == finished
 
 
-def failing_take(clip, *, encoding):
+def failing_take(clip, *, encoding, **_):
     if clip[0].endswith("000020_000030"):
         raise LookupError("of no clip")
     return prepare_clip(clip, encoding=encoding)

@@ -115,7 +115,7 @@ def label_space(name: str | os.PathLike[str], release: str | None = None) -> Lab
     name = os.fspath(name)
     if release is not None and release not in (*RELEASES, MERGED):
         raise ValueError(unknown_choice(release, (*RELEASES, MERGED), "release"))
-    for known in (name, f"{name}-{release}"):
+    for known in (name, f"{name}-{release}", f"{name}-{release}".removesuffix("-2020")):
         if known in SPACES:
             return _known_space(known)
     if not os.path.isfile(name):

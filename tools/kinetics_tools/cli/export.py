@@ -32,6 +32,7 @@ def export(
     exclude: options.Exclude = None,
     exclude_by: options.ExcludeBy = "video",
     annotations: options.LocalAnnotations = None,
+    force_release: options.ForceRelease = False,
     merge: Annotated[bool, flag(SELECTION, "--merge", _MERGE)] = False,
     space: Annotated[str | None, option(OUTPUT, "Label space of the labels.", "that of the trainer")] = None,
     prefix: Annotated[str | None, option(OUTPUT, _PREFIX, "absolute paths")] = None,
@@ -39,21 +40,14 @@ def export(
     extract: Annotated[Path | None, option(OUTPUT, _EXTRACT, "none")] = None,
 ) -> None:
     """Write the lists of clips that a trainer reads, with labels in its order."""
-    chosen: Any = {
-        "splits": splits,
-        "classes": classes,
-        "subset": subset,
-        "exclude": exclude,
-        "annotations": annotations,
-    }
-    chosen = options.given(**chosen)
+    chosen: Any = {"classes": classes, "subset": subset, "exclude": exclude}
+    chosen = options.given(**chosen, splits=splits, annotations=annotations)
     paths: Any = {"trainer": trainer, "space": space, "prefix": prefix, "link": link}
     if not merge:
         if len(sources) != 2:
             raise ValueError(f"expected RELEASE DIRECTORY, got {' '.join(sources)}")
-        found = kinetics_tools.export(
-            sources[0], sources[1], out, **chosen, exclude_by=exclude_by, **paths, extract=extract
-        )
+        paths |= {"extract": extract, "exclude_by": exclude_by, "force_release": force_release}
+        found = kinetics_tools.export(sources[0], sources[1], out, **chosen, **paths)
         options.finish(found.lines(), is_complete=True)
     if chosen or extract:
         raise ValueError("--merge takes all clips of the directories; omit the options that select or extract clips")

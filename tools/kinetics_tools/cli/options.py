@@ -122,6 +122,7 @@ Workers = Annotated[int | None, option(PARALLELISM, "Number of parallel worker p
 
 _SHARDS = "Half-open range START:STOP of the shards of one split to write, e.g. 0:16."
 _MIXED_VERSIONS = "Mix shards made with several versions of av, pyarrow or this package."
+_AUDIO_COLUMN = "Sample rate in Hz of a column with the sound, mono FLAC, e.g. 16000."
 _PRESET = "With profile train: x264 preset; slower ones give smaller files."
 
 Profile = Annotated[str, option(ENCODING, "train: re-encode for fast sampling; source: keep the original bytes.")]
@@ -130,6 +131,7 @@ MaxFps = Annotated[float | None, option(ENCODING, "With profile train: maximum f
 Crf = Annotated[float | None, option(ENCODING, "With profile train: x264 quality (CRF); lower is better.", "23")]
 Preset = Annotated[str | None, option(ENCODING, _PRESET, "veryfast")]
 Audio = Annotated[str | None, option(ENCODING, "With profile train: copy, aac or none.", "copy")]
+AudioColumn = Annotated[int | None, option(ENCODING, _AUDIO_COLUMN, "no column")]
 ClipsPerShard = Annotated[int, option(ENCODING, "Maximum number of clips in a shard.")]
 OrderSeed = Annotated[int, option(ENCODING, "Seed for the shuffle order of clips.")]
 Shards = Annotated[str | None, option(PARALLELISM, _SHARDS, "all", callback=parse_range)]

@@ -27,6 +27,7 @@ def prepare(
     crf: options.Crf = None,
     preset: options.Preset = None,
     audio: options.Audio = None,
+    audio_column: options.AudioColumn = None,
     clips_per_shard: options.ClipsPerShard = 512,
     seed: options.OrderSeed = 0,
     workers: options.Workers = None,
@@ -39,6 +40,7 @@ def prepare(
     """Write Parquet shards that plain `datasets` loads and streams. Exits with 1 if shards are missing."""
     choice: Any = {"splits": splits, "classes": classes, "subset": subset, "exclude": exclude, "exclude_by": exclude_by}
     choice |= {"annotations": annotations, "force_release": force_release, "shards": shards}
+    choice |= {"engine": engine, "address": address, "audio_column": audio_column}
     report = kinetics_tools.prepare(
         release,
         data_dir,
@@ -49,8 +51,6 @@ def prepare(
         clips_per_shard=clips_per_shard,
         seed=seed,
         workers=workers,
-        engine=engine,
-        address=address,
         dry_run=dry_run,
         allow_mixed_versions=allow_mixed_versions,
     )

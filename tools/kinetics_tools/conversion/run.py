@@ -34,6 +34,7 @@ def export(
     exclude: Sequence[str] | str | None = None,
     exclude_by: str = "video",
     annotations: str | None = None,
+    force_release: bool = False,
     space: str | os.PathLike[str] | None = None,
     prefix: str | None = None,
     link: str | os.PathLike[str] | None = None,
@@ -54,6 +55,7 @@ def export(
         exclude: splits whose videos are excluded, see `Selection`.
         exclude_by: "video" or "seconds", see `Selection`.
         annotations: directory, file or URL of the annotations, see `Selection`.
+        force_release: list a directory that fits another release better, see `Selection`.
         space: label space of the labels; None for the one of the trainer's published models.
         prefix: replaces `data_dir` (or `link` or `extract`) in paths; "" makes them relative, None absolute.
         link: directory for hard links with names that every trainer can read.
@@ -72,6 +74,7 @@ def export(
         exclude=exclude,
         exclude_by=exclude_by,
         annotations=annotations,
+        force_release=force_release,
     )
     chosen = label_space(space or ("opengvlab" if kind.opengvlab else "sorted"), release.removesuffix("-2020"))
     root = check_data_dir(data_dir)

@@ -5,7 +5,7 @@ Pictures are uint8 RGB arrays with the axes (H, W, C), clips are (T, H, W, C), s
 """
 
 from kinetics_tools.errors import ClipError, EmptySegmentError
-from kinetics_tools.media.audio import Sound, read_audio
+from kinetics_tools.media.audio import Sound, mono_flac, read_audio
 from kinetics_tools.media.cut import Cut, cut
 from kinetics_tools.media.encode import Encoding, encode
 from kinetics_tools.media.open import VideoSource
@@ -33,6 +33,7 @@ __all__ = [
     "cut",
     "decode",
     "encode",
+    "mono_flac",
     "probe",
     "read_audio",
     "webp",

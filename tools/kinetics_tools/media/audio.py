@@ -1,5 +1,6 @@
 """Sound of a clip: decoding and encoding."""
 
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -94,6 +95,23 @@ def read_audio(
     if sample_rate is None or sample_rate == rate:
         return Sound(sound, rate)
     return Sound(_resampled(sound, rate, sample_rate), sample_rate)
+
+
+def mono_flac(video: Any, sample_rate: int) -> bytes | None:
+    """Return the sound of a clip as mono FLAC of 16 bits; None without sound, or if all of it is silent.
+
+    `video` and `sample_rate` are as for `read_audio`. Channels are averaged.
+    """
+    samples = np.rint(read_audio(video, sample_rate=sample_rate).samples.mean(axis=0) * 32767).clip(-32768, 32767)
+    if not samples.any():
+        return None
+    frame = av.AudioFrame.from_ndarray(samples.astype(np.int16)[None], format="s16", layout="mono")
+    frame.sample_rate = sample_rate
+    file = io.BytesIO()
+    with av.open(file, "w", format="flac") as container:
+        stream = container.add_stream("flac", sample_rate, layout="mono", format="s16")
+        container.mux([packet for one in (frame, None) for packet in stream.encode(one)])
+    return file.getvalue()
 
 
 def _check_gaps(name: str, firsts: Sequence[int], ends: Sequence[int], rate: int) -> None:

@@ -14,7 +14,7 @@ import fsspec
 
 from kinetics_tools.errors import TransientError
 from kinetics_tools.io.retry import RetryPolicy, retry
-from kinetics_tools.media import ClipError, ClipInfo, Encoding, encode, probe
+from kinetics_tools.media import ClipError, ClipInfo, Encoding, encode, mono_flac, probe
 
 _RETRIES = RetryPolicy(6, first_wait_seconds=1.0, longest_wait_seconds=15.0)  # 45 s in all, on average
 _TRANSIENT_STATUSES = (408, 425, 429)
@@ -49,18 +49,21 @@ class UnreachableClip:
 
 @dataclass(frozen=True, slots=True)
 class PreparedClip:
-    """Clip as stored in a row: its bytes, and what was measured on them."""
+    """Clip as stored in a row: its bytes, what was measured on them, and its sound as FLAC if that was asked for."""
 
     content: bytes
     file_name: str
     bytes_in: int
     info: ClipInfo
+    audio: bytes | None = None
 
 
-def prepare_clip(clip: tuple[str, str], *, encoding: Encoding | None) -> PreparedClip | DroppedClip | UnreachableClip:
+def prepare_clip(
+    clip: tuple[str, str], *, encoding: Encoding | None, audio_column: int | None = None
+) -> PreparedClip | DroppedClip | UnreachableClip:
     """Encode and measure the clip (name, path), or only measure it without an `encoding`.
 
-    `path` is anything that `fsspec` opens.
+    `path` is anything that `fsspec` opens. `audio_column` is the sample rate of its sound, None for no sound.
     """
     name, path = clip
     file_name = path.rpartition("/")[2]
@@ -72,10 +75,11 @@ def prepare_clip(clip: tuple[str, str], *, encoding: Encoding | None) -> Prepare
         return DroppedClip(name, "empty", size=0)
     video = {"bytes": content, "path": path}
     try:
+        audio = None if audio_column is None else mono_flac(video, audio_column)
         if encoding is None:
-            return PreparedClip(content, file_name, len(content), probe(video))
+            return PreparedClip(content, file_name, len(content), probe(video), audio)
         encoded = encode(video, encoding)
-        return PreparedClip(encoded, file_name.rpartition(".")[0] + ".mp4", len(content), probe(encoded))
+        return PreparedClip(encoded, file_name.rpartition(".")[0] + ".mp4", len(content), probe(encoded), audio)
     except ClipError as error:
         return _unreadable_clip(name, path, error, len(content))
 

@@ -36,6 +36,7 @@ class Job:
         rows: rows of `ShardPlan.rows`, in order.
         witnesses: paths of other clips. If none is readable, their disk or store is unreachable.
         made_with: versions that the machine must have, see `made_with`; None for any.
+        audio_column: sample rate of the column `audio`; None for no such column.
     """
 
     release: str
@@ -46,6 +47,7 @@ class Job:
     rows: list[_Row] = field(repr=False)
     witnesses: list[str] = field(repr=False)
     made_with: dict[str, str] | None = None
+    audio_column: int | None = None
 
     @classmethod
     def of(
@@ -58,7 +60,8 @@ class Job:
     ) -> "Job":
         """Return the job for shard number `shard` of a plan."""
         name, rows = plan.name(shard), plan.rows(shard).to_pylist()
-        return cls(plan.release, plan.fingerprint, folder.url, name, encoding, rows, plan.witnesses, made_with)
+        audio = plan.options.get("audio_column")
+        return cls(plan.release, plan.fingerprint, folder.url, name, encoding, rows, plan.witnesses, made_with, audio)
 
     def inputs(self) -> Iterator[tuple[_Row, tuple[str, str]]]:
         """Yield the row of each clip that has a file, with its name and path."""
@@ -109,14 +112,14 @@ def _write_shard(
     with (
         contextlib.closing(_clips(job, idle)) as clips,
         folder.writing(job.name) as file,
-        ShardWriter(file, prepared_features(job.release)) as writer,
+        ShardWriter(file, prepared_features(job.release, job.audio_column)) as writer,
     ):
         for row, clip in clips:
             if isinstance(clip, DroppedClip):
                 dropped.append(clip)
                 on_clip(clip.reason, 0)
                 continue
-            size = writer.add(clip_row(row, clip))
+            size = writer.add(clip_row(row, clip, with_audio=job.audio_column is not None))
             rows += 1
             bytes_in += clip.bytes_in
             bytes_out += size
@@ -139,7 +142,7 @@ def _write_shard(
 def _clips(job: Job, idle: IdleProcesses | None) -> Generator[tuple[_Row, PreparedClip | DroppedClip], None, None]:
     """Yield each clip that has a file: its row, and the prepared or the dropped clip."""
     results = run(
-        functools.partial(prepare_clip, encoding=job.encoding),
+        functools.partial(prepare_clip, encoding=job.encoding, audio_column=job.audio_column),
         job.inputs(),
         workers=1,
         batch_size=16 if job.encoding is None else 1,

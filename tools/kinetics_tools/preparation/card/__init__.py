@@ -1,6 +1,12 @@
 """Dataset card of prepared clips."""
 
-from kinetics_tools.preparation.card.header import annotation_features, card_patterns, check_header, is_named
+from kinetics_tools.preparation.card.header import (
+    annotation_features,
+    audio_rate,
+    card_patterns,
+    check_header,
+    is_named,
+)
 from kinetics_tools.preparation.card.write import (
     CARD_NAME,
     check_output,
@@ -14,6 +20,7 @@ from kinetics_tools.preparation.card.write import (
 __all__ = [
     "CARD_NAME",
     "annotation_features",
+    "audio_rate",
     "card_patterns",
     "check_header",
     "check_output",
