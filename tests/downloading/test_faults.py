@@ -4,7 +4,6 @@ import gzip
 import os
 import signal
 import subprocess
-import sys
 import tarfile
 import time
 from collections import Counter
@@ -309,18 +308,6 @@ def test_a_full_disk_keeps_what_is_complete_and_says_so(tmp_path, out, clip_byte
         assert download("700", out, splits=["train"], mirror=mirror.url).is_complete
     assert tree_of(out) == expected
     assert leftovers(out) == []
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 200 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(disk)]
-    if sys.platform != "linux" or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root may mount a small disk")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_disk_that_fills_up_keeps_what_is_complete_and_is_resumed_with_more_room(tmp_path, small_disk):

@@ -59,8 +59,10 @@ def test_the_command(tree, prepared, clips, tmp_path):
     assert f"validation: {clips[4].stem}: empty\n" in result.output
     assert f"validation: {clips[5].stem}: unreadable: is not a readable clip" in result.output
     assert files_of(out) == files_of(prepared)
-    result = CliRunner().invoke(app, [*given, "--preset", "ultrafast", "--split", "val"])
-    assert "nothing to make" in result.output
+    for more in (["--split", "val"], ["--dry-run"]):
+        result = CliRunner().invoke(app, [*given, "--preset", "ultrafast", *more])
+        assert (result.exit_code, "nothing to make: all shards exist" in result.output) == (0, True)
+        assert "to make: 0" not in result.output
     for bad, message in (
         (["--shards", "1-2"], "error: --shards 1-2: must be a half-open range START:STOP"),
         (["--crf", "99"], "error: --crf must be from 0"),

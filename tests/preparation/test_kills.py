@@ -61,7 +61,9 @@ def test_ctrl_c_keeps_finished_shards_and_exits_130(tree, prepared, tmp_path):
         process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=60)[0]
     assert process.returncode == 130, output
-    assert "Rerun the same command to resume" in output
+    assert [line for line in output.splitlines() if "interrupted" in line] == [
+        "interrupted; finished shards are kept. Rerun the same command to resume"
+    ]
     assert "Traceback" not in output
     assert not [name for name in files_of(tmp_path) if name.endswith(".tmp")]
     assert shards_of(tmp_path).items() <= shards_of(prepared).items()

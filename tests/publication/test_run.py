@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 from huggingface_hub import HfApi
@@ -117,6 +118,18 @@ def test_the_footer_of_each_shard_of_a_folder_is_read_once_in_a_run(
     assert read == []  # what was uploaded just now is known
     assert quiet(large, f"file://{tmp_path}/there").commits == 0
     assert sorted(read) == shards(large)
+
+
+def test_a_push_to_a_store_ends_with_the_call_that_loads_it(hub: Hub, out: Path) -> None:
+    fs = fsspec.filesystem("memory")
+    try:
+        last = quiet(out, "memory://bucket/kinetics").lines()[-1]
+        call = last.removeprefix("next: ")
+        rows = eval(call, {"load_dataset": datasets.load_dataset})
+        found = [row["youtube_id"] for row in rows.cast_column("video", datasets.Video(decode=False))]
+        assert found == ids(out)
+    finally:
+        fs.store.clear()
 
 
 def test_splits_and_releases_join_what_is_there(hub: Hub, out: Path, tmp_path: Path, reader: Clients) -> None:
@@ -739,6 +752,7 @@ def test_kills_leave_nothing_behind(
 SHARE = """
 import json, sys
 import datasets
+import fsspec
 from datasets.distributed import split_dataset_by_node
 datasets.disable_progress_bars()
 

@@ -22,7 +22,7 @@ def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch):
     first, line = file.getvalue().splitlines()
     assert first == "something happened"
     assert re.fullmatch(
-        r"3 of 4 clips, [\d.,]+ clips/s, 5 MB of 10 MB, [\d.,]+ [GM]B/s, ETA \d:\d\d:\d\d, complete 3", line
+        r"3 of 4 clips, ETA \d:\d\d:\d\d, [\d.,]+ clips/s, 5 MB of 10 MB, [\d.,]+ [GM]B/s, complete 3", line
     )
 
 
@@ -35,3 +35,19 @@ def test_progress_on_a_terminal_is_drawn_and_wiped(monkeypatch):
     assert "1 of 4 clips" in file.getvalue()
     assert "ETA" in file.getvalue()
     assert file.getvalue().endswith("\x1b[2K")
+
+
+def test_a_terminal_of_80_columns_shows_the_bar_and_whole_parts(monkeypatch):
+    monkeypatch.setattr("kinetics_tools.run.progress._REDRAW_SECONDS", 0.0)
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=80, color_system=None)
+    with Progress(clips=542_352, bytes=660_000_000_000, console=console) as progress:
+        progress.count("prepared", clips=123_456)
+        progress.add_bytes(150_000_000_000)
+        progress.tick()
+    lines = [re.sub(r"\x1b\[\S*?[a-zA-Z]", "", line).strip() for line in re.split(r"[\r\n]", file.getvalue())]
+    drawn = [line for line in lines if "542,352" in line]
+    assert drawn
+    for line in drawn:
+        assert re.fullmatch(r"[━╸╺ ]+ 123,456 of 542,352 clips, ETA \S+, \S+ clips/s", line), line
+        assert len(line) < 80

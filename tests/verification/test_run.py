@@ -933,7 +933,7 @@ def test_progress_is_shown(tmp_path, pool, monkeypatch):
     monkeypatch.setattr("kinetics_tools.run.progress._LINE_SECONDS", 0.0)
     console = Console(record=True, width=200, file=open(os.devnull, "w"))  # noqa: SIM115
     run(tmp_path, console=console)
-    assert re.search(r"6 of 6 clips, [\d,.]+ clips/s, ETA 0:00:00, readable 6", console.export_text())
+    assert re.search(r"6 of 6 clips, ETA 0:00:00, [\d,.]+ clips/s, readable 6", console.export_text())
 
 
 # ---- Overlaps

@@ -13,7 +13,10 @@ from filelock import FileLock
 from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
+from kinetics_tools.io.atomic import disk_errors
+
 _LOCK_SECONDS = 60.0
+_DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 class Folder:
@@ -96,13 +99,17 @@ class Folder:
 
     @contextlib.contextmanager
     def writing(self, name: str) -> Iterator[Any]:
-        """Open a file that gets its name when the block ends, and is removed if the block raises."""
+        """Open a file that gets its name when the block ends, and is removed if the block raises.
+
+        Raises:
+            DiskError: the disk is full or read-only, or its quota or the largest size of a file is reached.
+        """
         folder, _, file_name = name.rpartition("/")
         folder += "/" if folder else ""
         temporary = f"{folder}.{file_name}.{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
-        if self.is_local:
-            os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
         try:
+            if self.is_local:
+                os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
             with self._fs.open(temporary, "wb") as file:
                 yield file
                 if self.is_local:  # or after a crash of the machine a file could have its name and not its bytes
@@ -112,8 +119,12 @@ class Folder:
                 os.replace(self.path(temporary), self.path(name))
             else:
                 self._fs.mv(temporary, name)
-        except BaseException:
-            self.remove(temporary)
+        except BaseException as error:
+            with contextlib.suppress(OSError):  # of a disk that has become read-only
+                self.remove(temporary)
+            if self.is_local and isinstance(error, OSError) and error.errno in _DISK_ERRORS:
+                with disk_errors(self.path(name)):
+                    raise
             raise
 
     def clean(self, name: str) -> None:

@@ -96,6 +96,7 @@ def prepare(
         ValueError: an argument is not valid, or `out` holds a README.md from elsewhere or shards made with other
             options or versions of libraries.
         FileNotFoundError: `data_dir` has no clips.
+        KeyboardInterrupt: interrupted; the message says how to resume.
         OSError: a shard cannot be written, no clip can be read, or a machine of the cluster wrote to another `out`.
     """
     check_engine(engine, workers=workers, address=address)

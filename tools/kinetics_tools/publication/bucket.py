@@ -14,6 +14,7 @@ from kinetics_tools.io.folder import Folder
 from kinetics_tools.preparation.card import CARD_NAME
 from kinetics_tools.publication.hub import HubRemote
 from kinetics_tools.publication.remote import Access, Change, Listing
+from kinetics_tools.publication.upload_bar import OnBytes, client_bytes
 
 BUCKETS = "hf://buckets/"
 
@@ -60,14 +61,15 @@ class Bucket(HubRemote):
     def _path(self, name: str, listing: Listing) -> str:
         return f"buckets/{self._name}/{self._folder}{name}"
 
-    def commit(self, change: Change, listing: Listing, message: str, local: Folder) -> str:
+    def commit(self, change: Change, listing: Listing, message: str, local: Folder, on_bytes: OnBytes) -> str:
         texts = dict(change.texts)
         card = {CARD_NAME: texts.pop(CARD_NAME)} if CARD_NAME in texts else {}
         batches: tuple[Mapping[str, Any], ...] = ({name: local.path(name) for name in change.shards}, texts, card)
         with self._errors(f"upload to {self.url}"):
             for batch in batches:  # the files of a batch may arrive in any order, and not all of them
                 add = [(content, self._folder + name) for name, content in batch.items()]
-                self._api.batch_bucket_files(self._name, add=add)
+                with client_bytes(on_bytes if batch is batches[0] else lambda count: None):
+                    self._api.batch_bucket_files(self._name, add=add)
             self._api.batch_bucket_files(self._name, delete=[self._folder + name for name in change.delete])
         return self.url
 

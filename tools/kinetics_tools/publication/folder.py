@@ -1,6 +1,5 @@
 """Folder that `fsspec` opens, on a disk or in an object store, as a remote."""
 
-import shutil
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
@@ -8,7 +7,10 @@ from kinetics_tools.io.folder import Folder
 from kinetics_tools.preparation import read_footer
 from kinetics_tools.preparation.card import CARD_NAME
 from kinetics_tools.publication.remote import Access, Change, Listing, Remote
+from kinetics_tools.publication.upload_bar import OnBytes
 from kinetics_tools.releases import RELEASES
+
+_BLOCK_BYTES = 1 << 20
 
 
 class FolderRemote(Remote):
@@ -42,10 +44,12 @@ class FolderRemote(Remote):
         with self.open(name, listing) as file:
             return read_footer(file, listing.files[name])
 
-    def commit(self, change: Change, listing: Listing, message: str, local: Folder) -> str:
+    def commit(self, change: Change, listing: Listing, message: str, local: Folder, on_bytes: OnBytes) -> str:
         def upload(name: str) -> None:
             with self._store.writing(name) as file, local.open(name) as source:
-                shutil.copyfileobj(source, file, 1 << 20)
+                while block := source.read(_BLOCK_BYTES):
+                    file.write(block)
+                    on_bytes(len(block))
 
         with ThreadPoolExecutor(self._workers) as pool:
             list(pool.map(upload, change.shards))

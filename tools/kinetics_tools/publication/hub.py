@@ -16,6 +16,7 @@ from kinetics_tools.io.folder import Folder
 from kinetics_tools.io.retry import parse_retry_after
 from kinetics_tools.preparation import FOOTER_BYTES, read_footer
 from kinetics_tools.publication.remote import Access, Change, Listing, Remote
+from kinetics_tools.publication.upload_bar import OnBytes, client_bytes
 
 _CLIENT = "1.29"  # the first with resumable folder uploads and bucket settings
 _TOKENS = "https://huggingface.co/settings/tokens"
@@ -211,7 +212,7 @@ class Repository(HubRemote):
     def _path(self, name: str, listing: Listing) -> str:
         return f"datasets/{self._name}@{listing.head}/{name}"
 
-    def commit(self, change: Change, listing: Listing, message: str, local: Folder) -> str:
+    def commit(self, change: Change, listing: Listing, message: str, local: Folder, on_bytes: OnBytes) -> str:
         """Upload only shards by `upload_folder`, which resumes; anything else in one atomic commit.
 
         Without Xet, `upload_folder` makes one commit, too, and resumes from the files that the Hub has stored.
@@ -223,7 +224,7 @@ class Repository(HubRemote):
             "parent_commit": listing.head,
             "commit_message": message,
         }
-        with self._errors(f"upload to {self._name}"):
+        with self._errors(f"upload to {self._name}"), client_bytes(on_bytes):
             if not (change.texts or change.delete):
                 shards = list(change.shards)
                 return self._api.upload_folder(folder_path=local.root, allow_patterns=shards, **where).commit_url

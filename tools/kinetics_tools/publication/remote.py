@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 from kinetics_tools.errors import PushError, TransientError
 from kinetics_tools.io.folder import Folder
 from kinetics_tools.io.retry import RetryPolicy, retry
+from kinetics_tools.publication.upload_bar import OnBytes
 
 _POLICY = RetryPolicy(retries=7, first_wait_seconds=1.0, longest_wait_seconds=60.0)
 _FIRST_RETRIES = 2  # within about 3 s
@@ -105,8 +106,11 @@ class Remote(ABC):
         """Return the footer of a shard."""
 
     @abstractmethod
-    def commit(self, change: Change, listing: Listing, message: str, local: Folder) -> str:
-        """Apply a change, whose shards lie in `local`, to the files of `listing`; return the URL that shows it."""
+    def commit(self, change: Change, listing: Listing, message: str, local: Folder, on_bytes: OnBytes) -> str:
+        """Apply a change, whose shards lie in `local`, to the files of `listing`; return the URL that shows it.
+
+        `on_bytes` is called with numbers of bytes of shards as they are uploaded.
+        """
 
     @abstractmethod
     def load_arguments(self, listing: Listing) -> dict[str, Any] | None:

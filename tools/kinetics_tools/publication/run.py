@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -34,6 +34,7 @@ from kinetics_tools.publication.parts import check_parts, find_parts
 from kinetics_tools.publication.readback import read_back
 from kinetics_tools.publication.remote import Access, Change, Listing, Remote, retry_remote
 from kinetics_tools.publication.streaming import Stream
+from kinetics_tools.publication.upload_bar import upload_bar
 from kinetics_tools.text import check_choice, check_count, format_count, format_size
 
 logger = get_logger("datasets.kinetics")
@@ -65,7 +66,8 @@ class PushReport:
         is_dry: True for a dry run.
         is_new: True if the repository or bucket was created.
         changes: names and new values of the settings of the remote that changed.
-        path, revision: arguments of `load_dataset` that load it; `path` is None if nothing does.
+        path, revision: arguments of `load_dataset` that load it; `path` is None if it reads no card there.
+        files: URL pattern of the shards of the first split, if `path` is None.
     """
 
     url: str
@@ -84,6 +86,7 @@ class PushReport:
     changes: list[tuple[str, Any]] = field(default_factory=list)
     path: str | None = None
     revision: str | None = None
+    files: str | None = None
 
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
@@ -112,6 +115,10 @@ class PushReport:
             release, split = next(iter(self.splits)).split()
             branch = f', revision="{self.revision}"' if self.revision else ""
             lines.append(f'next: load_dataset("{self.path}", "{release}", split="{split}"{branch}, streaming=True)')
+        elif self.files is not None:
+            split = next(iter(self.splits)).split()[1]
+            files = f'{{"{split}": "{self.files}"}}'
+            lines.append(f'next: load_dataset("parquet", data_files={files}, split="{split}", streaming=True)')
         return lines
 
 
@@ -170,6 +177,7 @@ def push(
         ValueError: an argument is not valid.
         PushError: the remote refuses, or stays unreachable.
         ImportError: huggingface_hub is too old.
+        KeyboardInterrupt: interrupted; the message says how to resume.
     """
     if gated is not None:
         check_choice(gated, GATES, "gated")
@@ -206,11 +214,13 @@ def push(
             in_one=create_pr,
             is_mixture_allowed=allow_mixed_versions,
         )
-        say = logger.info if console is None else console.print
         report = PushReport(remote.url, {part.title: part.count for part in parts}, private=private, gated=gated)
         report.revision = revision
-        run = _Run(publication, remote, report, commit_message, say)
-        return run.dry() if dry_run else run.publish(stream, verify=verify, delete_local=delete_local)
+        run = _Run(publication, remote, report, commit_message, console)
+        try:
+            return run.dry() if dry_run else run.publish(stream, verify=verify, delete_local=delete_local)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("interrupted; uploaded shards are kept. Rerun the same command to resume") from None
 
 
 def _remote_at(
@@ -236,14 +246,15 @@ class _Run:
         remote: Remote,
         report: PushReport,
         message: str | None,
-        say: Callable[[str], Any],
+        console: Console | None,
     ):
         self._publication = publication
         self._remote = remote
         self._report = report
         self._message = message or f"Add {', '.join(part.title for part in publication.parts)}"
-        self._say = say
-        self._retry = functools.partial(retry_remote, say=say)
+        self._console = console
+        self._say = logger.info if console is None else console.print
+        self._retry = functools.partial(retry_remote, say=self._say)
         self._uploads: Counter[str] = Counter()
 
     def dry(self) -> PushReport:
@@ -279,6 +290,8 @@ class _Run:
             self._remove_local()
         if not self._publication.in_one and (arguments := self._remote.load_arguments(listing)):
             self._report.path = arguments["path"]
+        elif isinstance(self._remote, FolderRemote):
+            self._report.files = f"{self._remote.url}/{self._publication.parts[0].pattern}"
         self._report.changes = [*self._remote.changes]
         self._report.wall_seconds = time.monotonic() - started
         return self._report
@@ -319,8 +332,8 @@ class _Run:
         shards = format_count(len(change.shards), "shard")
         self._say(f"uploading {shards}, {format_size(size)}" if change.shards else "writing the card")
         message = self._message if change.is_visible else f"{self._message}: {shards}, not in the card yet"
-        with self._publication.uploading(change.shards):
-            self._report.url = self._remote.commit(change, listing, message, self._publication.store)
+        with self._publication.uploading(change.shards), upload_bar(self._console, size) as on_bytes:
+            self._report.url = self._remote.commit(change, listing, message, self._publication.store, on_bytes)
         self._uploads.update(change.shards)
         self._report.files_sent += len(change.shards)
         self._report.bytes_sent += size

@@ -1,9 +1,10 @@
 """Progress display for long-running commands."""
 
+import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from rich import progress
@@ -15,6 +16,7 @@ from kinetics_tools.text import format_size
 _RATE_SECONDS = 30.0  # rates are means over this time
 _REDRAW_SECONDS = 0.2
 _LINE_SECONDS = 10.0
+_BAR_COLUMNS = 16
 
 
 class Progress:
@@ -47,7 +49,7 @@ class Progress:
         self._bytes_done = 0
         self._lock = threading.Lock()
         self._drawn = time.monotonic()
-        columns = (progress.BarColumn(), progress.TextColumn("{task.description}", markup=False))
+        columns = (progress.BarColumn(_BAR_COLUMNS), progress.TextColumn("{task.description}", markup=False))
         self._display = progress.Progress(
             *columns, console=self.console, auto_refresh=False, transient=True, speed_estimate_period=_RATE_SECONDS
         )
@@ -103,20 +105,28 @@ class Progress:
         clips = sum(counts.values())
         clips_rate, bytes_rate = self._rate(self._done, done), self._rate(self._fetched, fetched)
         left, rate = (total - bytes_done, bytes_rate) if total else (self._clips - clips, clips_rate)
-        parts = [f"{clips:,} of {self._clips:,} clips", f"{clips_rate:,.1f} clips/s"]
+        parts = [f"{clips:,} of {self._clips:,} clips"]
+        parts.append(f"ETA {timedelta(seconds=round(max(left, 0) / rate)) if rate else 'unknown'}")
+        parts.append(f"{clips_rate:,.1f} clips/s")
         if total or bytes_done:
             parts.append(format_size(bytes_done) + (f" of {format_size(total)}" if total else ""))
             parts.append(f"{format_size(bytes_rate)}/s")
-        parts.append(f"ETA {timedelta(seconds=round(max(left, 0) / rate)) if rate else 'unknown'}")
-        line = ", ".join(parts + [f"{status} {count:,}" for status, count in counts.items()])
+        parts += [f"{status} {count:,}" for status, count in counts.items()]
         if self.console.is_terminal:
             shares = (bytes_done, total) if total else (clips, self._clips or 1)
+            line = _fitting(parts, self.console.width - _BAR_COLUMNS - 2)
             self._display.update(self._bar, completed=shares[0], total=shares[1], description=line, refresh=True)
         else:
-            self.console.print(line)
+            self.console.print(", ".join(parts))
 
     def _rate(self, task: progress.TaskID, done: int) -> float:
         """Return the rate of a task, given the amount done so far."""
         known = next(one for one in self._display.tasks if one.id == task)
         self._display.advance(task, done - known.completed)
         return known.speed or 0.0
+
+
+def _fitting(parts: Iterable[str], columns: int) -> str:
+    """Return the first parts that fit on a line of a terminal, joined; at least one."""
+    lines = list(itertools.accumulate(parts, "{}, {}".format))
+    return max((line for line in lines if len(line) <= columns), key=len, default=lines[0])
