@@ -67,6 +67,7 @@ def test_a_folder_that_datasets_cannot_load_is_refused(tree, tmp_path, name):
         pytest.param("a: " + "[" * 5000, "it must be a YAML mapping", id="nested"),
         ("tags: video", '"tags" must be a list'),
         ("tags: [[a]]", '"tags" must be a list of texts'),
+        ("configs: {data_files: 5}", '"configs" must be a list of mappings'),
         ("configs: [mine]", '"configs" must be a list of mappings'),
         ("configs: [{data_files: 5}]", '"configs" must be a list of mappings whose data_files name files'),
         ("configs: [{data_files: [{path: null}]}]", '"configs" must be a list of mappings whose data_files name files'),

@@ -300,3 +300,7 @@ def test_without_video_it_says_so() -> None:
     assert "get_frames_at" not in card.text
     features = DatasetInfosDict.from_dataset_card_data(card.data)["700"].features
     assert list(features) == ["label", "youtube_id", "time_start", "time_end", "available", "reason"]
+
+
+def test_a_single_config_need_not_be_a_list() -> None:
+    assert card_patterns("---\nconfigs: {data_files: a/*.parquet}\n---\n") == ["a/*.parquet"]

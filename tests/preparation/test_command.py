@@ -1,14 +1,17 @@
 """The command `kinetics prepare`, and what it prints."""
 
+import re
+
 import datasets
 import fsspec
 import pytest
 from typer.testing import CliRunner
 
 from kinetics_tools.cli.app import app
-from kinetics_tools.preparation import ShardReport, SplitReport
+from kinetics_tools.preparation import ShardReport, SplitReport, prepare_shard
 from kinetics_tools.preparation.report import Report
-from tests.support.clip_tree import SOURCE, files_of, run, served
+from kinetics_tools.run import Crash
+from tests.support.clip_tree import SOURCE, files_of, run, served, shards_of
 from tests.support.prepared import write_prepared
 from tests.support.trees import write_tree
 
@@ -101,3 +104,20 @@ def test_an_output_whose_release_is_the_clip_directory_is_refused(tree, tmp_path
     done = CliRunner().invoke(app, ["prepare", "700", "--data-dir", str(tree), "--out", str(tmp_path)])
     assert done.exit_code == 2, done.output
     assert f"{tmp_path}/700 is in {tree}, which is read" in done.output
+
+
+def test_shards_whose_tasks_are_lost_are_named_and_the_others_made(clips, tmp_path, monkeypatch):
+    def lossy_spread(function, items, **_):
+        (key, _), *rest = items
+        yield key, Crash("its process was killed each time")
+        yield from ((key, ("node", prepare_shard(item))) for key, item in rest)
+
+    monkeypatch.setattr("kinetics_tools.preparation.run.check_engine", lambda engine, **_: None)
+    monkeypatch.setattr("kinetics_tools.preparation.run.spread", lossy_spread)
+    tree, out = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]}), tmp_path / "out"
+    given = ["prepare", "700", "--data-dir", str(tree), "--out", str(out), "--profile", "source", "--engine", "ray"]
+    result = CliRunner().invoke(app, [*given, "--shards", "0:8"])
+    assert result.exit_code == 1
+    assert re.search(r"could not make 700/validation-00000-\S+: its process was killed each time\n", result.output)
+    assert result.output.rstrip().endswith("incomplete: rerun the same command to make the shards that failed")
+    assert len(shards_of(out)) == 7

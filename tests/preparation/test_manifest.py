@@ -140,6 +140,7 @@ def test_a_damaged_summary_is_named_before_the_work(tree, tmp_path, content):
         ("absent", [1]),
         ("unusable", [{"name": "a"}]),
         ("basis", {"seed": 0}),
+        ("basis", []),
         ("basis", {"annotated": 1, "wanted": 1, "classes": "zumba"}),
         ("options", [1]),
         ("made_with", {"av": 18}),
@@ -162,6 +163,17 @@ def test_a_field_of_another_type_is_named(prepared, tmp_path, name, value):
         parse_manifest("700", (out / "700" / "prepare.json").read_bytes(), where="700/prepare.json")
     with pytest.raises(ValueError, match=r"/pushed: 700/prepare\.json is corrupt"):
         push(prepared, f"file://{target}", verify=True)
+
+
+def test_fields_that_were_added_later_may_be_null(prepared, tmp_path):
+    out = copy_of(prepared, tmp_path / "out")
+    path = out / "700" / "prepare.json"
+    values = json.loads(path.read_text())
+    values["splits"]["validation"] |= dict.fromkeys(("absent", "unusable", "basis", "options", "made_with", "bytes_in"))
+    path.unlink()
+    path.write_text(json.dumps(values))
+    push(out, f"file://{tmp_path}/pushed")
+    assert shards_of(tmp_path / "pushed") == shards_of(prepared)
 
 
 def test_values_of_a_manifest_are_no_markup_in_the_card(prepared):

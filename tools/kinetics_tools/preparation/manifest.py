@@ -59,6 +59,7 @@ def parse_manifest(release: str, content: str | bytes, *, where: str = MANIFEST_
         found: dict[str, Any] = parse_json(content, {"splits": {str: {str: object}}})
         for split, entry in found["splits"].items():
             _check_entry(release, split, entry)
+            found["splits"][split] = {name: value for name, value in entry.items() if value is not None}
     except ValueError as error:
         raise ValueError(
             f"{where} is corrupt; remove it, and prepare or push each of its splits again ({error})"
@@ -69,7 +70,8 @@ def parse_manifest(release: str, content: str | bytes, *, where: str = MANIFEST_
 def _check_entry(release: str, split: str, entry: Mapping[str, Any]) -> None:
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}")
-    check_shape({**entry, "basis": entry.get("basis") or None}, _ENTRY_SHAPE)
+    basis = entry.get("basis")
+    check_shape({**entry, "basis": None if basis == {} else basis}, _ENTRY_SHAPE)
     if not re.fullmatch("[0-9a-f]{8}", entry["fingerprint"]):
         raise ValueError(f"fingerprint of {split} must be 8 hexadecimal digits, got {entry['fingerprint']!r}")
     # The card names these files to `datasets`.

@@ -88,11 +88,14 @@ def _read_shards(store: Folder, part: Part) -> tuple[pa.Table, list[ShardReport]
             report = read_report(file)
             if report is None:
                 raise ValueError(f"{store.path(part.release)}/{name} is corrupt; remove it and prepare it again")
+            try:
+                table = pq.read_table(file, columns=_KEYS)
+                columns = [*(table[key] for key in _KEYS), pa.array([True] * len(table)), pa.nulls(len(table))]
+                tables.append(pa.Table.from_arrays(columns, names=schema.names).cast(schema))
+            except (pa.ArrowException, KeyError) as error:
+                raise ValueError(f"{store.path(part.release)}/{name} is corrupt ({error}); prepare it again") from None
             reports.append(report)
-            tables.append(pq.read_table(file, columns=_KEYS))
-    table = pa.concat_tables(tables)
-    columns = [*(table[key] for key in _KEYS), pa.array([True] * len(table)), pa.nulls(len(table), pa.string())]
-    return pa.Table.from_arrays(columns, names=schema.names).cast(schema), reports
+    return pa.concat_tables(tables), reports
 
 
 def _dropped_rows(part: Part, reasons: Mapping[str, str], annotations: str | None) -> pa.Table:

@@ -16,6 +16,7 @@ _LOSSES = {
     "WorkerCrashedError": "its process was killed each time",
     "NodeDiedError": "its node was lost each time",
     "OutOfMemoryError": "its node ran out of memory",
+    "ObjectLostError": "its result was lost",
 }
 
 Key = TypeVar("Key")
@@ -98,12 +99,13 @@ class _Tasks:
         try:
             answer: _Answer = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:  # its function or its result cannot be pickled
-            raise RuntimeError(f"a task failed: {error.cause!r}") from None
+            raise error.cause if isinstance(error.cause, Exception) else RuntimeError(str(error)) from None
         except self._ray.exceptions.RayError as error:
-            reason = _LOSSES.get(type(error).__name__)
-            if reason is None:
-                raise
-            yield task.key, Crash(reason)
+            kinds = (getattr(self._ray.exceptions, name) for name in _LOSSES)
+            reasons = [reason for kind, reason in zip(kinds, _LOSSES.values(), strict=True) if isinstance(error, kind)]
+            if not reasons:
+                raise OSError(f"Ray: {str(error).strip().splitlines()[0]}") from None
+            yield task.key, Crash(reasons[0])
             return
         if answer.error is None:
             self._bad_nodes |= task.failed_on

@@ -68,7 +68,7 @@ def check_header(card: str, where: str) -> None:
 
 def card_patterns(card: str) -> list[str] | None:
     """Return the patterns of the data files that a card lists; None if it lists none, so that `datasets` finds them."""
-    configs = _header(card).get("configs")
+    configs = _as_list(_header(card).get("configs"))
     if not configs:
         return None
     patterns: list[str] = []
