@@ -87,6 +87,7 @@ from kinetics_tools.sources import (  # From: kinetics-dataset
     check_data_dir,
     decoder_problem,
     embed_bytes,
+    is_prepared,
     read_keys,
     replacement_archives,
     replacement_directories,
@@ -323,8 +324,8 @@ class Kinetics(datasets.ArrowBasedBuilder):
             raise ConnectionError(f"{error}. To load your own clips, pass data_dir='path/to/clips'") from None
         archives = {split: source for split, source in sources.items() if isinstance(source, ArchiveSource)}
         if not dl_manager.is_streaming:
-            self._download_archives(archives, cache)
-            sources.update({split: source.downloaded() for split, source in archives.items()})
+            failed = self._download_archives(archives, cache)
+            sources.update({split: source.downloaded(failed) for split, source in archives.items()})
         elif archives and config.on_missing == "raise":
             raise ValueError(
                 "on_missing='raise' cannot stream archives: missing clips are known only at their end; "
@@ -366,8 +367,8 @@ class Kinetics(datasets.ArrowBasedBuilder):
 
     # -- Without streaming
 
-    def _download_archives(self, archives: dict[str, ArchiveSource], cache: DownloadCache) -> None:
-        """Download the archives; print the download size and the free space first."""
+    def _download_archives(self, archives: dict[str, ArchiveSource], cache: DownloadCache) -> set[str]:
+        """Download the archives; print the download size and the free space first. Return those that are corrupt."""
         shards = [shard for source in archives.values() for shard in source.shards]
         urls = list(filter(is_url, shards))
         with ThreadPoolExecutor(max_workers=16) as pool:
@@ -377,8 +378,9 @@ class Kinetics(datasets.ArrowBasedBuilder):
         takes_all = all(source.index.takes_all for source in archives.values())
         local = sum(map(os.path.getsize, filter(os.path.exists, shards)))
         self._check_space(sizes, total + local, cache, takes_all=takes_all, splits=", ".join(archives))
+        failed: set[str] = set()
         if not urls:
-            return
+            return failed
         self._download_size = total
         stopped = threading.Event()
         whole = sum(size for url, size in sizes.items() if cache.held_bytes(url) >= size)  # `fetch` tells of a part
@@ -391,12 +393,22 @@ class Kinetics(datasets.ArrowBasedBuilder):
                     raise InterruptedError("the download was stopped; the same call resumes it")
                 bar.update(count)
 
+            def fetch(url: str) -> None:
+                try:
+                    cache.fetch(url, progress=progress)
+                except ChangedError as error:
+                    if self.config.on_missing == "raise":
+                        raise
+                    _logger.warning(f"{error}; its clips are missing")
+                    failed.add(url)
+
             with ThreadPoolExecutor(max_workers=4) as pool:
                 try:
-                    list(pool.map(functools.partial(cache.fetch, progress=progress), urls))
+                    list(pool.map(fetch, urls))
                 except BaseException:
                     stopped.set()  # or an error or Ctrl-C would wait for the archives in flight, of a gigabyte each
                     raise
+        return failed
 
     def _check_space(
         self, sizes: dict[str, int], stored: int, cache: DownloadCache, *, takes_all: bool, splits: str
@@ -528,7 +540,7 @@ def _register() -> None:
 
     @functools.wraps(original)
     def dataset_module_factory(path: str, *args: Any, **kwargs: Any) -> Any:
-        if path != "kinetics" or (kwargs.get("data_dir") is None and _is_prepared("kinetics")):
+        if path != "kinetics" or (kwargs.get("data_dir") is None and is_prepared("kinetics")):
             return original(path, *args, **kwargs)
         return load.DatasetModule(__name__, str(Kinetics.VERSION), {"dataset_name": "kinetics"})
 
@@ -536,15 +548,6 @@ def _register() -> None:
     for module in (load, inspect):
         if getattr(module, "dataset_module_factory", None) is original:
             module.dataset_module_factory = dataset_module_factory  # type: ignore[attr-defined]
-
-
-def _is_prepared(directory: str) -> bool:
-    """Return True if `directory` is a prepared dataset, Parquet with a card that names its files."""
-    card = directory + "/README.md"
-    if not os.path.isfile(card) or os.path.isfile(directory + "/kinetics.py"):
-        return False
-    with open(card, encoding="utf-8", errors="replace") as file:
-        return any(line.startswith("configs:") for line in file)
 
 
 if __name__ == "kinetics":

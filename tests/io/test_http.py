@@ -179,6 +179,16 @@ def test_an_unknown_host_is_given_up_as_soon(waits, monkeypatch):
     assert len(waits) == 2
 
 
+def test_no_route_is_given_up_as_soon(waits, monkeypatch):
+    def unreachable(*args, **options):
+        raise urllib.error.URLError(OSError(errno.ENETUNREACH, "Network is unreachable"))
+
+    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    with pytest.raises(ConnectionError, match=r"Network is unreachable, after 3 attempts"):
+        HttpFile("http://127.0.0.1:9/x")
+    assert sum(waits) < 10
+
+
 def test_a_server_that_was_there_is_waited_for_though_it_refuses(mirror, waits, monkeypatch):
     with HttpFile(mirror.url_of(NAME)) as file:
         assert file.read(1000) == DATA[:1000]

@@ -9,7 +9,7 @@ import datasets
 import pytest
 
 import kinetics  # noqa: F401  (registers the builder)
-from kinetics_tools.errors import ArchiveError
+from kinetics_tools.errors import ArchiveError, ChangedError, RemoteError
 from kinetics_tools.io.http import HttpFile
 from kinetics_tools.releases import LABELS, RELEASES
 from kinetics_tools.sources.mirror import archive_urls
@@ -316,6 +316,19 @@ def test_an_archive_that_is_shorter_than_announced_does_not_end_a_stream(root, c
     assert "part_0.tar.gz: HTTP 416" in caplog.text
 
 
+def test_an_archive_that_is_shorter_than_announced_costs_a_load_its_own_clips(root, caplog):
+    clips = noisy(VAL, 30_000)
+    write_public(root, "700-2020", {"validation": clips})
+    with FaultServer(root, faults=[Fault("wrong_length", "*/part_0*", by=2000)]) as mirror:
+        options = {"split": "validation", "mirror": mirror.url}
+        assert rows(load("700-2020", **options)) == rows_of(clips[3:])
+        assert "HTTP 416" in caplog.text
+        assert "its clips are missing" in caplog.text
+        assert "5 of 8 clips; missing: 3" in caplog.text
+        with pytest.raises(ChangedError, match=r"part_0\.tar\.gz"):
+            load("700-2020", on_missing="raise", **options)
+
+
 @pytest.mark.parametrize("num_proc", [None, 2])
 def test_a_damaged_archive_raises_where_that_is_asked_for(mirror, root, num_proc):
     write_public(root, "700-2020", {"validation": noisy(VAL, 30_000)})
@@ -456,6 +469,56 @@ def test_a_mirror_without_replacements_says_so_and_gives_the_originals(mirror, r
     ds = load("400", splits=["train"], mirror=mirror.url, streaming=streaming)["train"]
     assert rows(ds) == rows_of(TRAIN, "400")
     assert any("replace" in record.getMessage() for record in caplog.records)
+
+
+def test_a_store_that_answers_403_for_what_is_absent_is_read_as_one_that_answers_404(root, tmp_path, caplog):
+    write_public(root, "400", {"train": TRAIN}, replacement=None)
+    write_annotations(root / "mine" / "training.csv", TRAIN, "train")  # the second spelling
+    with FaultServer(
+        root, faults=[Fault("status", f"*/{name}", code=403) for name in ("train.csv", "repl*")]
+    ) as mirror:
+        options = {"split": "train", "mirror": mirror.url}
+        assert rows(load("400", annotations=f"{mirror.url}/mine", **options)) == rows_of(TRAIN, "400")
+        assert "no clips are replaced, because the mirror does not give" in caplog.text
+        with pytest.raises(FileNotFoundError, match=r"HTTP 403 .*: the file does not exist, or you may not read it"):
+            load("400", **options)
+
+
+BAD_LISTS = {
+    "a local file": ("{root}/secret.tar.gz\n", "names '/.*secret.tar.gz', which is not an archive on http://127"),
+    "a file URL": ("file://{root}/secret.tar.gz\n", "which is not an archive on"),
+    "another host": ("{public}/a.tar.gz\nhttp://127.0.0.1:1/b.tar.gz\n", "names 'http://127.0.0.1:1/b.tar.gz', which"),
+    "a host that begins alike": ("{url}9/a.tar.gz\n", "which is not an archive on"),
+    "no archive": ("{public}/a.txt\n", "which is not an archive on"),
+    "a login page": ("<!DOCTYPE html><html>...", "a web page came instead of the file; does this network need a login"),
+    "nothing": ("\n\n", "the list names no archive"),
+    "no text": ("\udcff", "which is not an archive on"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_LISTS)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_list_leads_nowhere_but_to_archives_of_the_mirror(mirror, root, kind, streaming):
+    text, message = BAD_LISTS[kind]
+    directory = write_public(root, "700-2020", {"validation": VAL})
+    (root / "secret.tar.gz").write_bytes(tar_gz({clip.file_name: clip.content for clip in VAL}))
+    content = text.format(root=root, url=mirror.url, public="https://s3.amazonaws.com").encode(
+        "utf-8", "surrogateescape"
+    )
+    (directory / "val" / "k700_2020_val_path.txt").write_bytes(content)
+    with pytest.raises(RemoteError, match=message):
+        load("700-2020", split="validation", mirror=mirror.url, streaming=streaming)
+
+
+def test_a_login_page_instead_of_annotations_is_named_and_not_kept(mirror, root):
+    directory = write_public(root, "700-2020", {"validation": VAL})
+    path = directory / "annotations" / "val.csv"
+    right = path.read_bytes()
+    path.write_bytes(b"\n <html><body>Please log in</body></html>")
+    with pytest.raises(RemoteError, match=r"val\.csv: a web page came instead of the file"):
+        load("700-2020", split="validation", mirror=mirror.url)
+    path.write_bytes(right)
+    assert rows(load("700-2020", split="validation", mirror=mirror.url)) == rows_of(VAL)
 
 
 def test_nothing_is_asked_of_a_server_before_a_stream_is_wanted(mirror, root):

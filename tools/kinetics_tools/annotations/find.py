@@ -8,11 +8,13 @@ from datasets.utils.logging import get_logger
 from filelock import FileLock
 
 from kinetics_tools.annotations.read import MAX_FILE_BYTES
-from kinetics_tools.errors import ArchiveError
+from kinetics_tools.errors import ArchiveError, RemoteError
 from kinetics_tools.io import (
+    WEB_PAGE,
     DownloadCache,
     has_host,
     is_url,
+    is_web_page,
     join_url,
     mirrored,
     path_part,
@@ -73,6 +75,7 @@ def annotation_file(
     Raises:
         FileNotFoundError: there is no annotation file of this split.
         ArchiveError: a tarball of annotations is truncated or corrupt.
+        RemoteError: a web page came instead of annotations.
     """
     if annotations is None and data_dir is not None and (found := annotations_of_tree(data_dir, split)):
         return found
@@ -87,7 +90,7 @@ def annotation_file(
             hint = f"; {_skipped(names, split)}" if names else ""
             raise FileNotFoundError(f"no annotation file of the {split} split in {where}, such as {split}.csv{hint}")
         return found
-    path = cache.fetch(where) if is_url(where) else where
+    path = _fetch(where, cache) if is_url(where) else where
     if not path_part(where).lower().endswith(ARCHIVE_SUFFIXES):
         return path
     try:
@@ -155,14 +158,27 @@ def _skipped(names: list[str], split: str) -> str:
 
 
 def _download(directory_url: str, split: str, cache: DownloadCache) -> str:
-    names = split_spellings(split)
+    names, denied = split_spellings(split), ""
     for name in names:
         try:
-            return cache.fetch(join_url(directory_url, f"{name}.csv"))
+            return _fetch(join_url(directory_url, f"{name}.csv"), cache)
         except FileNotFoundError:
             continue
+        except PermissionError as error:  # of a store that does not tell what it has, perhaps
+            denied = f"; {error}"
     where = without_credentials(directory_url)
-    raise FileNotFoundError(f"no annotations of the {split} split at {where}: tried {', '.join(names)} + .csv")
+    raise FileNotFoundError(f"no annotations of the {split} split at {where}: tried {', '.join(names)} + .csv{denied}")
+
+
+def _fetch(url: str, cache: DownloadCache) -> str:
+    """Return the path of a file in the cache. Web pages, as networks with a login give for any URL, are not kept."""
+    path = cache.fetch(url)
+    with open(path, "rb") as file:
+        head = file.read(1 << 10)
+    if is_web_page(head):
+        os.remove(path)
+        raise RemoteError(f"{without_credentials(url)}: {WEB_PAGE}")
+    return path
 
 
 def _extract(tarball: str, where: str, split: str) -> str:

@@ -18,12 +18,12 @@ from kinetics_tools.annotations.labels import label_index, normalize_label
 from kinetics_tools.annotations.read import YOUTUBE_ID, clip_names
 from kinetics_tools.annotations.renames import map_label
 from kinetics_tools.releases import LABELS, RELEASES
-from kinetics_tools.text import few, printable, unknown_choice
+from kinetics_tools.text import few, printable, stem_of, unknown_choice
 
 _FOLDER = Path(__file__).with_name("lists") / "subsets"
 _CMN = "kinetics-100-cmn"
 _CMN_PARTS = {_CMN: ("train", "val", "test"), **{f"{_CMN}-{part}": (part,) for part in ("train", "val", "test")}}
-SUBSETS = (*sorted(path.stem for path in _FOLDER.glob("*.txt")), *_CMN_PARTS)
+SUBSETS = (*sorted(stem_of(name) for name in os.listdir(_FOLDER) if name.endswith(".txt")), *_CMN_PARTS)
 """Names of the known subsets."""
 _CLIP = re.compile(rf"(?:[^/]*/)*(?P<clip>{YOUTUBE_ID}(?:_\d{{6}}_\d{{6}})?)(?:\.\w{{2,4}})?")
 

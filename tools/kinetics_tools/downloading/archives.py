@@ -259,7 +259,7 @@ class ArchiveRun:
         self.ledger.append(
             Entry(archive.key, archive.split, "archives", "failed", error={"class": kind, "message": message})
         )
-        if archive.is_replacement and isinstance(error, FileNotFoundError):
+        if archive.is_replacement and isinstance(error, FileNotFoundError | PermissionError):
             self.no_replacement = archive.key
             return
         with self._lock:

@@ -29,7 +29,7 @@ class Report:
         refused: "archive: member: reason" of unsafe members.
         unannotated, unannotated_examples: split -> number and first names of unannotated members of archives.
         missing: split -> names of the clips that no archive has.
-        no_replacement: key of the archive of replacements of 400, if the mirror does not have it.
+        no_replacement: key of the archive of replacements of 400, if the mirror does not give it.
         errors, examples: class of error -> number of clips that failed for it, and "clip: reason" of the first.
         given_up: number of clips that another run retries only with `retry_errors`.
         options: options of the command line that select the same clips.
@@ -77,7 +77,7 @@ class Report:
                 members = f"{format_count(count, 'member')} of archives"
                 lines.append(f"{split}: unannotated: {members}, such as {few(self.unannotated_examples[split])}")
         if self.no_replacement:
-            lines.append(f"train: no clips are replaced, because the mirror does not have {self.no_replacement}")
+            lines.append(f"train: no clips are replaced, because the mirror does not give {self.no_replacement}")
         lines += [f"refused: {what}" for what in self.refused]
         lines += [f"failed: {key}: {reason}" for key, reason in self.failed.items()]
         lines += [f"failed: {n:,} {kind}, such as {self.examples[kind]}" for kind, n in sorted(self.errors.items())]

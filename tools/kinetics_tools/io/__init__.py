@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from kinetics_tools.io.disk import DiskSpace, disk_spaces
     from kinetics_tools.io.folder import Folder, check_apart
     from kinetics_tools.io.hosts import mirror_url, mirrored
-    from kinetics_tools.io.http import HttpFile, open_binary, remote_size, url_exists
+    from kinetics_tools.io.http import WEB_PAGE, HttpFile, is_web_page, open_binary, remote_size, url_exists
     from kinetics_tools.io.json_shape import check_shape, parse_json
     from kinetics_tools.io.jsonl import JsonLog, read_json_lines
     from kinetics_tools.io.limits import RateLimit, Stopped
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kinetics_tools.io.urls import has_host, is_url, join_url, path_part, without_credentials
 
 __all__ = [
+    "WEB_PAGE",
     "DiskSpace",
     "DownloadCache",
     "Folder",
@@ -38,6 +39,7 @@ __all__ = [
     "disk_spaces",
     "has_host",
     "is_url",
+    "is_web_page",
     "join_url",
     "mirror_url",
     "mirrored",
@@ -62,7 +64,7 @@ __getattr__ = lazy_exports(
         "disk": ["DiskSpace", "disk_spaces"],
         "folder": ["Folder", "check_apart"],
         "hosts": ["mirror_url", "mirrored"],
-        "http": ["HttpFile", "open_binary", "remote_size", "url_exists"],
+        "http": ["WEB_PAGE", "HttpFile", "is_web_page", "open_binary", "remote_size", "url_exists"],
         "json_shape": ["check_shape", "parse_json"],
         "jsonl": ["JsonLog", "read_json_lines"],
         "limits": ["RateLimit", "Stopped"],

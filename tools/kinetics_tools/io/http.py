@@ -1,6 +1,7 @@
 """Files on web servers, read front to back and resumed after errors."""
 
 import base64
+import errno
 import http.client
 import io
 import re
@@ -30,6 +31,8 @@ _ERROR_OF_STATUS = {
     410: FileNotFoundError,
     416: ChangedError,  # the file is shorter than the part of it that we have
 }
+#: Message for a web page that came instead of a file.
+WEB_PAGE = "a web page came instead of the file; does this network need a login? Open it in a browser, then rerun"
 _HEAD_TIMEOUT_SECONDS = 30.0
 _TOLD_WAIT_SECONDS = 30.0  # longer waits are told
 
@@ -60,7 +63,7 @@ class HttpFile(io.RawIOBase):
     """
 
     policy = RetryPolicy(retries=6, longest_wait_seconds=600.0)
-    # For a refused connection or an unknown host, as long as there was no answer at all.
+    # For a refused connection, an unknown host or no route, as long as there was no answer at all.
     policy_without_answer = RetryPolicy(retries=2)
     timeout_seconds = 30.0
 
@@ -115,7 +118,7 @@ class HttpFile(io.RawIOBase):
         except (http.client.HTTPException, OSError) as error:  # of TLS and of routes, too
             cause = getattr(error, "reason", error)  # what urllib wraps
             reason = str(cause) or type(cause).__name__
-            if not self._has_answered and isinstance(cause, ConnectionRefusedError | socket.gaierror):
+            if not self._has_answered and _is_unreachable(cause):
                 policy = self.policy_without_answer
         else:
             self._failures = 0
@@ -135,12 +138,14 @@ class HttpFile(io.RawIOBase):
         return None
 
     def _permanent(self, error: urllib.error.HTTPError) -> OSError:
-        shorter = ""
+        meaning = ""
         if error.code == 416:
             announced = "had before" if self.size is None else f"announced, {self.size:,} bytes"
-            shorter = f": the file ends before byte {self._position:,}, it is shorter than {announced}"
+            meaning = f": the file ends before byte {self._position:,}, it is shorter than {announced}"
+        elif error.code == 403:  # stores that do not tell what they have, such as S3 without the right to list
+            meaning = ": the file does not exist, or you may not read it"
         kind = _ERROR_OF_STATUS.get(error.code, OSError)
-        return kind(f"{self._shown}: {_status(error)}{shorter}")
+        return kind(f"{self._shown}: {_status(error)}{meaning}")
 
     def _exhausted(self, reason: str) -> ConnectionError:
         where, advice = "", "check your network connection and rerun the same command"
@@ -212,15 +217,27 @@ def open_binary(path: str) -> BinaryIO:
     return open(path, "rb")
 
 
+def _is_unreachable(cause: object) -> bool:
+    """Return True if an error means that there is no such host, no route to it, or no server."""
+    no_route = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
+    is_unknown = isinstance(cause, ConnectionRefusedError | socket.gaierror)
+    return is_unknown or (isinstance(cause, OSError) and cause.errno in no_route)
+
+
 def url_exists(url: str) -> bool:
-    """Return False if the server answers HTTP 404. Other errors count as True, because reading shows them."""
+    """Return False if the server answers HTTP 403, 404 or 410. Other errors count as True: reading shows them."""
     try:
         _head(url).close()
     except urllib.error.HTTPError as error:
-        return error.code != 404
+        return error.code not in (403, 404, 410)
     except (OSError, http.client.HTTPException, ValueError) as error:
         _logger.info(f"{without_credentials(url)}: {error}")
     return True
+
+
+def is_web_page(head: bytes) -> bool:
+    """Return True if the first bytes of a file are HTML or XML."""
+    return head.lstrip().startswith(b"<")
 
 
 def remote_size(url: str) -> int:

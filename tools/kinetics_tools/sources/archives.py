@@ -5,7 +5,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -91,12 +91,13 @@ class ArchiveSource:
         """Return the archives that are not local."""
         return [shard for shard in self.shards if is_url(shard)]
 
-    def downloaded(self) -> "ArchiveSource":
-        """Return this source with the local paths of downloaded archives."""
+    def downloaded(self, failed: Collection[str] = ()) -> "ArchiveSource":
+        """Return this source with the local paths of downloaded archives, without those that `failed`."""
         local = {url: self._cache.path(url) for url in self.urls()}
         other = copy.copy(self)
-        other.shards = [local.get(shard, shard) for shard in self.shards]
-        other._replacements = local.get(self._replacements or "", self._replacements)
+        other.shards = [local.get(shard, shard) for shard in self.shards if shard not in failed]
+        replacements = None if self._replacements in failed else self._replacements
+        other._replacements = local.get(replacements or "", replacements)
         other._origins = {path: url for url, path in local.items()}
         return other
 

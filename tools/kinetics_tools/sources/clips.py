@@ -254,13 +254,13 @@ class ClipFinder:
         index, _ = self._index(split, [])
         try:
             urls = archive_urls(selection.release, split, classes=selection.class_names, mirror=selection.mirror)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, PermissionError) as error:
             raise self._with_other_splits(error) from None
         name = REPLACEMENTS_URL.partition("/kinetics/")[2]
         replacements = next((url for url in urls if url.endswith(name)), None)
         if replacements is not None and not url_exists(replacements):
             title = selection.title(split)
-            _logger.warning(f"{title}: no clips are replaced, because the mirror has no {replacements}")
+            _logger.warning(f"{title}: no clips are replaced, because the mirror does not give {replacements}")
             urls.remove(replacements)
             replacements = None
         return self._archive_source(split, index, urls, replacements)
@@ -361,7 +361,7 @@ class ClipFinder:
         if not len(index):
             raise EmptySplitError(f"none of its annotated clips is selected by {self.selection.text()}")
 
-    def _with_other_splits(self, error: FileNotFoundError) -> FileNotFoundError:
+    def _with_other_splits(self, error: OSError) -> FileNotFoundError:
         """Return `error` of a split, with advice to load other splits unless splits were selected."""
         advice = "" if self.selection.splits else '; to load other splits, name them, as in splits=["validation"]'
         return FileNotFoundError(f"{error}{advice}")

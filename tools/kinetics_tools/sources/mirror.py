@@ -4,11 +4,15 @@ import re
 from collections.abc import Sequence
 
 from kinetics_tools.annotations.labels import find_label, label_index, normalize_label
+from kinetics_tools.errors import RemoteError
 from kinetics_tools.io.hosts import mirrored
-from kinetics_tools.io.http import HttpFile
-from kinetics_tools.io.urls import quoted
-from kinetics_tools.releases import LABELS, REPLACEMENTS_URL, archive_list_url
+from kinetics_tools.io.http import WEB_PAGE, is_web_page, open_binary
+from kinetics_tools.io.urls import path_part, quoted, without_credentials
+from kinetics_tools.releases import LABELS, PUBLIC_HOSTS, REPLACEMENTS_URL, archive_list_url
 from kinetics_tools.sources.replacements import has_replacements
+from kinetics_tools.text import is_archive_name
+
+_MAX_LIST_BYTES = 1 << 24  # the longest public list has 100 kB
 
 
 def archive_urls(
@@ -24,15 +28,42 @@ def archive_urls(
         classes: only the archives of these classes, where there is one archive for each class (600 except for test,
             700-2020 train); elsewhere all.
         mirror: URL that replaces the public hosts, by default the environment variable KINETICS_MIRROR.
+
+    Raises:
+        RemoteError: the mirror's list names no archive, or something else than archives on the public hosts or on the
+            mirror itself.
     """
-    with HttpFile(mirrored(archive_list_url(release, split), mirror)) as file:
-        lines = file.read().decode("utf-8").splitlines()
-    urls = [quoted(mirrored(line.strip(), mirror)) for line in lines if line.strip()]
+    list_url = mirrored(archive_list_url(release, split), mirror)
+    with open_binary(list_url) as file:
+        content = file.read(_MAX_LIST_BYTES)
+    if is_web_page(content):
+        raise RemoteError(f"{without_credentials(list_url)}: {WEB_PAGE}")
+    lines = filter(None, map(str.strip, content.decode("utf-8", "backslashreplace").splitlines()))
+    urls = [_archive_url(line, list_url, mirror) for line in lines]
+    if not urls:
+        raise RemoteError(f"{without_credentials(list_url)}: the list names no archive; pass another mirror=")
     if classes:
         urls = _archives_of_classes(urls, release, classes)
     if has_replacements(release, split):
         urls.insert(0, mirrored(REPLACEMENTS_URL, mirror))
     return urls
+
+
+def _archive_url(line: str, list_url: str, mirror: str | None) -> str:
+    """Return the URL that a line of a list names. A list may lead to no other host, nor to a local file."""
+    url, host = mirrored(line, mirror), _host_of(list_url)
+    if _host_of(url) not in (host, *PUBLIC_HOSTS) or not is_archive_name(path_part(url)):
+        raise RemoteError(
+            f"{without_credentials(list_url)}: the list names {line[:200]!r}, which is not an archive on {host}; "
+            "pass another mirror="
+        )
+    return quoted(url)
+
+
+def _host_of(url: str) -> str | None:
+    """Return the scheme, host and port of a URL; None without them."""
+    found = re.match(r"(https?://)(?:[^/?#]*@)?([^/?#]+)/", url)
+    return found and found[1] + found[2]
 
 
 def _archives_of_classes(urls: list[str], release: str, classes: Sequence[str]) -> list[str]:

@@ -116,6 +116,15 @@ def class_folder(path: str, split: str) -> str:
     return "" if folder in directory_names(split) else folder
 
 
+def is_prepared(directory: str) -> bool:
+    """Return True if `directory` is a prepared dataset, Parquet with a card that names its files."""
+    card = directory + "/README.md"
+    if not os.path.isfile(card) or os.path.isfile(directory + "/kinetics.py"):
+        return False
+    with open(card, encoding="utf-8", errors="replace") as file:
+        return any(line.startswith("configs:") for line in file)
+
+
 # ---- Several files of one clip ------------------------------------------------------------------------------
 
 
