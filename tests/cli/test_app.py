@@ -53,6 +53,8 @@ EXAMPLES = {
     ("prepare",): "kinetics prepare 700 --data-dir k700 --out kinetics --split validation",
     ("push",): "kinetics push kinetics s3://bucket/kinetics",
     ("evaluate",): "kinetics evaluate 700 submission.json --annotations k700/annotations",
+    ("labels",): "kinetics labels 600 --space opengvlab --to sorted",
+    ("export",): "kinetics export 400 k400 --for slowfast --out lists --link k400-links",
     ("infos",): "kinetics infos infos.json --repo user/kinetics",
 }
 

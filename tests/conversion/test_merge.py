@@ -83,8 +83,8 @@ def test_the_rule(shared, data_dirs, tmp_path):
 
 
 def test_the_counts_stand_beside_the_published_ones(data_dirs, tmp_path):
-    words = [f"{release}={path}" for release, path in data_dirs.items()]
-    done = CliRunner().invoke(app, ["export", "--merge", *words, "--for", "umt", "--out", str(tmp_path / "lists")])
+    words = ",".join(f"{release}={path}" for release, path in data_dirs.items())
+    done = CliRunner().invoke(app, ["export", "--merge", words, "--for", "umt", "--out", str(tmp_path / "lists")])
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[:5] == [
         "400: 4 clips to train, 2 to validate (published 240,436 and 19,796)",

@@ -204,9 +204,9 @@ def test_the_command_and_its_errors(data_dir, tmp_path):
     assert "val.csv: 8 clips" in done.output
     for words, message in (
         (["700", str(data_dir), "--for", "slowfest"], "unknown trainer 'slowfest'; did you mean 'slowfast'"),
-        (["700", str(data_dir), "more", "--for", "umt"], "expected RELEASE DIRECTORY, got 700"),
-        (["400=x", "--merge", "--for", "umt", "--subset", "mini-200"], "--merge takes all clips of the directories"),
-        (["400=x", "--merge", "--for", "umt"], "merged lists need clips of 400, 600 and 700, got 400"),
+        (["700", "--for", "umt"], "export needs RELEASE and DIRECTORY, or --merge"),
+        (["--merge", "400=x", "--for", "umt", "--subset", "mini-200"], "--merge takes all clips of its directories"),
+        (["--merge", "400=x", "--for", "umt"], "merged lists need clips of 400, 600 and 700, got 400"),
         (["700", str(data_dir), "--for", "umt", "--extract", "x"], "has no prepared shards of 700"),
     ):
         done = CliRunner().invoke(app, ["export", *words, "--out", lists])

@@ -46,7 +46,7 @@ def test_a_subset_and_excluded_videos_are_in_prepare_json_and_on_the_card(tree, 
     assert (basis["subset"], basis["wanted"], basis["excluded"]) == ("mini-200", len(kept), {"400:test": excluded})
     assert str(tmp_path) not in json.dumps(basis)
     card = (tmp_path / "out" / "README.md").read_text()
-    assert f"700 validation excludes {excluded} clips whose videos are in 400 test." in card
+    assert f"700 validation excludes {excluded} clip{'s' * (excluded != 1)} whose videos are in 400 test." in card
     assert "700 validation has only the subset `mini-200`." in card
     assert "*excluded*: another release holds out the video of the clip" in card
 

@@ -7,25 +7,26 @@ import typer
 
 import kinetics_tools
 from kinetics_tools.cli import options
-from kinetics_tools.cli.options import OUTPUT, SELECTION, flag, option
+from kinetics_tools.cli.options import OUTPUT, SELECTION, option
 
 EPILOG = options.examples(
     "kinetics export 400 k400 --for slowfast --out lists --link k400-links",
     "kinetics export 700 prepared --for mmaction2 --out lists --extract k700",
-    "kinetics export --merge 400=k400 600=k600 700=k700 --for umt --out k710",
+    "kinetics export --merge 400=k400,600=k600,700=k700 --for umt --out k710",
 )
-_SOURCES = "RELEASE DIRECTORY, or with --merge 400=DIRECTORY 600=DIRECTORY 700=DIRECTORY."
 _FOR = "slowfast, pytorchvideo, mmaction2, videomae, umt, internvideo, vjepa or dali."
 _PREFIX = "Text instead of the directory in paths; '' makes them relative."
 _LINK = "Directory for hard links without spaces in their names."
 _EXTRACT = "Directory to write the clips of prepared shards to."
-_MERGE = "Merge 400, 600 and 700 into lists of 710 classes."
+_MERGED: Any = {"metavar": "RELEASE=DIRECTORY,...", "callback": options.split_commas}
+_MERGE = "Instead: merge these clips of 400, 600 and 700 into lists of 710 classes."
 
 
 def export(
-    sources: Annotated[list[str], typer.Argument(help=_SOURCES, metavar="RELEASE DIRECTORY")],
     trainer: Annotated[str, option(OUTPUT, _FOR, True, "--for")],
     out: Annotated[Path, option(OUTPUT, "Output directory for the lists.")],
+    release: Annotated[str | None, typer.Argument(help="Release: 400, 600, 700 or 700-2020.")] = None,
+    directory: Annotated[str | None, typer.Argument(help="Clip directory, or with --extract prepared shards.")] = None,
     splits: options.Splits = None,
     classes: options.Classes = None,
     subset: options.Subset = None,
@@ -33,7 +34,7 @@ def export(
     exclude_by: options.ExcludeBy = "video",
     annotations: options.LocalAnnotations = None,
     force_release: options.ForceRelease = False,
-    merge: Annotated[bool, flag(SELECTION, "--merge", _MERGE)] = False,
+    merge: Annotated[list[str] | None, option(SELECTION, _MERGE, "none", **_MERGED)] = None,
     space: Annotated[str | None, option(OUTPUT, "Label space of the labels.", "that of the trainer")] = None,
     prefix: Annotated[str | None, option(OUTPUT, _PREFIX, "absolute paths")] = None,
     link: Annotated[Path | None, option(OUTPUT, _LINK, "none")] = None,
@@ -44,12 +45,12 @@ def export(
     chosen = options.given(**chosen, splits=splits, annotations=annotations)
     paths: Any = {"trainer": trainer, "space": space, "prefix": prefix, "link": link}
     if not merge:
-        if len(sources) != 2:
-            raise ValueError(f"expected RELEASE DIRECTORY, got {' '.join(sources)}")
+        if release is None or directory is None:
+            raise ValueError("export needs RELEASE and DIRECTORY, or --merge")
         paths |= {"extract": extract, "exclude_by": exclude_by, "force_release": force_release}
-        found = kinetics_tools.export(sources[0], sources[1], out, **chosen, **paths)
+        found = kinetics_tools.export(release, directory, out, **chosen, **paths)
         options.finish(found.lines(), is_complete=True)
-    if chosen or extract:
-        raise ValueError("--merge takes all clips of the directories; omit the options that select or extract clips")
-    data_dirs = dict(source.partition("=")[::2] for source in sources)
+    if release or chosen or extract:
+        raise ValueError("--merge takes all clips of its directories; omit RELEASE, and options that select or extract")
+    data_dirs = dict(source.partition("=")[::2] for source in merge)
     options.finish(kinetics_tools.export_merged(data_dirs, out, **paths).lines(), is_complete=True)
