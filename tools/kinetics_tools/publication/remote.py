@@ -109,7 +109,7 @@ class Remote(ABC):
     def commit(self, change: Change, listing: Listing, message: str, local: Folder, on_bytes: OnBytes) -> str:
         """Apply a change, whose shards lie in `local`, to the files of `listing`; return the URL that shows it.
 
-        `on_bytes` is called with numbers of bytes of shards as they are uploaded.
+        `on_bytes` is called with each number of uploaded bytes of shards.
         """
 
     @abstractmethod
