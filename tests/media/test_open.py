@@ -137,3 +137,23 @@ def test_samples_in_another_file_are_not_read(other, tmp_path):
     for read in readers(clip):
         with pytest.raises(ClipError):
             read()
+
+
+def test_pictures_that_take_gigabytes_are_refused(tmp_path):
+    """A few hundred kilobytes of H.264 can hold pictures of any size."""
+    clip, height, width = tmp_path / "clip.mp4", 4112, 4096
+    with av.open(str(clip), "w") as container:
+        stream = container.add_stream("libx264", 25, options={"preset": "ultrafast", "threads": "1"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        container.mux([*stream.encode(av.VideoFrame(width, height, "yuv420p")), *stream.encode()])
+    for read in readers(clip):
+        with pytest.raises(
+            ClipError, match=r"has 4,096 x 4,112 pixels, above 16,777,216 in all\); scale it down first"
+        ):
+            read()
+    content = clip.read_bytes()
+    stated = content.index(struct.pack(">HH", width, height), content.index(b"stsd"))
+    clip.write_bytes(content[:stated] + struct.pack(">HH", 64, 64) + content[stated + 4 :])
+    for read in (partial(decode, clip, [0]), partial(encode, clip)):
+        with pytest.raises(ClipError):
+            read()

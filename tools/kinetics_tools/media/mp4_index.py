@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 _Ints = npt.NDArray[np.int64]
 _MAX_FRAMES = 1 << 22
+_MAX_PIXELS = 1 << 24  # FFmpeg's reading of larger pictures is refused
 _MAX_TIMESCALE = (1 << 31) - 1  # of FFmpeg, which takes one above for corrupt
 _CODECS = (b"avc1", b"avc3", b"hvc1", b"hev1")
 _DESCRIPTION_BYTES = 86  # of a sample entry of video, before the boxes in it
@@ -198,7 +199,8 @@ def _samples(boxes: dict[bytes, bytes], edits: bytes | None, timescale: int, mov
 
 def _config(descriptions: bytes) -> DecoderConfig | None:
     """Return the configuration in the only sample description; None if anything else there affects the pictures."""
-    if descriptions[12:16] != b"avc1":
+    width, height = struct.unpack_from(">HH", descriptions, 8 + 32)
+    if descriptions[12:16] != b"avc1" or width * height > _MAX_PIXELS:
         return None
     details = dict(_boxes(descriptions[8 + _DESCRIPTION_BYTES :]))
     parameters, colours = details.pop(b"avcC", b""), details.pop(b"colr", b"")

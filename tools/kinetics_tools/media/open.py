@@ -23,6 +23,8 @@ from kinetics_tools.media.truncation import file_problem
 _UNTIMED_CONTAINERS = ("avi", "asf")
 _UNTIMED_CODECS = ("h264", "hevc")
 _MAX_BYTES_IN_MEMORY = 1 << 25
+# Pictures of up to 5K: with all pictures that a decoder keeps for reference, larger ones take gigabytes.
+MAX_PIXELS = 1 << 24
 # Containers of clips. FFmpeg also takes text for a playlist or a session, and then opens the files and sockets that it
 # names. None of these containers refers to another file, except QuickTime's, where FFmpeg ignores that by default.
 _MP4 = "mov,mp4,m4a,3gp,3g2,mj2"  # one format of FFmpeg's
@@ -182,11 +184,14 @@ def first_video_stream(name: str, container: av.container.InputContainer) -> av.
 
 
 def check_decoder(name: str, stream: Any) -> None:
-    """Raise ClipError for a stream that FFmpeg can demux but not decode."""
+    """Raise ClipError for a stream that FFmpeg can demux but not decode, or whose pictures are too large."""
     if stream.codec_context is None:
         what = "sound" if stream.type == "audio" else "codec"
         message = f"{name}: is not a readable clip (FFmpeg has no decoder for its {what}); drop it or download it again"
         raise ClipError(message)
+    if stream.type == "video" and stream.width * stream.height > MAX_PIXELS:
+        size = f"{stream.width:,} x {stream.height:,} pixels, above {MAX_PIXELS:,} in all"
+        raise ClipError(f"{name}: is not a readable clip (a picture has {size}); scale it down first")
 
 
 def demux(container: av.container.InputContainer, *streams: Any) -> Iterator[Any]:

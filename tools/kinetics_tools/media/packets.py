@@ -16,6 +16,7 @@ import av
 from kinetics_tools.errors import ClipError
 from kinetics_tools.media.mp4_index import DecoderConfig, FrameTable, PacketsOfTable, frame_table
 from kinetics_tools.media.open import (
+    MAX_PIXELS,
     VideoSource,
     check_headers,
     clip_errors,
@@ -159,7 +160,7 @@ def _decoder(config: DecoderConfig) -> Iterator[Any]:
 
 def _ready(decoder: Any) -> Any:
     decoder.thread_count = 1
-    if decoder.name == "h264":
-        decoder.options = {**decoder.options, **_STRICT}
+    limits = {"max_pixels": f"{MAX_PIXELS}"}  # the pictures may be larger than the headers state
+    decoder.options = {**decoder.options, **limits, **(_STRICT if decoder.name == "h264" else {})}
     decoder.open()
     return decoder
