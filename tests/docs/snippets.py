@@ -5,7 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 # A comment on the line before a block says why it does not run everywhere.
-NEEDS = {"the network", "a cluster", "a fresh machine", "a GPU", "datasets 3.6", "torch", "torchcodec", "torchdata"}
+NEEDS = {
+    "the network",
+    "a cluster",
+    "a fresh machine",
+    "a GPU",
+    "a browser",
+    "datasets 3.6",
+    "torch",
+    "torchcodec",
+    "torchdata",
+}
 _BLOCK = re.compile(
     r"^(?:<!-- (?P<marker>[^\n]*?) -->\n)?^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<code>.*?)^ *```$",
     re.MULTILINE | re.DOTALL,

@@ -24,6 +24,7 @@ from kinetics_tools.cli import (
     push,
     report,
     verify,
+    view,
 )
 from kinetics_tools.errors import KineticsError
 from kinetics_tools.run import PlainConsole
@@ -138,6 +139,7 @@ app.command(cls=_Command, epilog=push.EPILOG)(push.push)
 app.command(cls=_Command, epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command(cls=_Command, epilog=export.EPILOG)(export.export)
 app.command(cls=_Command, epilog=report.EPILOG)(report.report)
+app.command(cls=_Command, epilog=view.EPILOG)(view.view)
 app.command(cls=_Command, epilog=classes.EPILOG)(classes.classes)
 app.command(cls=_Command, epilog=labels.EPILOG)(labels.labels)
 app.command(cls=_Command, epilog=infos.EPILOG)(infos.infos)

@@ -15,14 +15,14 @@ EPILOG = options.examples(
     "kinetics report prepared --out report --annotations k700/annotations",
     "kinetics report user/kinetics 700 --out report --predictions scores.parquet",
 )
-_SOURCE = "Clip directory, prepared shards, USER/NAME or URL of published ones, or the CSV file of verify."
-_RELEASE = "Release: 400, 600, 700 or 700-2020."
+SOURCE_HELP = "Clip directory, prepared shards, USER/NAME or URL of published ones, or the CSV file of verify."
+RELEASE_HELP = "Release: 400, 600, 700 or 700-2020."
 _METADATA = "CSV or Parquet with youtube_id and more columns, such as country, to count clips by."
 
 
 def report(
-    source: Annotated[str, typer.Argument(help=_SOURCE)],
-    release: Annotated[str | None, typer.Argument(help=_RELEASE, show_default="all of prepared shards")] = None,
+    source: Annotated[str, typer.Argument(help=SOURCE_HELP)],
+    release: Annotated[str | None, typer.Argument(help=RELEASE_HELP, show_default="all of prepared shards")] = None,
     out: Annotated[Path, option(OUTPUT, "Directory for index.html, charts/ and images/.")] = Path("report"),
     splits: options.Splits = None,
     annotations: options.LocalAnnotations = None,

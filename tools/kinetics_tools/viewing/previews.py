@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from kinetics_tools.io import Folder
-from kinetics_tools.media import ClipError, VideoReader, View, webp
+from kinetics_tools.media import ClipError, Pixels, VideoReader, View, webp
 from kinetics_tools.run import Crash, PlainConsole, Progress, run
 from kinetics_tools.viewing.clips import Clips
 
@@ -63,9 +63,7 @@ def write_previews(
 def _candidates(clips: Clips) -> dict[str, list[tuple[str, str, int | None, str]]]:
     """Return the first clips of each class, in the order of paths and rows: path, name, row and name of the preview."""
     table = clips.table
-    table = table.filter(pc.and_(pc.is_in(table["status"], pa.array(_WATCHABLE)), pc.is_valid(table["label"])))
-    if clips.kind == "directory":  # a member of an archive needs all before it
-        table = table.filter(pc.invert(pc.match_substring_regex(table["path"], r"\.(tar|tgz|tar\.gz)/")))
+    table = table.filter(pc.and_(watchable(clips), pc.is_valid(table["label"])))
     table = table.sort_by([("path", "ascending"), ("row", "ascending")]).select(["label", "path", "clip", "row"])
     groups = table.group_by("label", use_threads=False).aggregate([(name, "list") for name in ("path", "clip", "row")])
     found = {}
@@ -78,20 +76,40 @@ def _candidates(clips: Clips) -> dict[str, list[tuple[str, str, int | None, str]
 def _write(folder: str, out: str, item: tuple[str, str, int | None, str]) -> tuple[str, str] | None:
     path, clip, row, name = item
     try:
-        video = os.path.join(folder, path) if row is None else shard_video(Folder(folder), path, row)
-        with VideoReader(video) as reader:
-            middle = reader.num_frames // 2
+        with VideoReader(video_of(folder, path, row)) as reader:
             step = max(1, round(reader.fps / _LOOP_FPS))
-            start = max(0, middle - step * _LOOP_FRAMES // 2)
+            start = max(0, reader.num_frames // 2 - step * _LOOP_FRAMES // 2)
             indices = np.minimum(start + step * np.arange(_LOOP_FRAMES), reader.num_frames - 1)
-            poster = reader.decode_views([middle], views=_scaled(_POSTER_HEIGHT))[0]
+            middle = _middle(reader)
             loop = reader.decode_views(np.unique(indices), views=_scaled(_LOOP_HEIGHT))[0]
     except (ClipError, OSError):
         return None
     poster_path, loop_path = preview_paths(name)
-    Path(out, poster_path).write_bytes(webp(poster, max_bytes=_POSTER_BYTES))
+    Path(out, poster_path).write_bytes(webp(middle, max_bytes=_POSTER_BYTES))
     Path(out, loop_path).write_bytes(webp(loop, max_bytes=_LOOP_BYTES, fps=_LOOP_FPS))
     return poster_path, clip
+
+
+def watchable(clips: Clips) -> pa.ChunkedArray:
+    """Return for each clip whether it has a file that can be opened alone, unlike a member of an archive."""
+    table = clips.table
+    if clips.folder is None:
+        return pc.is_null(table["release"])
+    in_archive = pc.match_substring_regex(table["path"], r"\.(tar|tgz|tar\.gz)/")
+    return pc.and_(pc.is_in(table["status"], pa.array(_WATCHABLE)), pc.invert(pc.fill_null(in_archive, False)))
+
+
+def poster(clip: tuple[str, str, int | None]) -> bytes | None:
+    """Return the middle frame of a clip (folder, path and row) as WebP of at most 8 kB; None if it is unreadable."""
+    try:
+        with VideoReader(video_of(*clip)) as reader:
+            return webp(_middle(reader), max_bytes=_POSTER_BYTES)
+    except (ClipError, OSError):
+        return None
+
+
+def _middle(reader: VideoReader) -> Pixels:
+    return reader.decode_views([reader.num_frames // 2], views=_scaled(_POSTER_HEIGHT))[0]
 
 
 def _scaled(height: int) -> Callable[[int, int], list[View]]:
@@ -104,9 +122,14 @@ def _scaled(height: int) -> Callable[[int, int], list[View]]:
     return views
 
 
-def shard_video(folder: Folder, path: str, row: int) -> bytes:
-    """Return the bytes of the clip in a row of a shard; one row group is read."""
-    with folder.open(path) as file, pq.ParquetFile(file) as shard:
+def video_of(folder: str, path: str, row: int | None) -> str | bytes:
+    """Return a clip for `VideoReader`: the path of a file, or the bytes in a row of a shard.
+
+    Of a shard, one row group is read.
+    """
+    if row is None:
+        return os.path.join(folder, path)
+    with Folder(folder).open(path) as file, pq.ParquetFile(file) as shard:
         for group in range(shard.num_row_groups):
             count = shard.metadata.row_group(group).num_rows
             if row < count:
@@ -114,4 +137,4 @@ def shard_video(folder: Folder, path: str, row: int) -> bytes:
                 content: bytes = column[row]["bytes"].as_py()
                 return content
             row -= count
-    raise IndexError(f"{path}: has no row {row} more")
+    raise IndexError(f"{path}: has fewer rows")

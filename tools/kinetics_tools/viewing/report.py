@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 import kinetics_tools
-from kinetics_tools.evaluation import evaluate, read_predictions
+from kinetics_tools.evaluation import evaluate
 from kinetics_tools.io import check_outputs
-from kinetics_tools.releases import LABELS, find_split
+from kinetics_tools.releases import LABELS
 from kinetics_tools.text import printable
 from kinetics_tools.verification.report import STATUSES
 from kinetics_tools.viewing import statistics
@@ -22,6 +22,7 @@ from kinetics_tools.viewing.charts import charts_of, prediction_charts, write_pi
 from kinetics_tools.viewing.clips import Clips, read_clips
 from kinetics_tools.viewing.continents import continents_of
 from kinetics_tools.viewing.page import BEGINNING, write_page
+from kinetics_tools.viewing.predictions import only_release, read_predicted, wrong
 from kinetics_tools.viewing.previews import preview_paths, write_previews
 
 
@@ -69,14 +70,12 @@ def write_report(
         table, extra = _joined(table, table_of_user)
     releases = sorted(pc.unique(table["release"]).to_pylist())
     found, charts = None, charts_of(table, extra)
-    wrong: list[list[Any]] | None = None
+    wrong_rows: list[list[Any]] | None = None
     if predictions is not None:
-        if len(releases) != 1:
-            raise ValueError(f"predictions are for one release; name one of {', '.join(releases)}")
         truth = annotations or (clips.source if clips.kind == "directory" else None)
-        found = evaluate(predictions, releases[0], split=prediction_split, annotations=truth)
+        found = evaluate(predictions, only_release(table), split=prediction_split, annotations=truth)
         charts += prediction_charts(found)
-        wrong = _wrong(table, find_split(prediction_split), read_predictions(predictions, releases[0])[0])
+        wrong_rows = _escaped(wrong(read_predicted(clips, predictions, prediction_split).table))
     write_pictures(folder / "charts", charts)
     previews, notes = {}, _notes(clips)
     if clips.folder is not None and "://" not in clips.folder:
@@ -94,12 +93,12 @@ def write_report(
         statuses=STATUSES,
         splits=_split_rows(table),
         scores=found.lines()[1:5] if found is not None else [],
-        has_predictions=wrong is not None,
+        has_predictions=wrong_rows is not None,
         charts=charts,
         data={
             "classes": _class_rows(table, previews),
             "problems": _escaped(statistics.problems(table)),
-            "wrong": wrong,
+            "wrong": wrong_rows,
             "folder": clips.source if clips.kind == "directory" else None,
         },
     )
@@ -174,19 +173,3 @@ def _escaped(table: pa.Table) -> list[list[Any]]:
     """Return rows whose texts have no control characters."""
     rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
     return [[printable(cell) if isinstance(cell, str) else cell for cell in row] for row in rows]
-
-
-def _wrong(table: pa.Table, split: str, best: dict[str, list[int]]) -> list[list[Any]]:
-    """Return clip, class, best prediction and rank of the class for each clip that is not predicted right."""
-    rows = statistics.annotated(table)
-    rows = rows.filter(pc.and_(pc.equal(rows["split"], split), pc.is_valid(rows["label"])))
-    names = LABELS[rows["release"][0].as_py()] if len(rows) else ()
-    found = []
-    for clip, youtube_id, label in zip(
-        *(rows[name].to_pylist() for name in ("clip", "youtube_id", "label")), strict=True
-    ):
-        predicted = best.get(clip) or best.get(youtube_id)
-        if predicted and names[predicted[0]] != label:
-            ranks = [rank for rank, index in enumerate(predicted, 1) if names[index] == label]
-            found.append([clip, label, names[predicted[0]], ranks[0] if ranks else None])
-    return sorted(found, key=lambda row: (row[3] is not None, -(row[3] or 0), row[1], row[0]))
