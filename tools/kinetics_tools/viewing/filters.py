@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 @dataclass(frozen=True)
 class Filter:
-    """What the clips of a grid have in common. None, "" and (None, None) stand for all.
+    """Filter of a grid of clips. None, "" and (None, None) stand for all.
 
     Attributes:
         release, split, label, status: value of the column.
