@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from huggingface_hub import utils
+from huggingface_hub import _commit_api, utils
 from huggingface_hub.utils import _xet
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from rich import progress
@@ -44,7 +44,11 @@ def client_bytes(on_bytes: OnBytes) -> Iterator[None]:
     if is_on:
         disable_progress_bars()
     try:
-        with _replaced(utils, "tqdm_stream_file", functools.partial(_counted_file, on_bytes)), _counted_xet(on_bytes):
+        with contextlib.ExitStack() as stack:
+            for module in (utils, _commit_api):  # up to 1.x it is imported by name
+                counted = functools.partial(_counted_file, on_bytes)
+                stack.enter_context(_replaced(module, "tqdm_stream_file", counted))
+            stack.enter_context(_counted_xet(on_bytes))
             yield
     finally:
         if is_on:
