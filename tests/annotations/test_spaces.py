@@ -121,13 +121,14 @@ def test_a_file_is_a_space(tmp_path, form):
         ("a.txt", "zumba\nzumbba\n", "index 1: unknown class of 400 'zumbba'; did you mean 'zumba'"),
         ("a.txt", "zumba\nZumba\n", "repeated classes: zumba, Zumba"),
         ("a.txt", "", "has no class names"),
+        ("a.txt", b"\xff\xfe", "a.txt: not a text in UTF-8"),
         ("a.json", '{"0": "zumba", "2": "abseiling"}', "must map each index from 0 on"),
         ("a.json", "{", "not valid JSON"),
         ("a.json", '["zumba"]', "not valid JSON of index to name .value must be an object"),
     ],
 )
 def test_a_file_that_is_no_space_is_an_error(tmp_path, name, content, message):
-    (tmp_path / name).write_text(content)
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ValueError, match=message):
         label_space(tmp_path / name, "400")
 
@@ -195,7 +196,11 @@ def test_a_map_is_written_in_each_format(tmp_path):
 
 def test_labels_replace_no_file_and_take_known_formats_only(tmp_path):
     (tmp_path / "mine.csv").write_text("mine")
-    for name, message in (("mine.csv", "exists"), ("map.xml", "unknown suffix of --out '.xml'")):
+    for name, message in (
+        ("mine.csv", "mine.csv exists; move it or pass another name"),
+        ("map.xml", "unknown suffix of --out '.xml'"),
+        ("no/map.csv", "its directory does not exist; create it first"),
+    ):
         result = run(400, "--out", tmp_path / name)
         assert result.exit_code == 2
         assert message in result.output

@@ -178,6 +178,13 @@ def test_a_file_of_the_user_is_not_replaced(data_dir, tmp_path):
     assert os.listdir(tmp_path / "lists") == ["val.csv"]
 
 
+@pytest.mark.parametrize("name", ["out", "link", "extract"])
+def test_outputs_are_outside_of_the_directory_that_is_read(data_dir, tmp_path, name):
+    outputs = {"out": tmp_path / "lists", name: data_dir / "val" / "lists"}
+    with pytest.raises(ValueError, match="which is read, and would be mixed with it"):
+        export("700", data_dir, outputs.pop("out"), trainer="umt", **outputs)
+
+
 @pytest.mark.usefixtures("in_process")
 def test_prepared_shards_are_extracted_and_listed(tree, clips, tmp_path):
     run(tree, tmp_path / "prepared", **SOURCE)

@@ -177,7 +177,10 @@ def _class_of(name: str, release: str, keys: set[str]) -> str | None:
 
 def _read_file(path: str) -> list[str]:
     """Return the names in a file of one name per line, or in JSON of index to name."""
-    text = Path(path).read_text(encoding="utf-8-sig")
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not a text in UTF-8; pass a list of names") from None
     if not path.lower().endswith(".json"):
         names = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     else:

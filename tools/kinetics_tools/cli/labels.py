@@ -29,10 +29,13 @@ def labels(
 ) -> None:
     """Print an order of labels, or the map from one order to another, where -1 means that the class is missing."""
     from kinetics_tools.annotations import label_space
+    from kinetics_tools.io import replacing
     from kinetics_tools.text import check_choice
 
     if out is not None:
         check_choice(out.suffix.lower(), (".csv", ".json", ".txt"), "suffix of --out")
+        if out.exists():
+            raise ValueError(f"{out} exists; move it or pass another name")
     source = label_space(space, release)
     target = None if to is None else label_space(to, release)
     notes = (one.note() for one in (source, target) if one)
@@ -44,7 +47,7 @@ def labels(
     if out is None:
         PlainConsole().print_lines("  ".join(f"{one:>3}" for one in row) for row in rows)
         return
-    with open(out, "x", encoding="utf-8", newline="") as file:
+    with replacing(out) as partial, open(partial, "w", encoding="utf-8", newline="") as file:
         if out.suffix.lower() == ".csv":
             writer = csv.writer(file, lineterminator="\n")
             writer.writerows([["index", *["to"] * bool(to), "name"], *rows])

@@ -17,6 +17,7 @@ from kinetics_tools.conversion.files import link_clips
 from kinetics_tools.conversion.lists import ClipList, ExportReport, in_order, write_lists
 from kinetics_tools.conversion.run import list_name
 from kinetics_tools.conversion.trainers import TRAINERS
+from kinetics_tools.io import check_apart
 from kinetics_tools.sources import check_data_dir, clip_tables
 from kinetics_tools.text import check_choice, format_count
 
@@ -85,6 +86,8 @@ def export_merged(
         raise ValueError(f"merged lists need clips of 400, 600 and 700, got {', '.join(data_dirs) or 'none'}")
     target = label_space(space or kind.merged_space, MERGED)
     roots = {release: check_data_dir(data_dirs[release]) for release in sorted(data_dirs)}
+    for root in roots.values():
+        check_apart(root, *(os.fspath(place) for place in (out, link) if place is not None))
     tables = {release: dict(clip_tables(Selection(release, splits=_SPLITS), root)) for release, root in roots.items()}
     held_out = _held_out(tables, roots)
     clips = {split: {release: in_order(found[split]) for release, found in tables.items()} for split in _SPLITS}

@@ -16,6 +16,7 @@ from kinetics_tools.annotations import Selection, label_space
 from kinetics_tools.conversion.files import extract_clips, link_clips
 from kinetics_tools.conversion.lists import ClipList, ExportReport, in_order, write_lists
 from kinetics_tools.conversion.trainers import SPLIT_WORDS, TRAINERS, Trainer
+from kinetics_tools.io import check_apart
 from kinetics_tools.preparation import MANIFEST_NAME
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.sources import check_data_dir, clip_tables, split_directories
@@ -78,6 +79,7 @@ def export(
     )
     chosen = label_space(space or ("opengvlab" if kind.opengvlab else "sorted"), release.removesuffix("-2020"))
     root = check_data_dir(data_dir)
+    check_apart(root, *(os.fspath(place) for place in (out, link, extract) if place is not None))
     if extract is not None:
         root = _extracted(root, asked, extract)
     elif Path(root, release, MANIFEST_NAME).exists():
