@@ -17,6 +17,7 @@ from kinetics_tools.errors import DiskError
 from tests.support.clients import KINETICS
 from tests.support.fault_server import Fault, FaultServer
 from tests.support.mirror import tar, tar_gz
+from tests.support.mounts import small_disk
 from tests.support.releases import (
     Release,
     fetched,
@@ -310,14 +311,14 @@ def test_a_full_disk_keeps_what_is_complete_and_says_so(tmp_path, out, clip_byte
     assert leftovers(out) == []
 
 
-def test_a_disk_that_fills_up_keeps_what_is_complete_and_is_resumed_with_more_room(tmp_path, small_disk):
+def test_a_disk_that_fills_up_keeps_what_is_complete_and_is_resumed_with_more_room(tmp_path, monkeypatch):
     clips = made_clips(40, size=10_000)
     parts = {f"part_{number}": clips[number::4] for number in range(4)}
     release = Release(tmp_path / "mirror", "700", {"train": parts}).write()
-    out = small_disk / "out"
-    with FaultServer(release.root) as mirror:
-        # Its size is checked before the work, but others may write to the disk, too.
-        with pytest.MonkeyPatch.context() as patch:
+    with small_disk(tmp_path / "disk", 200_000) as disk, FaultServer(release.root) as mirror:
+        out = disk / "out"
+        # The room is checked before the work, but others may write to the disk, too.
+        with monkeypatch.context() as patch:
             patch.setattr("kinetics_tools.downloading.plan.Plan._free_bytes", lambda plan: 1 << 30)
             with pytest.raises(
                 DiskError, match=r"disk/out/.*: No space left on device; finished files are kept\. Make"
@@ -326,10 +327,10 @@ def test_a_disk_that_fills_up_keeps_what_is_complete_and_is_resumed_with_more_ro
         assert all(release.tree()[path] == content for path, content in tree_of(out).items())
         with pytest.raises(OSError, match=r"about .* are needed and .* are free in .*disk/out; choose splits"):
             download("700", out, splits=["train"], mirror=mirror.url)
-        subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
         assert download("700", out, splits=["train"], mirror=mirror.url).is_complete
-    assert tree_of(out) == release.tree()
-    assert leftovers(out) == []
+        assert tree_of(out) == release.tree()
+        assert leftovers(out) == []
 
 
 @pytest.mark.parametrize("name", ["x" * 300 + ".tar.gz", "ü" * 150 + ".tar", "a%00b.tar.gz", ".."])

@@ -3,7 +3,8 @@
 import pytest
 
 from kinetics_tools.media import decode, probe, read_audio
-from tests.support.media_fuzz import clips, fuzz
+from tests.support.fuzz import fuzz
+from tests.support.media_fuzz import clips
 
 
 def test_clips_are_whole_before_they_are_mutated():
@@ -14,4 +15,4 @@ def test_clips_are_whole_before_they_are_mutated():
 
 
 def test_no_other_error_no_hang_and_no_flood_of_memory(tmp_path):
-    assert fuzz(0, 200, tmp_path) == (200, [])
+    assert fuzz("tests.support.media_fuzz", 0, 200, tmp_path) == (200, [])

@@ -1,16 +1,10 @@
-"""Mutated clips for `probe`, `decode` and `read_audio`, read in a process that may crash, hang or fill the memory."""
+"""Mutated clips for `probe`, `decode` and `read_audio`; see `tests.support.fuzz`."""
 
+import functools
 import io
-import math
 import random
-import resource
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -19,7 +13,6 @@ import numpy as np
 from kinetics_tools.errors import ClipError
 from kinetics_tools.media import VideoReader, probe, read_audio
 
-LONGEST_SECONDS, MOST_BYTES = 10, 1 << 30
 _NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF, 0x7FFF_FFFF, 0x8000_0000, 0xFFFF_FFFF)
 # Codecs of pictures and of sound, the container, and options of its muxer.
 _KINDS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
@@ -42,7 +35,11 @@ def _decode(content: bytes) -> None:
         reader.decode(sorted({0, reader.num_frames // 2, reader.num_frames - 1}))
 
 
-TARGETS: dict[str, Callable[[bytes], Any]] = {"probe": probe, "decode": _decode, "read_audio": read_audio}
+TARGETS: dict[str, tuple[Callable[[bytes], Any], type[Exception]]] = {
+    "probe": (probe, ClipError),
+    "decode": (_decode, ClipError),
+    "read_audio": (read_audio, ClipError),
+}
 
 
 def clips() -> list[bytes]:
@@ -106,69 +103,13 @@ def _place(data: bytearray, rng: random.Random) -> int:
     return rng.choice((rng.randrange(min(1500, size)), max(size - 1 - rng.randrange(2500), 0), rng.randrange(size)))
 
 
-def fuzz(first: int, count: int, folder: Path, *, seconds: float = math.inf) -> tuple[int, list[str]]:
-    """Read `count` inputs from number `first` on with each target, in processes of their own.
-
-    Returns:
-        The number of inputs that were read within `seconds`, and a line for each that broke a rule: that only
-        ClipError is raised, within 10 s and 1 GB. `folder` gets those inputs.
-    """
-    end, begun, number, problems = time.monotonic() + seconds, first, first, []
-    while number < begun + count and time.monotonic() < end:
-        state = folder / f"{begun}.state"
-        numbers = (str(number), str(begun + count - number), str(end - time.monotonic()), str(state))
-        command = [sys.executable, "-m", "tests.support.media_fuzz", *numbers]
-        done = subprocess.run(command, capture_output=True, text=True)
-        problems += done.stdout.splitlines()
-        if not state.exists():
-            raise RuntimeError(done.stderr)
-        reached = state.read_text().split()
-        if done.returncode:
-            problems.append(f"{' '.join(reached)}: ended by {done.returncode}: {done.stderr[-300:]}")
-        number = int(reached[0]) + 1
-    for problem in problems:
-        bad = int(problem.split()[0])
-        (folder / f"{bad}").write_bytes(_input(clips(), bad))
-    return number - begun, problems
+@functools.cache
+def _originals() -> list[bytes]:
+    return clips()
 
 
-def _input(originals: Sequence[bytes], number: int) -> bytes:
-    return mutated(originals[number % len(originals)], random.Random(number))
-
-
-def main(first: int, count: int, seconds: float, state: Path) -> None:
-    """Read inputs and print a line for each one that breaks a rule; a hang ends the process."""
-    for number in (signal.SIGALRM, signal.SIGPROF):
-        signal.signal(number, signal.SIG_DFL)
-    # A process inherits the peak of the one that started it.
-    end, originals, most = time.monotonic() + seconds, clips(), max(MOST_BYTES, _peak_bytes())
-    with open(state, "w") as file:
-        for number in range(first, first + count):
-            content = _input(originals, number)
-            for target, read in TARGETS.items():
-                file.seek(0)
-                file.write(f"{number} {target:10}")
-                file.flush()
-                signal.setitimer(signal.ITIMER_PROF, LONGEST_SECONDS)  # of this process: others may take the cores
-                signal.alarm(12 * LONGEST_SECONDS)  # for one that sleeps
-                try:
-                    read(content)
-                except ClipError:
-                    pass
-                except Exception as error:
-                    print(f"{number} {target}: {type(error).__name__}: {error}"[:300], flush=True)
-                signal.setitimer(signal.ITIMER_PROF, 0)
-                signal.alarm(0)
-                if _peak_bytes() > most:
-                    most = _peak_bytes()
-                    print(f"{number} {target}: {most >> 20} MB", flush=True)
-            if time.monotonic() > end:
-                return
-
-
-def _peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]))
+def inputs(number: int) -> Iterator[tuple[str, bytes]]:
+    """Yield each target with the mutated clip of this number."""
+    originals = _originals()
+    content = mutated(originals[number % len(originals)], random.Random(number))
+    yield from ((target, content) for target in TARGETS)

@@ -11,6 +11,7 @@ from huggingface_hub import DatasetCard
 
 from kinetics_tools.errors import PushError
 from kinetics_tools.io.atomic import check_outputs, replacing
+from kinetics_tools.io.json_shape import parse_json
 from kinetics_tools.preparation.card import CARD_NAME
 from kinetics_tools.publication.hub import Repository
 from kinetics_tools.publication.remote import retry_remote
@@ -53,7 +54,7 @@ def write_infos(path: str | os.PathLike[str], infos: Mapping[str, Any] | None = 
     check_outputs((path, rb'\s*\{\s*("[\d-]+": *\{|\})'))
     path = Path(path)
     try:
-        present = json.loads(path.read_text(encoding="utf-8"))
+        present = parse_json(path.read_bytes(), {str: object})
     except (FileNotFoundError, ValueError):
         present = {}
     if lost := [name for name in RELEASES if name in present and name not in infos]:

@@ -1,0 +1,85 @@
+"""Mutated inputs for readers of what is from outside, in a process that may crash, hang or fill the memory.
+
+    fuzz("tests.support.media_fuzz", 0, 1000, folder)
+
+The module has `inputs(number)`, which yields the names of targets, each with the same bytes for the same number, and
+`TARGETS`, by name a function of such bytes and the exception that it may raise.
+"""
+
+import importlib
+import logging
+import math
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+LONGEST_SECONDS, MOST_BYTES = 10, 1 << 30
+
+
+def fuzz(module: str, first: int, count: int, folder: Path, *, seconds: float = math.inf) -> tuple[int, list[str]]:
+    """Read `count` inputs from number `first` on with each target, in processes of their own.
+
+    Returns:
+        The number of inputs that were read within `seconds`, and a line for each that broke a rule: that only the
+        documented exception is raised, within 10 s and 1 GB. `folder` gets those inputs.
+    """
+    end, begun, number, problems = time.monotonic() + seconds, first, first, []
+    while number < begun + count and time.monotonic() < end:
+        state = folder / f"{begun}.state"
+        numbers = (str(number), str(begun + count - number), str(end - time.monotonic()), str(state))
+        command = [sys.executable, "-m", "tests.support.fuzz", module, *numbers]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+        problems += done.stdout.splitlines()
+        if not state.exists():
+            raise RuntimeError(done.stderr)
+        reached = state.read_text().split()
+        if done.returncode:
+            problems.append(f"{' '.join(reached)}: ended by {done.returncode}: {done.stderr[-300:]}")
+        number = int(reached[0]) + 1
+    for problem in problems:
+        bad, name = problem.partition(":")[0].split(maxsplit=1)
+        (folder / f"{bad}").write_bytes(dict(importlib.import_module(module).inputs(int(bad)))[name])
+    return number - begun, problems
+
+
+def main(module: str, first: int, count: int, seconds: float, state: Path) -> None:
+    """Read inputs and print a line for each one that breaks a rule; a hang ends the process."""
+    for number in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(number, signal.SIG_DFL)
+    logging.disable(logging.WARNING)
+    readers = importlib.import_module(module)
+    # A process inherits the peak of the one that started it.
+    end, most = time.monotonic() + seconds, max(MOST_BYTES, _peak_bytes())
+    with open(state, "w") as file:
+        for number in range(first, first + count):
+            for target, content in readers.inputs(number):
+                read, allowed = readers.TARGETS[target]
+                file.seek(0)
+                file.write(f"{number} {target:20}")
+                file.flush()
+                signal.setitimer(signal.ITIMER_PROF, LONGEST_SECONDS)  # of this process: others may take the cores
+                signal.alarm(12 * LONGEST_SECONDS)  # for one that sleeps
+                try:
+                    read(content)
+                except allowed:
+                    pass
+                except Exception as error:
+                    print(f"{number} {target}: {type(error).__name__}: {ascii(str(error))}"[:300], flush=True)
+                signal.setitimer(signal.ITIMER_PROF, 0)
+                signal.alarm(0)
+                if _peak_bytes() > most:
+                    most = _peak_bytes()
+                    print(f"{number} {target}: {most >> 20} MB", flush=True)
+            if time.monotonic() > end:
+                return
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]), Path(sys.argv[5]))
