@@ -458,6 +458,12 @@ def test_what_is_no_file_of_a_plausible_size_is_refused(tmp_path):
             read_annotations(tmp_path / name)
 
 
+def test_json_of_small_values_takes_no_memory(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'{"abcdefghijk": [' + b"[]," * 6_000_000)
+    with pytest.raises(ValueError, match=r"a\.json: more values than any annotations have"):
+        read_annotations(tmp_path / "a.json")
+
+
 def test_a_malformed_csv_beside_a_good_json_is_named_and_does_not_count(tmp_path, caplog):
     path = write_annotations(tmp_path / "train.json", CLIPS["train"][:3], "train")
     (tmp_path / "train.csv").write_text("label;youtube_id\nabseiling;x\n")

@@ -41,6 +41,7 @@ _JSON_ENTRY = {
 #: Largest annotation file that is read. 650,000 clips take 30 MB as CSV and 140 MB as JSON.
 MAX_FILE_BYTES = 1 << 28
 _MAX_LINE_BYTES = 1 << 16  # published rows have fewer than 300
+_MAX_JSON_VALUES = 10_000_000  # 650,000 clips have 6 million objects, arrays and commas
 _MAX_MESSAGE = 1000  # characters
 _SPLIT_TABLE = (pa.array(SPLIT_SPELLINGS.keys()), pa.array(SPLIT_SPELLINGS.values()))
 YOUTUBE_ID = "[A-Za-z0-9_-]{11}"
@@ -214,6 +215,8 @@ def _json_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
     """Yield (video id, row) of a JSON file; instead of an entry of another shape, the reason."""
     with open(path, "rb") as file:
         content = file.read()
+    if sum(map(content.count, (b"{", b"[", b","))) > _MAX_JSON_VALUES:
+        raise ValueError("more values than any annotations have")
     try:
         entries = parse_json(content, object_pairs_hook=_without_repeats)
     except ValueError as error:

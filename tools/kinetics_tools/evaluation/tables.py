@@ -2,11 +2,12 @@
 
 import csv
 import functools
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from kinetics_tools.evaluation.ranking import NOT_A_NUMBER, Ranking, best_classe
 _FIELDS = 1 << 21  # at once, of all columns
 _NO_NUMBER = -1
 _TEXT_SHARE = 8  # Python's text takes more than numbers
+_MAX_LINE = 1 << 20  # characters; 700 scores have 15,000
 _KEYS = ("youtube_id", "time_start", "time_end")
 _OTHER_COLUMNS = (*_KEYS, "label", "score", "scores", "split")
 
@@ -53,12 +55,19 @@ _Batches = Callable[[int], Iterator[_Batch]]
 def read_csv(path: Path, labels: LabelIndices) -> Iterator[Prediction]:
     """Yield the predictions of a CSV file."""
     with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets begin with a mark
-        lines = csv.reader(file)
+        lines = csv.reader(_lines(file))
         try:
             names = next(lines, [])
             yield from _predictions(path, names, lambda fields: _csv_batches(names, lines, fields), labels)
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not valid CSV ({error})") from None
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    while line := file.readline(_MAX_LINE):
+        if len(line) == _MAX_LINE:
+            raise csv.Error(f"a line has over {_MAX_LINE:,} characters")
+        yield line
 
 
 def read_parquet(path: Path, labels: LabelIndices) -> Iterator[Prediction]:
@@ -100,7 +109,7 @@ def _predictions(path: Path, names: Sequence[str], batches: _Batches, labels: La
     if "youtube_id" not in names:
         raise ValueError(f"{path}: has no column youtube_id, only {', '.join(names)[:200]}")
     if len(set(names)) < len(names):
-        repeated = next(name for place, name in enumerate(names) if name in names[:place])
+        ((repeated, _),) = Counter(names).most_common(1)
         raise ValueError(f"{path}: has several columns {repeated!r}; keep one")
     if "scores" in names:
         size = len(labels.order)

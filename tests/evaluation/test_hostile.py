@@ -1,0 +1,24 @@
+"""Files of predictions that are far larger or deeper than any."""
+
+import pytest
+
+from kinetics_tools.evaluation import read_predictions
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        (
+            "p.csv",
+            "youtube_id,label,score\n" + "x" * 2_000_000,
+            r"not valid CSV \(a line has over 1,048,576 characters\)",
+        ),
+        ("p.csv", "youtube_id," + "x," * 400_000 + "\n", "has several columns 'x'; keep one"),
+        ("p.json", '{"results": ' + "[" * 100_000, r"not valid JSON \(maximum recursion depth"),
+        ("p.json", '{"results": {"a": ' + '{"b":' * 100_000, r"not valid JSON \(maximum recursion depth"),
+    ],
+)
+def test_what_no_predictions_have_is_refused_at_once(tmp_path, name, content, reason):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(ValueError, match=reason):
+        read_predictions(tmp_path / name, "400")
