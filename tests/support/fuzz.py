@@ -67,7 +67,7 @@ def main(module: str, first: int, count: int, seconds: float, state: Path) -> No
                 except allowed:
                     pass
                 except Exception as error:
-                    print(f"{number} {target}: {type(error).__name__}: {ascii(str(error))}"[:300], flush=True)
+                    print(f"{number} {target}: {type(error).__name__}: {str(error)!a}"[:300], flush=True)
                 signal.setitimer(signal.ITIMER_PROF, 0)
                 signal.alarm(0)
                 if _peak_bytes() > most:
