@@ -53,13 +53,28 @@ def written(parts, *, format="matroska", codec="aac", begin=Fraction(0), video="
         for start, rate, samples in parts[1:]:  # encoded apart, and put into the same stream
             with av.open(io.BytesIO(), "w", format="matroska") as other:
                 encoder = other.add_stream(codec, rate, layout=layouts[len(samples)])
-                others = sound_packets(encoder, samples, begin=begin + start)
-            for packet in others:
-                packet.stream = sound
-            packets += others
+                for one in sound_packets(encoder, samples, begin=begin + start):
+                    packet = av.Packet(adts(one, rate, len(samples)) if format == "mpegts" else bytes(one))
+                    packet.pts, packet.dts, packet.time_base, packet.stream = one.pts, one.dts, one.time_base, sound
+                    packets.append(packet)
         for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
             container.mux(packet)
     return file.getvalue()
+
+
+def adts(packet, rate, channels):
+    """Return AAC with the header of transport streams: here FFmpeg would write that of the stream's beginning."""
+    length, index = packet.size + 7, {48_000: 3, 44_100: 4}[rate]
+    numbers = (
+        0xFF,
+        0xF1,
+        0x40 | index << 2,
+        channels << 6 | length >> 11,
+        length >> 3 & 0xFF,
+        (length & 7) << 5 | 31,
+        252,
+    )
+    return bytes(numbers) + bytes(packet)
 
 
 def plain(content):
@@ -144,11 +159,12 @@ def cut_of(content, tmp_path):
     return read_audio(tmp_path / "cut.mp4")
 
 
-def test_sound_that_changes_its_rate_and_channels_keeps_those_of_its_beginning(tmp_path):
+@pytest.mark.parametrize(("codec", "format"), [("mp2", "matroska"), ("aac", "mpegts")])
+def test_sound_that_changes_its_rate_and_channels_keeps_those_of_its_beginning(codec, format, tmp_path):
     sound = hiss(3, rate=48_000)
     begun = hiss(1.5)
     later = np.repeat(sound[:, 72_000:], 2, axis=0)
-    content = written([(0, RATE, begun), (Fraction(3, 2), 48_000, later)], codec="mp2")
+    content = written([(0, RATE, begun), (Fraction(3, 2), 48_000, later)], codec=codec, format=format)
     found = read_audio(content)
     assert (found.sample_rate, len(found.samples)) == (RATE, 1)
     assert found.samples.shape[1] == pytest.approx(3 * RATE, abs=2048)

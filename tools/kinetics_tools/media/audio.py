@@ -247,6 +247,22 @@ def _samples(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
     return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
 
 
+def has_one_shape(packets: Iterable[tuple[Any, Any]]) -> bool:
+    """Return True if the packets of (time, packet) state one sample rate and one number of channels, or none at all.
+
+    AAC in transport streams and MP3 state them in each packet, and an mp4 once for all.
+    """
+    shapes = set()
+    for _, packet in packets:
+        head = bytes(memoryview(packet)[:4])
+        if packet.size >= 4 and head[0] == 0xFF and head[1] >= 0xE0:  # neither raw AAC nor Opus of a clip begins so
+            is_aac = head[1] & 0x06 == 0
+            rate = head[2] & (0x3C if is_aac else 0x0C)
+            channels = (head[2] & 1, head[3] >> 6) if is_aac else head[3] >> 6 == 3
+            shapes.add((head[1] & 0xF8, rate, channels))
+    return len(shapes) <= 1
+
+
 def aac_packets(
     container: av.container.OutputContainer,
     sounds: Iterable[Heard],

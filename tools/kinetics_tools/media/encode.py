@@ -4,7 +4,7 @@ import io
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from statistics import median_low
@@ -15,7 +15,7 @@ import av.container
 import av.filter
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, aac_packets, time_of
+from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, aac_packets, has_one_shape, time_of
 from kinetics_tools.media.open import (
     VideoSource,
     check_decoder,
@@ -145,6 +145,8 @@ def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
                 packets += encoder.encode(picture)
                 count += 1
             packets += encoder.encode()
+            if is_copied and not has_one_shape(sounds):
+                return encode(video, replace(encoding, audio="aac"))
             sounds = [(None if seconds is None else seconds - first[0], item) for seconds, item in sounds]
             end = count / timing.fps
             packets += _copied(mp4, sound, sounds, end) if is_copied else aac_packets(mp4, sounds, Fraction(0), end)
