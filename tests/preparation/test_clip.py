@@ -11,6 +11,7 @@ from kinetics_tools.media import probe
 from kinetics_tools.preparation import clip as clip_module
 from kinetics_tools.preparation import read_report, shard
 from kinetics_tools.preparation.clip import DroppedClip, prepare_clip
+from kinetics_tools.run import processes
 from tests.support.clients import run_program
 from tests.support.clip_tree import FAST, SOURCE, clip_bytes, rows_of, run, shards_of
 from tests.support.takes import crashing
@@ -111,3 +112,13 @@ def test_worker_processes_import_little():
         f"import sys, kinetics_tools.preparation.clip; print([n for n in {heavy} if n in sys.modules])"
     )
     assert printed == "[]\n"
+
+
+def test_a_worker_keeps_its_process_from_shard_to_shard(clips, tmp_path, monkeypatch):
+    started = []
+    start = processes._Process.__init__
+    monkeypatch.setattr(processes._Process, "__init__", lambda self: started.append(self) or start(self))
+    tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]})
+    assert run(tree, tmp_path / "out", **SOURCE, workers=1).made == 8
+    assert len(started) == 1
+    assert started[0].poll() is not None
