@@ -77,6 +77,13 @@ def test_segments_overlap_if_they_share_a_second(ours, theirs):
     assert shares_video(table_of(ours), table_of(theirs)).to_pylist() == [name in ids for name, *_ in ours]
 
 
+def test_several_splits_in_a_text_and_commas_in_paths(tmp_path):
+    path = write_annotations(tmp_path / "a,b" / "val.csv", [Clip("zumba", "aaaaaaaaaaa", 0, 10)], "val")
+    expected = (f"400:validation={path}", "600:test", "700-2020:test")
+    for texts in (f"400:val={path}, 600:test,700-2020:test", [f"400:val={path}", "600:test,700-2020:test"]):
+        assert Selection(700, exclude=texts).exclude == expected
+
+
 def test_a_split_does_not_exclude_itself(tmp_path):
     clips = [Clip("zumba", "aaaaaaaaaaa", 0, 10), Clip("zumba", "bbbbbbbbbbb", 0, 10)]
     path = write_annotations(tmp_path / "val.csv", clips, "val")

@@ -147,7 +147,7 @@ def test_an_unknown_space_is_named(arguments, message):
 
 
 def test_700_2020_has_the_spaces_of_700():
-    assert label_space("opengvlab", "700-2020") == label_space("opengvlab-700")
+    assert label_space("opengvlab", "700-2020") == label_space("opengvlab", 700) == label_space("opengvlab-700")
     assert label_space("sorted", "700-2020").release == "700-2020"
 
 

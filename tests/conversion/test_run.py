@@ -136,7 +136,7 @@ def test_clips_without_a_file_or_a_label_are_counted(tmp_path):
 
 def test_without_labels_of_test_the_test_list_is_that_of_validation(tmp_path):
     tree = write_tree(tmp_path / "tree", "flat", clips={"validation": CLIPS["validation"]})
-    report = export("700", tree, tmp_path / "lists", trainer="slowfast")
+    report = export(700, tree, tmp_path / "lists", trainer="slowfast")
     assert report.written == {"val.csv": 8, "test.csv": 8}
     assert "test.csv: the clips of validation" in report.lines()
     assert (tmp_path / "lists" / "test.csv").read_bytes() == (tmp_path / "lists" / "val.csv").read_bytes()

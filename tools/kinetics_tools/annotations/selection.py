@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -126,7 +127,8 @@ class Selection:
             return
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise ValueError(f'exclude must name splits of releases, such as "400:validation", got {self.exclude!r}')
-        others = [OtherSplit.parse(part.strip()) for text in texts for part in text.split(",")]
+        # Paths may have commas, too.
+        others = [OtherSplit.parse(part) for text in texts for part in re.split(r"\s*,\s*(?=\d+[^,/]*:)", text)]
         object.__setattr__(self, "_others", tuple(dict.fromkeys(others)))
         object.__setattr__(self, "exclude", tuple(map(str, self._others)))
 

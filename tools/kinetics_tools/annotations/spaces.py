@@ -20,7 +20,7 @@ import numpy.typing as npt
 from kinetics_tools.annotations.labels import from_torchvision, label_index, normalize_label
 from kinetics_tools.annotations.renames import counterpart, renamed
 from kinetics_tools.io.json_shape import parse_json
-from kinetics_tools.releases import LABELS, RELEASES
+from kinetics_tools.releases import LABELS, RELEASES, check_release
 from kinetics_tools.text import few, unknown_choice
 
 MERGED = "710"
@@ -113,8 +113,8 @@ def label_space(name: str | os.PathLike[str], release: str | None = None) -> Lab
         ValueError: unknown space, a file with an unknown or repeated class, or a missing `release`.
     """
     name = os.fspath(name)
-    if release is not None and release not in (*RELEASES, MERGED):
-        raise ValueError(unknown_choice(release, (*RELEASES, MERGED), "release"))
+    if release is not None and release != MERGED:
+        release = check_release(release)
     for known in (name, f"{name}-{release}", f"{name}-{release}".removesuffix("-2020")):
         if known in SPACES:
             return _known_space(known)

@@ -77,6 +77,7 @@ def export(
         annotations=annotations,
         force_release=force_release,
     )
+    release = asked.release
     chosen = label_space(space or ("opengvlab" if kind.opengvlab else "sorted"), release.removesuffix("-2020"))
     root = check_data_dir(data_dir)
     check_apart(root, *(os.fspath(place) for place in (out, link, extract) if place is not None))

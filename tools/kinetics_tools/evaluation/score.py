@@ -182,6 +182,7 @@ def evaluate(
     )
     release = asked.release
     check_predictions(predictions)
+    release = asked.release
     space = find_space(label_space or "sorted", release)
     path = annotation_file(release, split, annotations=asked.annotations, mirror=mirror)
     annotated = read_split(path, release, split)
