@@ -93,3 +93,5 @@ def test_lines_are_bounded(tmp_path, monkeypatch):
 def test_a_pipe_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "ledger.jsonl")
     assert read_ledger(tmp_path) == {}
+    with pytest.raises(OSError, match=r"not a regular file: .*ledger\.jsonl"):
+        Ledger(tmp_path)

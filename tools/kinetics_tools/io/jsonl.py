@@ -29,6 +29,8 @@ class JsonLog:
         self.path = Path(path)
         self._separators = (",", ":") if compact else None
         self._lock = threading.Lock()
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
         self._remove_torn_line()
 
