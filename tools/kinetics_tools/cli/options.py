@@ -131,6 +131,7 @@ MaxFps = Annotated[float | None, option(ENCODING, "With profile train: maximum f
 Crf = Annotated[float | None, option(ENCODING, "With profile train: x264 quality (CRF); lower is better.", "23")]
 Preset = Annotated[str | None, option(ENCODING, _PRESET, "veryfast")]
 Audio = Annotated[str | None, option(ENCODING, "With profile train: copy, aac or none.", "copy")]
+Poster = Annotated[bool, flag(ENCODING, "--poster", "Add a first column with a picture of each clip, for viewers.")]
 AudioColumn = Annotated[int | None, option(ENCODING, _AUDIO_COLUMN, "no column")]
 ClipsPerShard = Annotated[int, option(ENCODING, "Maximum number of clips in a shard.")]
 OrderSeed = Annotated[int, option(ENCODING, "Seed for the shuffle order of clips.")]

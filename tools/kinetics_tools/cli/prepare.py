@@ -28,6 +28,7 @@ def prepare(
     preset: options.Preset = None,
     audio: options.Audio = None,
     audio_column: options.AudioColumn = None,
+    poster: options.Poster = False,
     clips_per_shard: options.ClipsPerShard = 512,
     seed: options.OrderSeed = 0,
     workers: options.Workers = None,
@@ -40,7 +41,7 @@ def prepare(
     """Write Parquet shards that plain `datasets` loads and streams. Exits with 1 if shards are missing."""
     choice: Any = {"splits": splits, "classes": classes, "subset": subset, "exclude": exclude, "exclude_by": exclude_by}
     choice |= {"annotations": annotations, "force_release": force_release, "shards": shards}
-    choice |= {"engine": engine, "address": address, "audio_column": audio_column}
+    choice |= {"engine": engine, "address": address, "audio_column": audio_column, "poster": poster}
     report = kinetics_tools.prepare(
         release,
         data_dir,

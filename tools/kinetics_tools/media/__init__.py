@@ -12,8 +12,8 @@ from kinetics_tools.media.open import VideoSource
 from kinetics_tools.media.pictures import Pixels, contact_sheet, write_png
 from kinetics_tools.media.probe import ClipInfo, check_frames, probe
 from kinetics_tools.media.reader import VideoReader, decode
+from kinetics_tools.media.thumbnails import jpeg, thumbnail, webp
 from kinetics_tools.media.transforms import Layout, View
-from kinetics_tools.media.webp import webp
 from kinetics_tools.media.write import write_clip
 
 __all__ = [
@@ -33,9 +33,11 @@ __all__ = [
     "cut",
     "decode",
     "encode",
+    "jpeg",
     "mono_flac",
     "probe",
     "read_audio",
+    "thumbnail",
     "webp",
     "write_clip",
     "write_png",

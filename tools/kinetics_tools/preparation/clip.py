@@ -7,14 +7,17 @@ import errno
 import functools
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import fsspec
 
 from kinetics_tools.errors import TransientError
 from kinetics_tools.io.retry import RetryPolicy, retry
-from kinetics_tools.media import ClipError, ClipInfo, Encoding, encode, mono_flac, probe
+from kinetics_tools.media import ClipError, ClipInfo, Encoding, encode, probe
+from kinetics_tools.preparation.extra_columns import ExtraColumns
 
 _RETRIES = RetryPolicy(6, first_wait_seconds=1.0, longest_wait_seconds=15.0)  # 45 s in all, on average
 _TRANSIENT_STATUSES = (408, 425, 429)
@@ -49,21 +52,24 @@ class UnreachableClip:
 
 @dataclass(frozen=True, slots=True)
 class PreparedClip:
-    """Clip as stored in a row: its bytes, what was measured on them, and its sound as FLAC if that was asked for."""
+    """Clip as stored in a row: its bytes, what was measured on them, and the values of extra columns."""
 
     content: bytes
     file_name: str
     bytes_in: int
     info: ClipInfo
-    audio: bytes | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare_clip(
-    clip: tuple[str, str], *, encoding: Encoding | None, audio_column: int | None = None
+    clip: tuple[str, str],
+    *,
+    encoding: Encoding | None,
+    extra: ExtraColumns = ExtraColumns(),  # noqa: B008, frozen
 ) -> PreparedClip | DroppedClip | UnreachableClip:
     """Encode and measure the clip (name, path), or only measure it without an `encoding`.
 
-    `path` is anything that `fsspec` opens. `audio_column` is the sample rate of its sound, None for no sound.
+    `path` is anything that `fsspec` opens.
     """
     name, path = clip
     file_name = path.rpartition("/")[2]
@@ -75,11 +81,11 @@ def prepare_clip(
         return DroppedClip(name, "empty", size=0)
     video = {"bytes": content, "path": path}
     try:
-        audio = None if audio_column is None else mono_flac(video, audio_column)
+        values = extra.values(video, file_name)
         if encoding is None:
-            return PreparedClip(content, file_name, len(content), probe(video), audio)
+            return PreparedClip(content, file_name, len(content), probe(video), values)
         encoded = encode(video, encoding)
-        return PreparedClip(encoded, file_name.rpartition(".")[0] + ".mp4", len(content), probe(encoded), audio)
+        return PreparedClip(encoded, file_name.rpartition(".")[0] + ".mp4", len(content), probe(encoded), values)
     except ClipError as error:
         return _unreadable_clip(name, path, error, len(content))
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from kinetics_tools.media import Encoding
+from kinetics_tools.preparation.extra_columns import ExtraColumns
 from kinetics_tools.text import check_choice, check_count
 
 PROFILES = ("train", "source")
@@ -20,7 +21,8 @@ class PrepareOptions:
         encoding: settings of the "train" profile; None for the defaults.
         clips_per_shard: maximum number of annotated clips in a shard, see `shard_count`.
         seed: seed for the order of clips, see `ShardPlan`.
-        audio_column: sample rate in Hz of a column `audio` with the sound of each clip; None for no such column.
+        audio_column: see `ExtraColumns`.
+        poster: see `ExtraColumns`.
 
     Raises:
         ValueError: a field is not valid.
@@ -31,6 +33,7 @@ class PrepareOptions:
     clips_per_shard: int = CLIPS_PER_SHARD
     seed: int = 0
     audio_column: int | None = None
+    poster: bool = False
 
     def __post_init__(self) -> None:
         check_choice(self.profile, PROFILES, "profile")
@@ -46,5 +49,5 @@ class PrepareOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the options that decide the bytes of a single clip, in JSON types."""
-        audio = {} if self.audio_column is None else {"audio_column": self.audio_column}
-        return {"profile": self.profile, **(asdict(self.encoding) if self.encoding else {}), **audio}
+        extra = ExtraColumns(self.audio_column, self.poster).options()
+        return {"profile": self.profile, **(asdict(self.encoding) if self.encoding else {}), **extra}

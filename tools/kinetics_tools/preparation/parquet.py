@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from kinetics_tools.io import parse_json
 from kinetics_tools.preparation.clip import DroppedClip, PreparedClip
+from kinetics_tools.preparation.extra_columns import ExtraColumns
 from kinetics_tools.releases import clip_features
-from kinetics_tools.text import stem_of
 
 # A streaming reader holds one row group per worker, so they are smaller than the 100 MB of `datasets`. Arrow prefetches
 # as many as fit into 32 MiB, and fsspec reads 5 MiB ahead. With 24 MiB that is one group, and below the 32 MiB from
@@ -48,6 +48,7 @@ class MeasuredColumn:
 
 
 # Raise FORMAT["format"] with every change: it changes the bytes of shards.
+_FILES = (datasets.Video, datasets.Audio, datasets.Image)
 MEASURED = (
     MeasuredColumn("duration", "float32", "duration of this clip in seconds", attrgetter("info.duration_seconds")),
     MeasuredColumn("fps", "float32", "frames per second of this clip", attrgetter("info.fps")),
@@ -58,23 +59,17 @@ MEASURED = (
 )
 
 
-def prepared_features(release: str, audio_column: int | None = None) -> datasets.Features:
-    """Return the columns of a prepared clip: those of an annotated clip, and `MEASURED`.
-
-    With `audio_column`, a sample rate, there is a column `audio` after `video`.
-    """
+def prepared_features(release: str, extra: ExtraColumns = ExtraColumns()) -> datasets.Features:  # noqa: B008, frozen
+    """Return the columns of a prepared clip: those of an annotated clip, `MEASURED`, and the extra ones."""
     measured = {column.name: datasets.Value(column.dtype) for column in MEASURED}
-    video, *others = clip_features(release).items()
-    audio = {} if audio_column is None else {"audio": datasets.Audio(sampling_rate=audio_column)}
-    return datasets.Features({**dict([video]), **audio, **dict(others), **measured})
+    return extra.features({**clip_features(release), **measured})
 
 
-def clip_row(keys: Mapping[str, Any], clip: PreparedClip, *, with_audio: bool = False) -> dict[str, Any]:
+def clip_row(keys: Mapping[str, Any], clip: PreparedClip) -> dict[str, Any]:
     """Return a row of `prepared_features`, given the label, id and segment of a clip and the clip with its bytes."""
-    audio = None if clip.audio is None else {"bytes": clip.audio, "path": f"{stem_of(clip.file_name)}.flac"}
     return {
         "video": {"bytes": clip.content, "path": clip.file_name},
-        **({"audio": audio} if with_audio else {}),
+        **clip.extra,
         **{name: keys[name] for name in ("label", "youtube_id", "time_start", "time_end")},
         **{column.name: column.value(clip) for column in MEASURED},
     }
@@ -116,7 +111,7 @@ class ShardWriter:
 
     def __init__(self, file: BinaryIO, features: datasets.Features):
         self._schema = features.arrow_schema
-        files = {name for name, feature in features.items() if isinstance(feature, datasets.Video | datasets.Audio)}
+        files = {name for name, feature in features.items() if isinstance(feature, _FILES)}
         leaves = {
             f"{field.name}.{leaf.name}" if leaf else field.name: field.name in files
             for field in self._schema

@@ -28,8 +28,9 @@ from rich.console import Console
 from kinetics_tools.annotations import Selection
 from kinetics_tools.io import Folder, check_apart
 from kinetics_tools.media import Encoding
-from kinetics_tools.preparation.card import CARD_NAME, audio_rate, check_output, write_card
+from kinetics_tools.preparation.card import CARD_NAME, check_output, write_card
 from kinetics_tools.preparation.clip import REASON_NAMES, PreparedClip, prepare_clip, readable_bytes
+from kinetics_tools.preparation.extra_columns import ExtraColumns, check_same_columns
 from kinetics_tools.preparation.manifest import LOCK_NAME, read_manifest, write_manifest
 from kinetics_tools.preparation.options import CLIPS_PER_SHARD, PrepareOptions
 from kinetics_tools.preparation.parquet import ShardReport, read_report
@@ -66,6 +67,7 @@ def prepare(
     address: str | None = None,
     shards: tuple[int, int] | None = None,
     audio_column: int | None = None,
+    poster: bool = False,
     dry_run: bool = False,
     allow_mixed_versions: bool = False,
     console: Console | None = None,
@@ -84,7 +86,7 @@ def prepare(
         exclude: splits whose videos are excluded, see `Selection`.
         exclude_by: "video" or "seconds", see `Selection`.
         annotations: directory, file or URL of the annotations, see `Selection`, as for `force_release`.
-        profile: see `PrepareOptions`, as for `encoding`, `clips_per_shard`, `seed` and `audio_column`.
+        profile: see `PrepareOptions`, as for `encoding`, `clips_per_shard`, `seed`, `audio_column` and `poster`.
         workers: number of shards to make in parallel, each in a process; None for one per core.
         engine: "local", or "ray" for one task per shard on the cluster at `address`.
         shards: half-open range (start, stop) of shards of one split to write; None for all.
@@ -110,13 +112,13 @@ def prepare(
         annotations=annotations,
         force_release=force_release,
     )
-    options = PrepareOptions(profile, encoding, clips_per_shard, seed, audio_column)
+    options = PrepareOptions(profile, encoding, clips_per_shard, seed, audio_column, poster)
     folder = Folder(out)
     check_apart(data_dir, folder.url, f"{folder.url}/{release}")
     check_output(folder)
     plans = plan_shards(selection, data_dir, options)
     others = read_manifest(folder, release)["splits"]
-    audio_rate(others | {plan.split: {"options": plan.options} for plan in plans})
+    check_same_columns(others | {plan.split: {"options": plan.options} for plan in plans})
     preparation = _Preparation(folder, plans, options.encoding, shards, is_mixture_allowed=allow_mixed_versions)
     if dry_run:
         return replace(preparation.report, estimate=_estimate(preparation.todo, options.encoding, workers))
@@ -308,11 +310,11 @@ def _estimate(todo: Sequence[tuple[ShardPlan, int]], encoding: Encoding | None, 
     clips = [(row["name"], row["path"]) for table in tables for row in table.drop_null().to_pylist()]
     sample = clips[:: max(1, len(clips) // _SAMPLED_CLIPS)][:_SAMPLED_CLIPS]
     sizes, started = [], time.monotonic()
-    audio_column = todo[0][0].options.get("audio_column") if todo else None
-    function = functools.partial(prepare_clip, encoding=encoding, audio_column=audio_column)
+    extra = ExtraColumns.of(todo[0][0].options if todo else {})
+    function = functools.partial(prepare_clip, encoding=encoding, extra=extra)
     for _, clip in run(function, zip(sample, sample, strict=True), workers=1, batch_size=1):
         if isinstance(clip, PreparedClip):
-            sizes.append(len(clip.content) + len(clip.audio or b""))
+            sizes.append(len(clip.content) + sum(len(one["bytes"]) for one in clip.extra.values() if one))
     seconds = (time.monotonic() - started) / max(1, len(sample))
     count = available_cores() if workers is None else workers
     return Estimate(

@@ -16,6 +16,7 @@ from kinetics_tools.preparation.clip import (
     prepare_clip,
     readable_bytes,
 )
+from kinetics_tools.preparation.extra_columns import ExtraColumns
 from kinetics_tools.preparation.parquet import ShardReport, ShardWriter, clip_row, prepared_features, read_report
 from kinetics_tools.preparation.plan import ShardPlan
 from kinetics_tools.preparation.versions import check_versions, made_with
@@ -36,7 +37,7 @@ class Job:
         rows: rows of `ShardPlan.rows`, in order.
         witnesses: paths of other clips. If none is readable, their disk or store is unreachable.
         made_with: versions that the machine must have, see `made_with`; None for any.
-        audio_column: sample rate of the column `audio`; None for no such column.
+        extra: extra columns.
     """
 
     release: str
@@ -47,7 +48,7 @@ class Job:
     rows: list[_Row] = field(repr=False)
     witnesses: list[str] = field(repr=False)
     made_with: dict[str, str] | None = None
-    audio_column: int | None = None
+    extra: ExtraColumns = ExtraColumns()  # noqa: RUF009, frozen
 
     @classmethod
     def of(
@@ -60,8 +61,8 @@ class Job:
     ) -> "Job":
         """Return the job for shard number `shard` of a plan."""
         name, rows = plan.name(shard), plan.rows(shard).to_pylist()
-        audio = plan.options.get("audio_column")
-        return cls(plan.release, plan.fingerprint, folder.url, name, encoding, rows, plan.witnesses, made_with, audio)
+        extra = ExtraColumns.of(plan.options)
+        return cls(plan.release, plan.fingerprint, folder.url, name, encoding, rows, plan.witnesses, made_with, extra)
 
     def inputs(self) -> Iterator[tuple[_Row, tuple[str, str]]]:
         """Yield the row of each clip that has a file, with its name and path."""
@@ -112,14 +113,14 @@ def _write_shard(
     with (
         contextlib.closing(_clips(job, idle)) as clips,
         folder.writing(job.name) as file,
-        ShardWriter(file, prepared_features(job.release, job.audio_column)) as writer,
+        ShardWriter(file, prepared_features(job.release, job.extra)) as writer,
     ):
         for row, clip in clips:
             if isinstance(clip, DroppedClip):
                 dropped.append(clip)
                 on_clip(clip.reason, 0)
                 continue
-            size = writer.add(clip_row(row, clip, with_audio=job.audio_column is not None))
+            size = writer.add(clip_row(row, clip))
             rows += 1
             bytes_in += clip.bytes_in
             bytes_out += size
@@ -142,7 +143,7 @@ def _write_shard(
 def _clips(job: Job, idle: IdleProcesses | None) -> Generator[tuple[_Row, PreparedClip | DroppedClip], None, None]:
     """Yield each clip that has a file: its row, and the prepared or the dropped clip."""
     results = run(
-        functools.partial(prepare_clip, encoding=job.encoding, audio_column=job.audio_column),
+        functools.partial(prepare_clip, encoding=job.encoding, extra=job.extra),
         job.inputs(),
         workers=1,
         batch_size=16 if job.encoding is None else 1,

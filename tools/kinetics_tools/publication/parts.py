@@ -8,7 +8,8 @@ import datasets
 
 from kinetics_tools.io.folder import Folder
 from kinetics_tools.preparation import FORMAT, ShardPlan, parse_name, prepared_features, read_manifest
-from kinetics_tools.preparation.card import annotation_features, audio_rate
+from kinetics_tools.preparation.card import annotation_features
+from kinetics_tools.preparation.extra_columns import ExtraColumns, check_same_columns
 from kinetics_tools.releases import RELEASES, check_release, find_split
 
 
@@ -62,7 +63,7 @@ class Part:
         """Columns of the shards."""
         if not self.has_video:
             return annotation_features(self.release)
-        return prepared_features(self.release, self.about.get("options", {}).get("audio_column"))
+        return prepared_features(self.release, ExtraColumns.of(self.about.get("options", {})))
 
     def shard(self, name: str) -> int | None:
         """Return the number of the shard that a file holds; None for any other file."""
@@ -109,7 +110,7 @@ def check_parts(store: Folder, parts: Iterable[Part]) -> None:
     """Raise ValueError if a folder has shards of two preparations of a split, of another version, or other columns."""
     parts = list(parts)
     for release in {part.release for part in parts if part.has_video}:
-        audio_rate({part.split: part.about for part in parts if part.release == release and part.has_video})
+        check_same_columns({part.split: part.about for part in parts if part.release == release and part.has_video})
     for part in parts:
         made_as = part.about.get("options", {}).get("format", FORMAT["format"])
         if made_as != FORMAT["format"]:

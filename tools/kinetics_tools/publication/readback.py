@@ -97,8 +97,8 @@ def _check_load(remote: Remote, listing: Listing, part: Part, *, rows: int) -> N
         known = stream.info.splits[part.split].num_examples
         if part.has_video:
             stream = stream.cast_column("video", datasets.Video(decode=False))
-        if "audio" in part.features:
-            stream = stream.cast_column("audio", datasets.Audio(decode=False))
+        for name, undecoded in (("audio", datasets.Audio(decode=False)), ("poster", datasets.Image(decode=False))):
+            stream = stream.cast_column(name, undecoded) if name in part.features else stream
         next(iter(stream))
         # Or threads of Arrow abort Python if it ends soon: https://github.com/huggingface/datasets/issues/7566
         del stream

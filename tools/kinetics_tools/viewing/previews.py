@@ -2,7 +2,6 @@
 
 import functools
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from kinetics_tools.io import Folder
-from kinetics_tools.media import ClipError, Pixels, VideoReader, View, webp
+from kinetics_tools.media import ClipError, VideoReader, thumbnail, webp
 from kinetics_tools.run import Crash, PlainConsole, Progress, run
 from kinetics_tools.viewing.clips import Clips
 
@@ -80,8 +79,8 @@ def _write(folder: str, out: str, item: tuple[str, str, int | None, str]) -> tup
             step = max(1, round(reader.fps / _LOOP_FPS))
             start = max(0, reader.num_frames // 2 - step * _LOOP_FRAMES // 2)
             indices = np.minimum(start + step * np.arange(_LOOP_FRAMES), reader.num_frames - 1)
-            middle = _middle(reader)
-            loop = reader.decode_views(np.unique(indices), views=_scaled(_LOOP_HEIGHT))[0]
+            middle = thumbnail(reader, _POSTER_HEIGHT)
+            loop = thumbnail(reader, _LOOP_HEIGHT, np.unique(indices).tolist())
     except (ClipError, OSError):
         return None
     poster_path, loop_path = preview_paths(name)
@@ -103,23 +102,9 @@ def poster(clip: tuple[str, str, int | None]) -> bytes | None:
     """Return the middle frame of a clip (folder, path and row) as WebP of at most 8 kB; None if it is unreadable."""
     try:
         with VideoReader(video_of(*clip)) as reader:
-            return webp(_middle(reader), max_bytes=_POSTER_BYTES)
+            return webp(thumbnail(reader, _POSTER_HEIGHT), max_bytes=_POSTER_BYTES)
     except (ClipError, OSError):
         return None
-
-
-def _middle(reader: VideoReader) -> Pixels:
-    return reader.decode_views([reader.num_frames // 2], views=_scaled(_POSTER_HEIGHT))[0]
-
-
-def _scaled(height: int) -> Callable[[int, int], list[View]]:
-    """Return a view of the whole picture, at most `height` pixels high and with even sides."""
-
-    def views(full_height: int, full_width: int) -> list[View]:
-        short = min(height, full_height) // 2 * 2 or 2
-        return [View(size=(short, max(2, round(full_width * short / full_height / 2) * 2)))]
-
-    return views
 
 
 def video_of(folder: str, path: str, row: int | None) -> str | bytes:

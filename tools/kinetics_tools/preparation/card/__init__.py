@@ -2,7 +2,6 @@
 
 from kinetics_tools.preparation.card.header import (
     annotation_features,
-    audio_rate,
     card_patterns,
     check_header,
     is_named,
@@ -20,7 +19,6 @@ from kinetics_tools.preparation.card.write import (
 __all__ = [
     "CARD_NAME",
     "annotation_features",
-    "audio_rate",
     "card_patterns",
     "check_header",
     "check_output",

@@ -71,6 +71,7 @@ def _values(releases: Releases, repo_id: str | None) -> dict[str, Any]:
         "unannotated": [split["title"] for split in splits if split["annotated"] is None],
         "is_whole": not reasons and len(sources) == len(splits),
         "shared_actions": " and ".join(_shared_actions(*pair) for pair in (("400", "600"), ("600", "700"))),
+        "has_poster": any(one["options"].get("poster") for one in splits),
         "audio_rates": sorted({one["options"]["audio_column"] for one in splits if "audio_column" in one["options"]}),
         "processing": _processing(splits),
         "measured": [split["title"] for split in splits if split["is_measured"]],

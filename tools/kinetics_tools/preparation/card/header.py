@@ -12,6 +12,7 @@ from datasets.utils.metadata import MetadataConfigs
 from huggingface_hub import DatasetCardData
 
 from kinetics_tools.io import check_shape
+from kinetics_tools.preparation.extra_columns import check_same_columns
 from kinetics_tools.preparation.parquet import prepared_features
 from kinetics_tools.releases import RELEASES, clip_features
 
@@ -91,19 +92,6 @@ def annotation_features(release: str) -> datasets.Features:
     return datasets.Features({**keys, "available": datasets.Value("bool"), "reason": datasets.Value("string")})
 
 
-def audio_rate(splits: Mapping[str, Any]) -> int | None:
-    """Return the sample rate of the column `audio` of the splits of a release; None without one.
-
-    Raises:
-        ValueError: the splits differ, so that `datasets` cannot load them as one release.
-    """
-    rates = {name: split.get("options", {}).get("audio_column") for name, split in splits.items()}
-    if len(set(rates.values())) > 1:
-        described = ", ".join(f"{name}: {rate or 'no column'}" for name, rate in rates.items())
-        raise ValueError(f"audio_column differs between splits ({described}); prepare all splits of a release alike")
-    return next(iter(rates.values()), None)
-
-
 def make_header(releases: Mapping[str, Mapping[str, Any]], sizes: Mapping[str, int], previous: str) -> str:
     """Return the header of a card with its lines of dashes; fields of the previous card that are not ours are kept.
 
@@ -146,7 +134,7 @@ def _info(release: str, splits: Mapping[str, Any], sizes: Mapping[str, int]) -> 
         for name, split in splits.items()
     }
     return datasets.DatasetInfo(
-        features=prepared_features(release, audio_rate(splits)) if is_video else annotation_features(release),
+        features=prepared_features(release, check_same_columns(splits)) if is_video else annotation_features(release),
         splits=datasets.SplitDict(counts),
         download_size=sum(size for path, size in sizes.items() if is_named(path, patterns)),
         dataset_size=sum(split["bytes_out"] for split in splits.values()),
