@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import datasets
+from typing import TYPE_CHECKING, Any
 
 from kinetics_tools.media import VideoReader, jpeg, mono_flac, thumbnail
 from kinetics_tools.text import stem_of
+
+if TYPE_CHECKING:
+    import datasets
 
 _POSTER_BYTES, _POSTER_HEIGHT = 8_000, 180
 
@@ -34,8 +35,10 @@ class ExtraColumns:
         audio = {} if self.audio_column is None else {"audio_column": self.audio_column}
         return {**audio, **({"poster": True} if self.poster else {})}
 
-    def features(self, columns: Mapping[str, Any]) -> datasets.Features:
+    def features(self, columns: Mapping[str, Any]) -> "datasets.Features":
         """Return `columns`, which begin with `video`, with the extra ones."""
+        import datasets  # not at the top: worker processes do without it
+
         (name, video), *others = columns.items()
         first = {"poster": datasets.Image()} if self.poster else {}
         audio = {} if self.audio_column is None else {"audio": datasets.Audio(sampling_rate=self.audio_column)}

@@ -155,13 +155,13 @@ class ShardWriter:
     def _flush(self) -> None:
         if self._rows:
             rows, self._rows, self._pending = self._rows, [], 0
-            columns = {name: [row[name] for row in rows] for name in self._schema.names}
+            videos = _files([row["video"] for row in rows])
+            arrays = [
+                videos if field.name == "video" else pa.array([row[field.name] for row in rows], field.type)
+                for field in self._schema
+            ]
             del rows
-            table = pa.table(
-                [_files(columns.pop("video"))]
-                + [pa.array(columns[field.name], field.type) for field in self._schema if field.name != "video"],
-                schema=self._schema,
-            )
+            table = pa.table(arrays, schema=self._schema)
             self._writer.write_table(table)
 
 
