@@ -26,6 +26,8 @@ def tree(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_tree(tmp_path / "tree", clips={"validation": CLIPS["validation"][:2]})
     (tmp_path / "prepared").mkdir()
+    (tmp_path / "bad.csv").write_text("label,label,time_end\nzumba,abcdefghijk,1\n")
+    (tmp_path / "bad.json").write_text("[" * 100_000)
     (tmp_path / "p.json").write_text('{"results": {}}')
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -46,6 +48,8 @@ COMMANDS = {
     "verify 700 tree --annotations {url}/a.csv": "Connection refused, after 3 attempts",
     "verify 700 tree --annotations nowhere": "/nowhere does not exist",
     "verify 700 tree --report nowhere/r.json": "nowhere/r.json cannot be written: its directory does not exist",
+    "verify 700 tree --annotations bad.csv": "/bad.csv: line 1: no column youtube_id, time_start, split in the header",
+    "verify 700 tree --annotations bad.json": "/bad.json: not JSON: nested too deeply",
     "prepare 700 --data-dir hf://datasets/user/name --out o": "Cannot reach https://huggingface.co",
     "prepare 700 --data-dir nosuch://x --out o": "Protocol not known: nosuch",
     "prepare 700 --data-dir {url}/x --out o": "Cannot connect to host 127.0.0.1",

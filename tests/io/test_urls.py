@@ -12,7 +12,17 @@ from typer.testing import CliRunner
 
 from kinetics_tools.annotations import annotation_file, read_annotations
 from kinetics_tools.cli.app import app
-from kinetics_tools.io import HttpFile, join_url, mirror_url, path_part, remote_size, url_exists, without_credentials
+from kinetics_tools.downloading.youtube.errors import plain_text
+from kinetics_tools.io import (
+    HttpFile,
+    hide_credentials,
+    join_url,
+    mirror_url,
+    path_part,
+    remote_size,
+    url_exists,
+    without_credentials,
+)
 from tests.support.mirror import annotation_csv, tar_gz
 from tests.support.releases import impatient
 from tests.support.trees import CLIPS, load, rows, rows_of, write_annotations
@@ -152,6 +162,20 @@ def test_what_cannot_be_requested_is_an_error_at_once(odd, impatient):
 def test_a_mirror_without_a_host_is_refused(odd):
     with pytest.raises(ValueError, match="mirror must be a URL"):
         mirror_url(odd)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("-a?token=t0ken: Unable to download http://me:s3cret@h/a?key=t0ken&b=c (caused by x)",
+         "-a: Unable to download http://h/a (caused by x)"),
+        ("cannot reach 'https://s3cret@h:1/b?c=d'", "cannot reach 'https://h:1/b'"),
+        ("why? a=b, mail me@h", "why? a=b, mail me@h"),
+    ],
+)  # fmt: skip
+def test_messages_of_others_lose_credentials(text, shown):
+    assert hide_credentials(text) == shown
+    assert plain_text(Exception(text)).startswith(shown[:10])
 
 
 def test_parts_of_urls():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kinetics_tools.io.partial import PartialFile, discard_partial, partial_size
     from kinetics_tools.io.retry import RetryPolicy
     from kinetics_tools.io.tar import read_archive
-    from kinetics_tools.io.urls import has_host, is_url, join_url, path_part, without_credentials
+    from kinetics_tools.io.urls import has_host, hide_credentials, is_url, join_url, path_part, without_credentials
 
 __all__ = [
     "WEB_PAGE",
@@ -38,6 +38,7 @@ __all__ = [
     "disk_errors",
     "disk_spaces",
     "has_host",
+    "hide_credentials",
     "is_url",
     "is_web_page",
     "join_url",
@@ -71,6 +72,6 @@ __getattr__ = lazy_exports(
         "partial": ["PartialFile", "discard_partial", "partial_size"],
         "retry": ["RetryPolicy"],
         "tar": ["read_archive"],
-        "urls": ["has_host", "is_url", "join_url", "path_part", "without_credentials"],
+        "urls": ["has_host", "hide_credentials", "is_url", "join_url", "path_part", "without_credentials"],
     },
 )

@@ -1,7 +1,10 @@
 """URLs: their parts, and what of them may be shown."""
 
 import os
+import re
 import urllib.parse
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@|\?[^\s/?:'\")=]+=[^\s:'\")]*")
 
 
 def is_url(path: str) -> bool:
@@ -50,3 +53,8 @@ def without_credentials(url: str) -> str:
     except ValueError:  # such as http://[
         return url.partition("//")[0] + "//..."
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def hide_credentials(text: str) -> str:
+    """Return a message of another library without users, passwords and queries of the URLs in it."""
+    return _CREDENTIALS.sub("", text)

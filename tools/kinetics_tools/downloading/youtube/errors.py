@@ -3,6 +3,8 @@
 import re
 from typing import Literal
 
+from kinetics_tools.io import hide_credentials
+
 Kind = Literal[
     "removed",
     "private",
@@ -68,5 +70,6 @@ def classify(message: str) -> Kind:
 
 def plain_text(error: Exception) -> str:
     """Return an error message of yt-dlp as one line, without the extractor's name and where to report it."""
-    text = re.sub(r"^(ERROR: )?(\[[^]]*\] )?([A-Za-z0-9_-]{11}: )?", "", " ".join(str(error).split()))
+    message = hide_credentials(" ".join(str(error).split()))
+    text = re.sub(r"^(ERROR: )?(\[[^]]*\] )?([A-Za-z0-9_-]{11}: )?", "", message)
     return re.sub(r"; please report this issue on .*| \(caused by .*", "", text) or type(error).__name__

@@ -26,7 +26,7 @@ from datasets.utils.logging import get_logger
 from kinetics_tools.downloading.youtube.errors import SegmentError, classify, plain_text
 from kinetics_tools.downloading.youtube.ranged_file import RangedFile
 from kinetics_tools.errors import ClipError, EmptySegmentError, RemoteError
-from kinetics_tools.io import disk_errors
+from kinetics_tools.io import disk_errors, hide_credentials
 from kinetics_tools.media import cut
 
 _logger = get_logger("datasets.kinetics")
@@ -222,7 +222,7 @@ class _YtDlpLog:
         _logger.debug(message)
 
     def warning(self, message: str) -> None:
-        text = re.sub(r"[A-Za-z0-9_-]{11}: ", "", message)
+        text = re.sub(r"[A-Za-z0-9_-]{11}: ", "", hide_credentials(message))
         if text not in self._warned:
             self._warned.add(text)
             _logger.warning(f"yt-dlp: {text}")
