@@ -75,7 +75,7 @@ def read_audio(
         check_decoder(name, stream)
         start = zero + Fraction(start_seconds)
         end = None if end_seconds is None else zero + Fraction(end_seconds)
-        runs = _placed(_uniform(_decoded(name, container, stream, start, end), "flt"))
+        runs = _placed(_uniform(_decoded(name, container, stream, start, end), as_floats=True))
     if not runs:
         return _NO_SOUND
     rate, channels = runs[0].frames[0].sample_rate, runs[0].frames[0].layout.nb_channels
@@ -158,7 +158,7 @@ class _Run:
 def time_of(frame: av.AudioFrame) -> Fraction | None:
     """Return the time of a frame of sound in seconds on the clock of its file; None if the file states none."""
     stamp = frame.dts if frame.pts is None else frame.pts  # AVI has only the former
-    return None if stamp is None or frame.time_base is None else Fraction(stamp * frame.time_base)
+    return None if stamp is None or frame.time_base is None else stamp * frame.time_base
 
 
 def _decoded(
@@ -189,8 +189,8 @@ def _decoded(
                 raise
 
 
-def _uniform(sounds: Iterable[Heard], format: str | None = None) -> Iterator[Heard]:
-    """Convert frames to the rate and the channels of the first one, and its format if `format` is None."""
+def _uniform(sounds: Iterable[Heard], *, as_floats: bool = False) -> Iterator[Heard]:
+    """Convert frames to the rate and the channels of the first one, and to its format or to floats."""
     resampler: Any = None
     shape, target = None, None
     for time, frame in sounds:
@@ -198,7 +198,9 @@ def _uniform(sounds: Iterable[Heard], format: str | None = None) -> Iterator[Hea
         if now != shape:
             if resampler is not None:
                 yield from ((None, part) for part in resampler.resample(None) if part)
-            target = target or (format or now[0], *now[1:])
+            # PyAV reads beyond the planes of 8 and more channels.
+            floats = "fltp" if frame.layout.nb_channels < 8 else "flt"
+            target = target or (floats if as_floats else now[0], *now[1:])
             resampler, shape = av.AudioResampler(*target), now
         for part in resampler.resample(frame):
             yield time, part
@@ -243,8 +245,9 @@ def _resampled(sound: npt.NDArray[np.float32], rate: int, target_rate: int) -> n
 
 
 def _samples(frame: av.AudioFrame) -> npt.NDArray[np.float32]:
-    """Return packed samples as (channels, samples): PyAV reads beyond the planes of 8 and more channels."""
-    return frame.to_ndarray().reshape(-1, frame.layout.nb_channels).T
+    """Return the samples of a frame of floats, (channels, samples)."""
+    samples: Any = frame.to_ndarray()
+    return samples if frame.format.is_planar else samples.reshape(-1, frame.layout.nb_channels).T
 
 
 def has_one_shape(packets: Iterable[tuple[Any, Any]]) -> bool:
