@@ -22,7 +22,8 @@ from filelock import FileLock
 
 from tests.support.clients import PYTHONPATH
 
-pytest_plugins = ["tests.support.clip_tree"]  # clips and a prepared folder that tests of several folders share
+# Fixtures that tests of several folders share: clips and a prepared folder, and a browser.
+pytest_plugins = ["tests.support.clip_tree", "tests.support.browser"]
 
 # `datasets` and `huggingface_hub` read these when they are imported, which happens after this module runs.
 _HOME = tempfile.mkdtemp(prefix="kinetics-tests-")

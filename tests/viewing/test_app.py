@@ -9,12 +9,11 @@ import pytest
 from kinetics_tools.viewing import Clips, read_clips
 from kinetics_tools.viewing.filters import Filter
 from kinetics_tools.viewing.predictions import with_predictions, wrong
-from tests.support.browser import Page, browser
+from tests.support.browser import Page
 from tests.support.clip_tree import LABELS, clip_bytes
 from tests.support.trees import Clip, write_annotations
 from tests.viewing.test_statistics import made
 
-__all__ = ["browser"]
 EVIL = '<img src=x onerror=alert(1)>"'
 
 

@@ -7,12 +7,10 @@ import pytest
 from kinetics_tools import verify
 from kinetics_tools.io import Folder
 from kinetics_tools.viewing import read_clips, write_report
-from tests.support.browser import Page, browser
+from tests.support.browser import Page
 from tests.support.clip_tree import BAD, LABELS, ROWS
 from tests.support.prepared import write_prepared
 from tests.support.trees import write_annotations
-
-__all__ = ["browser"]
 
 STATUSES = ("present", "missing", "empty", "unreadable", "duplicate", "misplaced", "short", "unexpected")
 
