@@ -90,7 +90,7 @@ def _overview(viewer: Viewer) -> list[Any]:
             _bars("status", "Clips by status: click to see them", status),
             _bars("label", "Clips per class: click to see them", classes),
         ]
-    charts = [chart for chart in charts_of(table) if chart.name not in ("status", "classes")]
+    charts = charts_of(table, without=("status", "classes"))
     for first in range(0, len(charts), 2):
         with gr.Row():
             for chart in charts[first : first + 2]:

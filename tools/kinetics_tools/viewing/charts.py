@@ -1,6 +1,7 @@
 """Charts of the figures in `statistics`, made with Altair."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,24 +59,26 @@ class Chart:
     spec: dict[str, Any]
 
 
-def charts_of(clips: pa.Table, extra_columns: tuple[str, ...] = ()) -> list[Chart]:
+def charts_of(clips: pa.Table, extra_columns: Sequence[str] = (), *, without: Container[str] = ()) -> list[Chart]:
     """Return a chart for each figure that the clips have values for.
 
     Args:
         clips: table of clips.
         extra_columns: other columns of the table to count clips by, such as of the user's metadata.
+        without: names of charts that are not made.
     """
-    charts = [
-        _status(clips),
-        _reasons(clips),
-        _classes(clips),
-        *(_histogram(clips, measure) for measure in statistics.MEASURES),
-        *(_values(clips, column, title) for column, title in _VALUES.items()),
-        _segments(clips),
-        _videos(clips),
-        _overlap(clips),
-        *(_values(clips, column, column) for column in extra_columns),
-    ]
+    makers: dict[str, Callable[[], Chart | None]] = {
+        "status": lambda: _status(clips),
+        "reasons": lambda: _reasons(clips),
+        "classes": lambda: _classes(clips),
+        **{name: functools.partial(_histogram, clips, name) for name in statistics.MEASURES},
+        **{name: functools.partial(_values, clips, name, title) for name, title in _VALUES.items()},
+        "segments": lambda: _segments(clips),
+        "videos": lambda: _videos(clips),
+        "overlap": lambda: _overlap(clips),
+        **{name: functools.partial(_values, clips, name, name) for name in extra_columns},
+    }
+    charts = (make() for name, make in makers.items() if name not in without)
     return [chart for chart in charts if chart is not None]
 
 
@@ -201,4 +204,4 @@ def _data(table: pa.Table) -> alt.InlineData:
 
 
 def _chart(name: str, title: str, caption: str, table: pa.Table, chart: Any) -> Chart | None:
-    return Chart(name, title, caption, chart.to_dict()) if len(table) else None
+    return Chart(name, title, caption, chart.to_dict(validate=False)) if len(table) else None

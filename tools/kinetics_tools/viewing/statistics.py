@@ -35,9 +35,10 @@ MEASURES = ("duration", "fps", "num_frames", "bytes", "bitrate")
 """Columns of numbers that `distribution` takes; `bitrate` is in bits per second."""
 
 
-def annotated(clips: pa.Table) -> pa.Table:
-    """Return the annotated clips."""
-    return clips.filter(pc.not_equal(clips["status"], "unexpected"))
+def annotated(clips: pa.Table, *columns: str) -> pa.Table:
+    """Return the annotated clips, with some columns or all; fewer are faster."""
+    chosen = clips.select(list(columns)) if columns else clips
+    return chosen.filter(pc.not_equal(clips["status"], "unexpected"))
 
 
 def by_split(clips: pa.Table) -> pa.Table:
@@ -50,7 +51,7 @@ def by_reason(clips: pa.Table) -> pa.Table:
 
     The reason of a missing clip is its detail, as of the download ledger. The twelve most frequent ones are named.
     """
-    bad = annotated(clips)
+    bad = annotated(clips, "release", "split", "status", "detail")
     bad = bad.filter(pc.not_equal(bad["status"], "present"))
     detail = pc.fill_null(bad["detail"], "")
     is_told = pc.and_(pc.equal(bad["status"], "missing"), pc.not_equal(detail, ""))
@@ -63,7 +64,7 @@ def by_reason(clips: pa.Table) -> pa.Table:
 
 def by_class(clips: pa.Table) -> pa.Table:
     """Return the number of clips by class: columns release, split, label, annotated, present."""
-    known = annotated(clips)
+    known = annotated(clips, "release", "split", "label", "status")
     known = known.filter(pc.is_valid(known["label"]))
     present = pc.cast(pc.equal(known["status"], "present"), pa.int64())
     grouped = known.append_column("present", present).group_by(["release", "split", "label"])
@@ -130,7 +131,7 @@ def shared_videos(clips: pa.Table) -> pa.Table:
 
     A split is named "release split"; on the diagonal is the number of its videos.
     """
-    known = annotated(clips)
+    known = annotated(clips, "release", "split", "youtube_id")
     videos = known["youtube_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     groups = pc.binary_join_element_wise(known["release"], known["split"], " ")
     names = _sorted_groups(known)
@@ -149,7 +150,7 @@ def clips_per_video(clips: pa.Table) -> pa.Table:
 
     Kinetics was collected with one clip per video; some hundred videos have two.
     """
-    known = annotated(clips)
+    known = annotated(clips, "release", "split", "youtube_id")
     each = known.group_by(["release", "split", "youtube_id"]).aggregate([([], "count_all")])
     each = each.rename_columns(["release", "split", "youtube_id", "clips"])
     return _counted(each, ["release", "split", "clips"], "videos")
@@ -157,7 +158,7 @@ def clips_per_video(clips: pa.Table) -> pa.Table:
 
 def segment_lengths(clips: pa.Table) -> pa.Table:
     """Return the number of annotated clips by the length of their segment: columns release, split, seconds, clips."""
-    known = annotated(clips)
+    known = annotated(clips, "release", "split", "time_start", "time_end")
     seconds = pc.round(pc.subtract(known["time_end"], known["time_start"]), 2)
     return _counted(known.append_column("seconds", seconds), ["release", "split", "seconds"])
 
