@@ -33,6 +33,7 @@ _ERROR_OF_STATUS = {
 }
 #: Message for a web page that came instead of a file.
 WEB_PAGE = "a web page came instead of the file; does this network need a login? Open it in a browser, then rerun"
+"""Message for a server that answers with a page, such as the login of a network."""
 _HEAD_TIMEOUT_SECONDS = 30.0
 _TOLD_WAIT_SECONDS = 30.0  # longer waits are told
 
