@@ -145,6 +145,8 @@ def test_a_download_and_its_ledger_show_no_secret(server, tmp_path, monkeypatch,
     "odd",
     [
         "http://[",
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/x",
         "http://a:b:c/",
         "http://127.0.0.1:x/t0ken?t0ken",
         "http://\x1b@127.0.0.1:1x/",

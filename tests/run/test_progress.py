@@ -26,6 +26,16 @@ def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch):
     )
 
 
+def test_statuses_from_a_ledger_are_escaped(monkeypatch):
+    monkeypatch.setattr("kinetics_tools.run.progress._REDRAW_SECONDS", 0.0)
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=200)
+    with Progress(clips=4, counts={"\x1b]0;title\x07": 1}, console=console) as progress:
+        progress.tick()
+    assert "\\x1b]0;title\\x07 1" in file.getvalue()
+    assert "\x07" not in file.getvalue()
+
+
 def test_progress_on_a_terminal_is_drawn_and_wiped(monkeypatch):
     monkeypatch.setattr("kinetics_tools.run.progress._REDRAW_SECONDS", 0.0)
     file = io.StringIO()

@@ -258,6 +258,8 @@ def _head(url: str) -> Any:
 def _open(url: str, headers: dict[str, str], *, timeout: float, method: str = "GET") -> Any:
     """Return the response to a request. Raises ValueError for a URL that cannot be requested."""
     try:
+        if not is_url(url):  # urllib opens files and FTP, too
+            raise ValueError(url)
         parts = urllib.parse.urlsplit(url)
         user, _, host = parts.netloc.rpartition("@")
         path, query = (urllib.parse.quote(part, safe="/%:;=@!$&'()*+,~?") for part in (parts.path, parts.query))

@@ -11,7 +11,7 @@ from rich import progress
 from rich.console import Console
 
 from kinetics_tools.run.console import PlainConsole
-from kinetics_tools.text import format_size
+from kinetics_tools.text import format_size, printable
 
 _RATE_SECONDS = 30.0  # rates are means over this time
 _REDRAW_SECONDS = 0.2
@@ -111,7 +111,7 @@ class Progress:
         if total or bytes_done:
             parts.append(format_size(bytes_done) + (f" of {format_size(total)}" if total else ""))
             parts.append(f"{format_size(bytes_rate)}/s")
-        parts += [f"{status} {count:,}" for status, count in counts.items()]
+        parts += [f"{printable(status)} {count:,}" for status, count in counts.items()]  # some from a ledger
         if self.console.is_terminal:
             shares = (bytes_done, total) if total else (clips, self._clips or 1)
             line = _fitting(parts, self.console.width - _BAR_COLUMNS - 2)
