@@ -1,5 +1,6 @@
 """Mutated annotations, archives, predictions and ledgers; see `tests.support.fuzz`."""
 
+import copy
 import functools
 import gzip
 import io
@@ -187,7 +188,7 @@ def _mutated_json(content: bytes, rng: random.Random) -> bytes:
         while isinstance(value, dict | list) and value and rng.random() < 0.9:
             parent, key = value, rng.choice(list(value) if isinstance(value, dict) else range(len(value)))
             value = parent[key]
-        parent[key] = rng.choice(_VALUES)
+        parent[key] = copy.deepcopy(rng.choice(_VALUES))  # or a later change would be in all that follow
     return json.dumps(root).encode()
 
 
