@@ -22,8 +22,9 @@ from kinetics_tools.io import (
     replacing,
     without_credentials,
 )
+from kinetics_tools.io.links import utf8_path
 from kinetics_tools.releases import DEFAULT_ANNOTATIONS, SPLIT_SPELLINGS, check_release, split_spellings
-from kinetics_tools.text import ARCHIVE_SUFFIXES, few
+from kinetics_tools.text import ARCHIVE_SUFFIXES, few, is_utf8
 
 _logger = get_logger("datasets.kinetics")
 
@@ -49,7 +50,8 @@ def check_annotations(path: str | os.PathLike[str]) -> str:
     path = absolute(path)
     if not os.path.exists(path):
         raise FileNotFoundError(f"annotations={path!r} does not exist")
-    return path
+    folder, name = os.path.split(path)
+    return path if is_utf8(path) else f"{utf8_path(folder)}/{name}"
 
 
 def annotation_file(

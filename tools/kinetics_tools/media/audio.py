@@ -54,12 +54,19 @@ def read_audio(
 ) -> Sound:
     """Return the sound of [start_seconds, end_seconds), in seconds from when the first frame of the clip is shown.
 
+    Sound without gaps is what a plain decode gives. Its place is the median of its times, since containers such as
+    Matroska round each of them. Sound that changes its rate or its channels keeps those of its beginning.
+
     Args:
         video: as for `decode`, except files that cannot seek.
         start_seconds: at least 0; `VideoReader.span` returns the seconds that some frames take.
         end_seconds: None reads to the end. Otherwise there are round((end - start) * rate) samples, silent where the
             sound has gaps or has ended.
         sample_rate: in Hz, to resample to; None keeps the clip's own.
+
+    Raises:
+        ClipError: the clip is unreadable, or a time of its sound is corrupt.
+        FileNotFoundError: `video` is a path that does not exist.
     """
     if not 0 <= start_seconds < (np.inf if end_seconds is None else end_seconds):
         raise ValueError(f"span [{start_seconds}, {end_seconds}): must begin at 0 or later and end after that")
