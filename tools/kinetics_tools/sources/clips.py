@@ -197,16 +197,17 @@ class ClipFinder:
     def _join(self, split: str, index: ClipIndex, files: list[str], annotations: str) -> pa.Table:
         by_name = self._one_file_per_clip(split, index, files)
         names = list(by_name)
-        positions = index.positions(names)
         unannotated = [name for name in names if index.find(name) is None]
-        unasked = len(names) - len(unannotated) - len(set(positions.to_pylist()) - {None})
-        if unasked:
-            _logger.info(f"{self.selection.title(split)}: annotated clips that are not asked for: {unasked:,}")
         if shared := [name for name in unannotated if index.why_not(name)]:
             _logger.warning(
                 f"{self.selection.title(split)}: files that are named by a video alone are skipped: {len(shared):,}: "
                 f"{shared[0]}: {index.why_not(shared[0])}"
             )
+        index.forget()
+        positions = index.positions(names)
+        unasked = len(names) - len(unannotated) - pc.count_distinct(positions, mode="only_valid").as_py()
+        if unasked:
+            _logger.info(f"{self.selection.title(split)}: annotated clips that are not asked for: {unasked:,}")
         missing = index.names.filter(pc.is_null(positions)).to_pylist()
         self.report_missing(split, len(index), missing, unannotated)
         paths = pa.array(list(by_name.values()), type=pa.string()).take(positions)
@@ -232,7 +233,8 @@ class ClipFinder:
         replacements, _ = one_file_per_name(
             self._replacements(split), order, name_of=lambda stem: replaced_clip(index, stem) or stem
         )
-        return by_name | replacements
+        by_name.update(replacements)
+        return by_name
 
     def _replacements(self, split: str) -> list[str]:
         """Return the extracted replacements of 400, which win over the clips that they replace."""

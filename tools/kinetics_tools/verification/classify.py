@@ -56,13 +56,15 @@ class Classifier:
         several: defaultdict[int, list[Clip]] = defaultdict(list)
         unexpected: list[tuple[Clip, str]] = []
         for clip in tree.clips:
-            row = None if clip.owner is None else tree.index.row(clip.owner)
+            owner = clip.owner
+            row = None if owner is None else tree.index.row(owner)
             if row is None:
                 unexpected.append((clip, tree.index.why_not(clip.stem) or self._why_unexpected(split, clip)))
             elif files[row] is None:
                 files[row] = clip
             else:
                 several[row].append(clip)
+        tree.index.forget()
         for row, (name, youtube_id, start, end, label) in enumerate(_annotated(tree.index)):
             file = files[row]
             key = (split, name, youtube_id, start, end, LABELS[self._release][label] if label >= 0 else None)
@@ -100,7 +102,7 @@ class Classifier:
         """Return the first status that holds, and all problems."""
         problems, info = self._content_problems(clip, probe, split), probe.info
         first = self._first.get(clip.path, clip)
-        if first.owner != clip.owner:
+        if first is not clip and first.owner != clip.owner:
             problems.append(("duplicate", f"same bytes as {first.path}"))
         if self._is_misplaced(clip, label):
             problems.append(("misplaced", f"annotated as {LABELS[self._release][label]}"))
@@ -143,7 +145,8 @@ class Classifier:
 
 def recorded_sha256(ledger: Mapping[tuple[str, str], Entry], split: str, clip: Clip) -> str | None:
     """Return the ledger's SHA-256 of the file of an annotated clip; None without one, and for members of archives."""
-    entry = None if clip.in_archive or clip.owner is None else ledger.get((split, clip.owner))
+    owner = clip.owner if ledger and not clip.in_archive else None
+    entry = None if owner is None else ledger.get((split, owner))
     return None if entry is None else entry.sha256
 
 

@@ -23,14 +23,16 @@ class Clip:
     Attributes:
         path: relative to the clip directory, "train/abseiling/x.mp4"; of a member "train/part_0.tar.gz/x.mp4".
         folder: the directory that may name its class; "" without one.
-        owner: name of the annotated clip that it is; None if it is none of this split.
+        is_annotated: True if it is an annotated clip of its split.
+        alias: name of that clip if the file has another name; else None.
         in_archive: True for a member; `folder` may then be any part of the path.
         number: its number in the table of probes; -1 before its examination.
     """
 
     path: str
     folder: str
-    owner: str | None
+    is_annotated: bool = False
+    alias: str | None = None
     in_archive: bool = False
     number: int = -1
 
@@ -38,6 +40,16 @@ class Clip:
     def stem(self) -> str:
         """File name without suffix."""
         return stem_of(self.path)
+
+    @property
+    def owner(self) -> str | None:
+        """Name of the annotated clip that it is; None if it is none of its split."""
+        # Not stored: 650,000 names take 50 MB.
+        return self.alias or (self.stem if self.is_annotated else None)
+
+    @owner.setter
+    def owner(self, name: str | None) -> None:
+        self.is_annotated, self.alias = name is not None, None if name == self.stem else name
 
 
 @dataclass
@@ -87,7 +99,9 @@ class Inventory:
         return path[len(self.root.rstrip("/")) + 1 :]
 
     def _clip(self, path: str, folder: str, *, in_archive: bool = False) -> Clip:
-        return Clip(path, sys.intern(folder), self.index.find(stem_of(path)), in_archive)
+        clip = Clip(path, sys.intern(folder), in_archive=in_archive)
+        clip.owner = self.index.find(clip.stem)
+        return clip
 
     def _replace(self, replacements: list[Clip]) -> None:
         """Replace clips by the replacements of the same videos, as the loader does."""
@@ -117,7 +131,9 @@ class Inventory:
 
     def drop_excluded(self) -> None:
         """Drop the files of annotated clips that are not asked for."""
-        kept = [clip for clip in self.clips if clip.owner is None or clip.owner in self.index]
+        if self.index.takes_all:
+            return
+        kept = [clip for clip in self.clips if not self.index.is_excluded(clip.owner or "")]
         self.left_out += len(self.clips) - len(kept)
         self.clips = kept
         self.deeper = [path for path in self.deeper if not self.index.is_excluded(stem_of(path))]
