@@ -162,8 +162,17 @@ class _Run:
         return time - Fraction(count, self._rate)
 
 
-def time_of(frame: av.AudioFrame) -> Fraction | None:
-    """Return the time of a frame of sound in seconds on the clock of its file; None if the file states none."""
+def decoded_sound(packet: Any) -> list[av.AudioFrame]:
+    """Return the frames of a packet of sound; none if it is corrupt, since only pictures make a clip unreadable."""
+    try:
+        frames: list[av.AudioFrame] = packet.decode()
+    except av.error.InvalidDataError:
+        return []
+    return frames
+
+
+def time_of(frame: "av.AudioFrame | av.Packet[Any]") -> Fraction | None:
+    """Return the time of a frame or packet of sound in seconds on the clock of its file; None if it states none."""
     stamp = frame.dts if frame.pts is None else frame.pts  # AVI has only the former
     return None if stamp is None or frame.time_base is None else stamp * frame.time_base
 

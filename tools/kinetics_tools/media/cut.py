@@ -11,8 +11,20 @@ import av
 import av.container
 
 from kinetics_tools.errors import ClipError, EmptySegmentError
-from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, Heard, aac_packets, time_of
-from kinetics_tools.media.open import VideoSource, check_decoder, demux, is_untimed, open_container, source_of, url_of
+from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, Heard, aac_packets, decoded_sound, time_of
+from kinetics_tools.media.damage import CHECKED_CONTAINERS, StrictDecoder, check_count, whole_packets
+from kinetics_tools.media.frame_index import FrameIndex, index_frames
+from kinetics_tools.media.open import (
+    VideoSource,
+    check_decoder,
+    check_headers,
+    demux,
+    is_untimed,
+    open_container,
+    open_video,
+    source_of,
+    url_of,
+)
 from kinetics_tools.media.packets import seconds_of
 from kinetics_tools.media.transforms import Rotation, rotation_of
 from kinetics_tools.media.truncation import TRUNCATED_SECONDS, check_end
@@ -50,7 +62,7 @@ def cut(
     The frames are exactly those with start <= time < end. A frame's time is its presentation time, counted from the
     first time stamp of the file, as in `ffmpeg -ss`. In the clip the first frame is at 0 and the others keep their
     distances; a video that ends within the segment gives a shorter clip. Sound is cut to the sample, from the first
-    frame to the end. Pictures are rotated upright. FFmpeg selects among several streams.
+    frame to the end. Pictures are rotated upright. The video stream is that of `probe`, and FFmpeg selects the sound.
 
     Everything is encoded again. Copied packets could begin between key frames only with an edit list that hides some,
     and readers such as decord ignore edit lists. Many readers also lack some of the sources' codecs.
@@ -64,18 +76,17 @@ def cut(
 
     Raises:
         EmptySegmentError: no frame lies in the segment.
-        ClipError: the video is unreadable or truncated, or does not state when its frames are shown (an AVI of H.264
-            with B-frames).
+        ClipError: the video is unreadable or truncated, has a corrupt frame, or does not state when its frames are
+            shown.
         OSError: `path` cannot be written; no file is left there. Or `video` cannot be read.
     """
     # To the microsecond: 0.9 is meant if a float holds a little more.
     start, end = (Fraction(round(seconds * 1_000_000), 1_000_000) for seconds in (start_seconds, end_seconds))
     if not 0 <= start < end:
         raise ValueError(f"segment [{start_seconds}, {end_seconds}): must begin at 0 or later and end after that")
-    container = av.open(url_of(path), "w", format="mp4", container_options=MP4_INDEX_FIRST)
     name = source_of(video)[0]
     try:
-        made, packets = _encoded(container, _segment(video, audio, start, end), end)
+        container, made, packets = _made(path, video, audio, start, end)
     except EmptySegmentError as error:
         raise EmptySegmentError(f"{name}: no frame in [{start_seconds:g}, {end_seconds:g}) s; {error}") from None
     except av.error.FFmpegError as error:
@@ -91,6 +102,25 @@ def cut(
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     return made
+
+
+class _DisorderedError(Exception):
+    """Raised where frames cannot be found by seeking: times contradict their order, or key frames refer to others."""
+
+
+def _made(
+    path: str | os.PathLike[str], video: VideoSource, audio: VideoSource | None, start: Fraction, end: Fraction
+) -> tuple[av.container.OutputContainer, Cut, list[Any]]:
+    def attempt(index: FrameIndex | None) -> tuple[av.container.OutputContainer, Cut, list[Any]]:
+        container = av.open(url_of(path), "w", format="mp4", container_options=MP4_INDEX_FIRST)
+        return container, *_encoded(container, _segment(video, audio, start, end, index), end)
+
+    try:
+        return attempt(None)
+    except _DisorderedError:
+        with open_video(video) as (source, stream):
+            index = index_frames(video, source, stream, whole_packets(source_of(video)[0], source, stream))
+        return attempt(index)
 
 
 _Decoded = tuple[Any, Any, av.VideoFrame | av.AudioFrame | None]
@@ -177,55 +207,78 @@ def _h264_stream(
 # ---- Decoding -----------------------------------------------------------------------------------------------
 
 
-def _segment(video: VideoSource, audio: VideoSource | None, start: Fraction, end: Fraction) -> Iterator[_Decoded]:
-    """Frames in [start, end) s and the end of the last picture; sound begins somewhat earlier."""
-    with open_container(video) as container:
+def _segment(
+    video: VideoSource, audio: VideoSource | None, start: Fraction, end: Fraction, index: FrameIndex | None
+) -> Iterator[_Decoded]:
+    """Frames in [start, end) s and the end of the last picture; sound begins somewhat earlier.
+
+    With an `index`, everything is decoded from the beginning, and the n-th picture gets the n-th time.
+    """
+    with open_video(video) as (container, pictures):
         name = source_of(video)[0]
-        pictures = container.streams.best("video")
-        if pictures is None:
-            raise ClipError(f"{name}: has no video stream; drop it or download it again")
         sound = container.streams.best("audio", related=pictures) if audio is None else None
         streams: list[Any] = [pictures] if sound is None else [pictures, sound]
-        for stream in streams:
-            check_decoder(name, stream)
-        if is_untimed(container, pictures):
-            raise ClipError(f"{name}: does not say when its frames are shown; convert it to mp4 first")
+        if sound is not None:
+            check_decoder(name, sound)
+        if index is None and is_untimed(container, pictures):
+            raise _DisorderedError
         # Exact, while the container's own start is rounded to microseconds. An edit list hides frames before 0.
         starts = [stream.start_time * stream.time_base for stream in streams if stream.start_time is not None]
         zero = Fraction(max(min(starts, default=0), 0))
-        yield from _decoded(container, streams, zero, start, end)
+        yield from _decoded(video, container, streams, zero, start, end, index)
     if audio is not None:
         with open_container(audio) as container:
             sound = container.streams.best("audio")
             if sound is None:
                 raise ClipError(f"{source_of(audio)[0]}: has no sound stream; omit it or download it again")
             check_decoder(source_of(audio)[0], sound)
-            yield from _decoded(container, [sound], zero, start, end)
+            yield from _decoded(audio, container, [sound], zero, start, end, None)
 
 
 def _decoded(  # noqa: C901  (one pass over packets of both streams)
-    container: av.container.InputContainer, streams: Sequence[Any], zero: Fraction, start: Fraction, end: Fraction
+    video: VideoSource,
+    container: av.container.InputContainer,
+    streams: Sequence[Any],
+    zero: Fraction,
+    start: Fraction,
+    end: Fraction,
+    index: FrameIndex | None,
 ) -> Iterator[_Decoded]:
     """Yield frames of `streams` in [start, end) s after `zero`, as `_segment` does."""
-    begin = start if streams[-1].type == "video" else start - SOUND_LEAD_SECONDS
+    name = source_of(video)[0]
     reached = {stream.index: Fraction(0) for stream in streams}
     wanted = set(reached)
-    stop = Fraction(0)
-    for packet in _packets(container, streams, zero, begin):
-        index, is_picture = packet.stream.index, packet.stream.type == "video"
+    decoder, stop = StrictDecoder(name, streams[0]), Fraction(0)
+    times = None if index is None else (time * index.time_base for time in index.times)
+    first = before = None
+    begin = start if streams[-1].type == "video" else start - SOUND_LEAD_SECONDS
+    for packet in _packets(container, streams, zero, begin) if times is None else demux(container, *streams):
+        number, is_picture = packet.stream.index, packet.stream.type == "video"
         if packet.pts is not None or packet.dts is not None:
-            stop = seconds_of(container.name, packet) + (packet.duration or 0) * packet.time_base - zero
-            reached[index] = max(reached[index], stop)
-        if index not in wanted:
+            stop = seconds_of(name, packet) + (packet.duration or 0) * packet.time_base - zero
+            reached[number] = max(reached[number], stop)
+        if is_picture and first is None and packet.pts is not None:
+            first = packet.pts * packet.time_base - zero
+        if number not in wanted:
             # If sound ends early, do not read the whole rest of the file for it.
             if stop > end + _INTERLEAVING_SECONDS:
                 return
             continue
-        for frame in packet.decode():
-            stated = seconds_of(container.name, frame) if is_picture else time_of(frame)
-            seconds = None if stated is None else stated - zero
+        frames: Any = decoder.decode(packet if packet.size else None) if is_picture else decoded_sound(packet)
+        if index is not None:
+            check_count(name, max(decoder.count, len(index.times)), len(index.times))
+        for frame in frames:
+            if not is_picture:
+                seconds = None if (stated := time_of(frame)) is None else stated - zero
+            else:
+                seconds = (seconds_of(name, frame) if times is None else next(times)) - zero
+                # Frames are missing after a key frame that refers to others, as when pictures are refreshed in parts.
+                is_late = before is None and first is not None and first < seconds > start
+                if times is None and (is_late or (before is not None and seconds < before)):
+                    raise _DisorderedError
+                before = seconds
             if seconds is not None and seconds >= end:
-                wanted.remove(index)
+                wanted.remove(number)
                 if is_picture:
                     yield packet.stream, seconds, None
                 break
@@ -233,18 +286,26 @@ def _decoded(  # noqa: C901  (one pass over packets of both streams)
                 yield packet.stream, seconds, frame
         if not wanted:
             return
+    if times is None and before is None and first is not None and first < end:
+        raise _DisorderedError
     if max(reached.values()) + TRUNCATED_SECONDS < end:
-        check_end(container.name, max(reached.values()), _length(container, streams[0], zero))
+        _check_end(video, container, streams[0], max(reached.values()), zero)
     if streams[0].index in wanted and streams[0].type == "video":
         yield streams[0], reached[streams[0].index], None
 
 
-def _length(container: av.container.InputContainer, stream: Any, zero: Fraction) -> Fraction:
-    """Seconds after `zero` that a stream lasts at least, as the file states."""
+def _check_end(
+    video: VideoSource, container: av.container.InputContainer, stream: Any, reached: Fraction, zero: Fraction
+) -> None:
+    """Check the time in seconds after `zero` that streams reach against the duration that the file states."""
+    name = source_of(video)[0]
     if stream.duration is not None:
-        return Fraction(((stream.start_time or 0) + stream.duration) * stream.time_base - zero)
-    # Counted from the first frame or, as in Matroska, from 0.
-    return Fraction(container.duration or 0, av.time_base) - zero
+        stated = ((stream.start_time or 0) + stream.duration) * stream.time_base
+        check_end(name, reached, Fraction(stated - zero))
+    elif container.format.name in CHECKED_CONTAINERS:
+        check_headers(video)  # subtitles may last longer
+    else:
+        check_end(name, reached, Fraction(container.duration or 0, av.time_base) - zero)
 
 
 def _packets(

@@ -2,11 +2,10 @@
 
 import io
 import math
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import chain, pairwise
 from statistics import median_low
 from typing import Any, Literal, get_args
 
@@ -15,20 +14,11 @@ import av.container
 import av.filter
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, aac_packets, has_one_shape, time_of
-from kinetics_tools.media.open import (
-    VideoSource,
-    check_decoder,
-    check_headers,
-    demux,
-    is_untimed,
-    open_video,
-    source_of,
-)
-from kinetics_tools.media.packets import seconds_of
-from kinetics_tools.media.probe import corrupt_at
+from kinetics_tools.media.audio import SOUND_LEAD_SECONDS, aac_packets, decoded_sound, has_one_shape, time_of
+from kinetics_tools.media.damage import StrictDecoder, check_count, whole_packets
+from kinetics_tools.media.frame_index import LONGEST_STAND_SECONDS, index_frames
+from kinetics_tools.media.open import VideoSource, check_decoder, check_headers, open_video, source_of
 from kinetics_tools.media.transforms import rotation_of
-from kinetics_tools.media.truncation import check_end
 from kinetics_tools.media.write import MP4_INDEX_FIRST, add_h264_stream, filter_graph
 from kinetics_tools.text import check_choice
 
@@ -66,8 +56,6 @@ SCALER = "bicubic+accurate_rnd+bitexact"
 # Containers such as Matroska round times to this.
 _ROUNDED_SECONDS = Fraction(1, 1000)
 _USUAL_RATES = [Fraction(rate) for rate in ("24000/1001", 24, 25, "30000/1001", 30, 48, 50, "60000/1001", 60)]
-# A corrupt time can lie years ahead.
-_LONGEST_STAND_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -107,7 +95,8 @@ def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
 
     The pictures are upright, with square pixels, at a constant rate: frame i is shown at i / fps seconds. The sound
     stays in sync. Every fourth frame and the last one are reference frames, so a decoder may skip all others
-    (`skip_frame="NONREF"`). The first video stream is used, as by `probe`. With one build of FFmpeg the same input
+    (`skip_frame="NONREF"`). The video stream is that of `probe`. Sound that does
+    not decode is silent. With one build of FFmpeg the same input
     gives the same bytes. See `decode` for `video`.
 
     Raises:
@@ -125,11 +114,12 @@ def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
         sound = None if encoding.audio == "none" else source.streams.best("audio", related=stream)
         if sound is not None:
             check_decoder(name, sound)
+            sound.codec_context.thread_count = 1  # the caller has other clips for the other cores
         is_copied = (
             encoding.audio == "copy" and sound is not None and sound.codec_context.codec.canonical_name in _COPIED_AUDIO
         )
         sounds: list[Any] = []
-        frames = _decoded(name, source, stream, sound, sounds, is_copied=is_copied)
+        frames = _decoded(name, source, stream, timing.times, sound, sounds, is_copied=is_copied)
         first = next(frames, None)
         if first is None:
             raise ClipError(f"{name}: has no frames; drop it or download it again")
@@ -138,7 +128,7 @@ def encode(video: VideoSource, encoding: Encoding = Encoding()) -> bytes:
             encoder = _h264_stream(mp4, pictures, timing.fps, encoding)
             packets: list[Any] = []
             count = 0
-            for frame in _at_constant_rate(name, first, frames, timing):
+            for frame in _at_constant_rate(first, frames, timing):
                 picture = pictures(frame)
                 picture.pict_type = av.video.frame.PictureType.NONE  # decoded frames ask for the type that they had
                 picture.time_base, picture.pts = 1 / timing.fps, count
@@ -166,40 +156,20 @@ _Timed = tuple[Fraction, av.VideoFrame]
 
 @dataclass(frozen=True)
 class _Timing:
+    times: list[Fraction]  # when the frames are shown, on the clock of the source, in the order of the decoder
     source_fps: Fraction  # of most frames, if it varies
     fps: Fraction  # of the encoded clip
     end_seconds: Fraction  # when the last frame ends, on the clock of the source
 
 
 def _timing(video: VideoSource, max_fps: Fraction) -> _Timing:
-    """Read all packets, without decoding, to learn when frames are shown."""
     check_headers(video)
-    name = source_of(video)[0]
-    spans = []  # (start, end) of each frame in s
-    reached = Fraction(0)
     with open_video(video) as (container, stream):
-        untimed = is_untimed(container, stream)
-        for packet in demux(container):
-            is_picture = packet.stream.index == stream.index
-            stamp = packet.dts if packet.pts is None or (untimed and is_picture) else packet.pts
-            if not packet.size or stamp is None or packet.time_base is None:
-                continue
-            start, seconds = stamp * packet.time_base, (packet.duration or 0) * packet.time_base
-            if packet.is_corrupt:
-                raise ClipError(f"{name}: truncated or corrupt at {float(start):.2f} s; drop it or download it again")
-            reached = max(reached, start + seconds)
-            if is_picture and not packet.is_discard:
-                spans.append((start, start + seconds))
-        # Counted from the first frame or, as in Matroska, from 0: it must go at least as far.
-        length = Fraction(container.duration or 0, av.time_base)
+        index = index_frames(video, container, stream, whole_packets(source_of(video)[0], container, stream))
         rates = [Fraction(rate) for rate in (stream.average_rate, stream.guessed_rate) if rate]
-    if not spans:
-        raise ClipError(f"{name}: has no frames; drop it or download it again")
-    check_end(name, reached, length)
-    times = sorted({start for start, _ in spans})
-    rate = _rate(times, rates)
-    last, end = max(spans)
-    return _Timing(rate, _at_most(rate, max_fps), end if end > last else last + 1 / rate)
+    times = [time * index.time_base for time in index.times]
+    rate = _rate(sorted(set(times)), rates)
+    return _Timing(times, rate, _at_most(rate, max_fps), index.end * index.time_base)
 
 
 def _rate(times: Sequence[Fraction], stated: Sequence[Fraction]) -> Fraction:
@@ -223,7 +193,7 @@ def _at_most(rate: Fraction, max_fps: Fraction) -> Fraction:
     return part if part == rate or part >= max_fps * Fraction(4, 5) else max_fps
 
 
-def _at_constant_rate(name: str, first: _Timed, frames: Iterable[_Timed], timing: _Timing) -> Iterator[av.VideoFrame]:
+def _at_constant_rate(first: _Timed, frames: Iterable[_Timed], timing: _Timing) -> Iterator[av.VideoFrame]:
     """Yield, for every i, the frame that the source shows at i / fps after its first one.
 
     Times may be rounded or jitter: they count as the nearest whole number of intervals of the source.
@@ -239,58 +209,39 @@ def _at_constant_rate(name: str, first: _Timed, frames: Iterable[_Timed], timing
     for time, frame in frames:
         if time <= before:  # never seen
             continue
-        if time - before > _LONGEST_STAND_SECONDS:
-            where = f"from {float(before):.2f} to {float(time):.2f} s"
-            raise ClipError(f"{name}: shows one frame {where}, so its times are corrupt; drop it or download it again")
         while shown < index_of(time):
             yield held
             shown += 1
         before, held = time, frame
-    end = max(index_of(min(timing.end_seconds, before + _LONGEST_STAND_SECONDS)), 1)
+    end = max(index_of(min(timing.end_seconds, before + LONGEST_STAND_SECONDS)), 1)
     while shown < end:
         yield held
         shown += 1
 
 
-def _decoded(  # noqa: C901  (one pass over packets of both streams)
-    name: str, container: av.container.InputContainer, pictures: Any, sound: Any, sounds: list[Any], *, is_copied: bool
+def _decoded(
+    name: str,
+    container: av.container.InputContainer,
+    pictures: Any,
+    times: Sequence[Fraction],
+    sound: Any,
+    sounds: list[Any],
+    *,
+    is_copied: bool,
 ) -> Iterator[_Timed]:
-    """Yield times and frames of pictures; append those of sound, or its packets if `is_copied`, to `sounds`."""
-    streams = [pictures] if sound is None else [pictures, sound]
-    for stream in streams:
-        stream.codec_context.thread_count = 1  # the caller has other clips for the other cores
-        stream.codec_context.options = {"err_detect": "explode"}
-    untimed = is_untimed(container, pictures)
-    due: deque[int | None] = deque()
-    packet: Any = None
-    try:
-        for packet in demux(container, *streams):
-            if packet.is_corrupt:
-                raise corrupt_at(name, packet, "the file is truncated")
-            is_sound = packet.stream.type == "audio"
-            if is_sound and is_copied:
-                items = [packet] if packet.size else []
-                sounds += [(seconds_of(name, item), item) for item in items]
-            elif is_sound:
-                sounds += [(time_of(frame), frame) for frame in _frames_of(name, packet)]
-            else:
-                if untimed and packet.size:
-                    due.append(packet.dts)
-                for frame in _frames_of(name, packet):
-                    if due:
-                        frame.pts = due.popleft()
-                    yield seconds_of(name, frame), frame
-    except av.error.FFmpegError as error:
-        if packet is None:
-            raise
-        raise corrupt_at(name, packet, error.strerror) from error
-
-
-def _frames_of(name: str, packet: Any) -> Iterator[Any]:
-    for frame in packet.decode():
-        if frame.is_corrupt:
-            raise corrupt_at(name, frame)
-        yield frame
+    """Yield frames of pictures at their `times`; append those of sound, or its packets if `is_copied`, to `sounds`."""
+    decoder = StrictDecoder(name, pictures)
+    count = 0
+    for packet in chain(whole_packets(name, container, pictures, sound), [None]):
+        if sound is not None and packet is not None and packet.stream is sound:
+            items = [packet] if is_copied else decoded_sound(packet)
+            sounds += [(time_of(item), item) for item in items]
+            continue
+        for frame in decoder.decode(packet):
+            if count < len(times):
+                yield times[count], frame
+            count += 1
+    check_count(name, count, len(times))
 
 
 # ---- Pictures -----------------------------------------------------------------------------------------------
@@ -371,7 +322,7 @@ def _h264_stream(
 
 
 def _copied(
-    container: av.container.OutputContainer, source: Any, packets: Sequence[tuple[Fraction, Any]], end: Fraction
+    container: av.container.OutputContainer, source: Any, packets: Sequence[tuple[Fraction | None, Any]], end: Fraction
 ) -> list[Any]:
     """Return the packets with the sound of [0, end) s, for a new stream; without sound, add no stream."""
     rate, frame_size = source.codec_context.sample_rate, source.codec_context.frame_size
@@ -379,9 +330,9 @@ def _copied(
     due = None
     for time, packet in packets:
         seconds = Fraction(frame_size, rate) if frame_size else (packet.duration or 0) * packet.time_base
-        # Rounded times leave no gap in the sound.
-        if due is not None and abs(time - due) <= _ROUNDED_SECONDS:
-            time = due
+        # Rounded and missing times leave no gap in the sound.
+        if time is None or (due is not None and abs(time - due) <= _ROUNDED_SECONDS):
+            time = due or Fraction(0)
         due = time + seconds
         # An edit list hides packets before 0, but decoders need them for the first sound to be right.
         if due > -SOUND_LEAD_SECONDS and time < end:

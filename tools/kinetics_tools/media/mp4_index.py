@@ -4,11 +4,12 @@ FFmpeg does the same packet by packet, which takes most of a millisecond per cli
 edits, an edit that hides frames, several sample descriptions, references to other files, encryption) are left to it.
 """
 
+import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import numpy as np
@@ -18,6 +19,8 @@ _Ints = npt.NDArray[np.int64]
 _MAX_FRAMES = 1 << 22
 _MAX_PIXELS = 1 << 24  # FFmpeg's reading of larger pictures is refused
 _MAX_TIMESCALE = (1 << 31) - 1  # of FFmpeg, which takes one above for corrupt
+_MAX_MOVIE_BYTES = 1 << 26
+MAX_REORDERED = 16  # pictures that a decoder of any codec may hold back
 _CODECS = (b"avc1", b"avc3", b"hvc1", b"hev1")
 _DESCRIPTION_BYTES = 86  # of a sample entry of video, before the boxes in it
 _IGNORED = {b"pasp", b"btrt"}  # aspect ratio of pixels, which count as square; bit rate
@@ -104,6 +107,48 @@ def walk_boxes(header_at: Callable[[int], bytes], size: int) -> Iterator[tuple[b
             raise ValueError("not a box")
         yield header[4:8], position + header_size, position + length
         position += length
+
+
+def may_skip_samples(file: BinaryIO) -> bool:
+    """Return True if an mp4 may list samples that are not shown, in any track; reads only its moov box.
+
+    That is, if some have no bytes, or times so far from the others that an edit list may hide them.
+    """
+
+    def header_at(position: int) -> bytes:
+        file.seek(position)
+        return file.read(16)
+
+    try:
+        for kind, start, end in walk_boxes(header_at, file.seek(0, os.SEEK_END)):
+            if kind == b"moov":
+                file.seek(start)
+                moov = file.read(min(end - start, _MAX_MOVIE_BYTES))
+                return any(map(_has_empty_samples, _contents(moov, b"stsz"))) or any(
+                    _has_far_times(durations, offsets)
+                    for durations, offsets in zip(_contents(moov, b"stts"), _contents(moov, b"ctts"), strict=False)
+                )
+    except ValueError:
+        return True
+    return False
+
+
+def _contents(data: bytes, kind: bytes) -> Iterator[bytes]:
+    """Yield what follows each of these words, which are nearly always boxes: a search is faster than a walk."""
+    position = data.find(kind)
+    while position >= 0:
+        yield data[position + 4 :]
+        position = data.find(kind, position + 4)
+
+
+def _has_empty_samples(sizes: bytes) -> bool:
+    return not _number(sizes, 4) and not np.frombuffer(sizes, ">u4", _number(sizes, 8), 12).all()
+
+
+def _has_far_times(durations: bytes, offsets: bytes) -> bool:
+    shown = np.frombuffer(offsets, ">i4", 2 * _number(offsets, 4), 8)[1::2]
+    spread = int(shown.max()) - int(shown.min()) if len(shown) else 0
+    return spread > MAX_REORDERED * _number(durations, 12)
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:

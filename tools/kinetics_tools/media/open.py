@@ -5,9 +5,9 @@ import os
 import reprlib
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import MappingProxyType
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import av
 import av.container
@@ -16,6 +16,7 @@ import av.stream
 import av.video.stream
 
 from kinetics_tools.errors import ClipError
+from kinetics_tools.media.mp4_index import may_skip_samples
 from kinetics_tools.media.truncation import file_problem
 
 # These containers state when a frame is decoded, not when it is shown. FFmpeg derives the latter for most codecs, but
@@ -77,27 +78,31 @@ def url_of(path: str | os.PathLike[str]) -> str:
     return f"file:{os.fspath(path)}"
 
 
-def check_headers(video: VideoSource) -> bytes:
-    """Return the first bytes of a file, or raise ClipError if its headers show that it is truncated."""
+class Headers(NamedTuple):
+    """Facts from the headers of a file, without FFmpeg."""
+
+    head: bytes  # the first 12 bytes
+    may_skip_samples: bool  # if an mp4 may list samples that are not shown
+
+
+def check_headers(video: VideoSource) -> Headers:
+    """Return facts from the headers of a file, or raise ClipError if they show that it is truncated."""
     name, source = source_of(video)
-    if isinstance(source, str):
-        with open(source.removeprefix("file:"), "rb") as file:
-            head, problem = file.read(12), file_problem(file)
-    else:
-        source.seek(0)
-        head, problem = source.read(12), file_problem(source)
-    if problem:
-        raise ClipError(f"{name}: is not a readable clip ({problem}); drop it or download it again")
-    return head
+    with open(source.removeprefix("file:"), "rb") if isinstance(source, str) else nullcontext(source) as file:
+        file.seek(0)
+        head, problem = file.read(12), file_problem(file)
+        if problem:
+            raise ClipError(f"{name}: is not a readable clip ({problem}); drop it or download it again")
+        return Headers(head, head[4:8] == b"ftyp" and may_skip_samples(file))
 
 
 @contextmanager
 def open_video(
     video: VideoSource, container_options: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[tuple[av.container.InputContainer, av.video.stream.VideoStream]]:
-    """Open a clip and give its container and its first video stream; see `open_container`."""
+    """Open a clip and give its container and its video stream; see `open_container` and `video_stream`."""
     with open_container(video, container_options) as container:
-        yield container, first_video_stream(source_of(video)[0], container)
+        yield container, video_stream(source_of(video)[0], container)
 
 
 @contextmanager
@@ -175,12 +180,19 @@ def clip_errors(name: str) -> Iterator[None]:
         raise ClipError(message) from error
 
 
-def first_video_stream(name: str, container: av.container.InputContainer) -> av.video.stream.VideoStream:
-    """Return the first video stream; raise ClipError if there is none that FFmpeg can decode."""
-    if not container.streams.video:
+def video_stream(name: str, container: av.container.InputContainer) -> av.video.stream.VideoStream:
+    """Return the first video stream that is no cover picture; raise ClipError if FFmpeg can decode none."""
+    stream = find_video_stream(container)
+    if stream is None:
         raise ClipError(f"{name}: has no video stream; drop it or download it again")
-    check_decoder(name, container.streams.video[0])
-    return container.streams.video[0]
+    check_decoder(name, stream)
+    return stream
+
+
+def find_video_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream | None:
+    """Return the first video stream that is no cover picture, or None."""
+    cover = av.stream.Disposition.attached_pic
+    return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
 
 
 def check_decoder(name: str, stream: Any) -> None:

@@ -7,27 +7,27 @@ takes most of the time of reading a few small pictures. For any other file FFmpe
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import av
+import numpy as np
 
 from kinetics_tools.errors import ClipError
+from kinetics_tools.media.bitstream import shows_every_packet
+from kinetics_tools.media.damage import whole_packets
+from kinetics_tools.media.frame_index import FrameIndex, checked_index, index_frames, is_order_of_times
 from kinetics_tools.media.mp4_index import DecoderConfig, FrameTable, PacketsOfTable, frame_table
 from kinetics_tools.media.open import (
     MAX_PIXELS,
     VideoSource,
     check_headers,
     clip_errors,
-    demux,
-    discard_others,
-    first_video_stream,
-    is_untimed,
     open_container,
     source_of,
+    video_stream,
 )
-from kinetics_tools.media.truncation import check_end
 
 # Files of these two kinds state all that is needed: no decoder may run while they are opened, and nothing is guessed.
 _SELF_DESCRIBING = {"codec_whitelist": "-", "probesize": "32", "fflags": "+nofillin+noparse"}
@@ -39,16 +39,15 @@ _MAX_IDLE_DECODERS = 4
 
 @dataclass(frozen=True)
 class StoredVideo:
-    """First video stream of a file. Positions count its packets, in the order of storage."""
+    """Video stream of a clip. Positions count its packets, in the order of storage."""
 
     packets: Sequence[Any]
-    times: list[int | None]  # when each packet's frame is shown, in units of `time_base`; None if that is not stated
-    shown: list[int]  # positions of the packets whose frames are shown
+    stamps: Sequence[int | None]  # when each packet's frame is shown, in units of the index; None if not stated
     keys: list[int]  # positions of key frames, ascending
-    time_base: Fraction  # in seconds
+    index: FrameIndex
+    positions: list[int]  # of the packets of the frames in the index; empty unless it is ordered
     stated_fps: float  # 0 if the file states none
     decoder: Any  # opened, with one thread: the caller has other clips for the other cores
-    is_reordered: bool = False  # if only decoding tells which packet's frame is shown when: the n-th has the n-th time
 
 
 def seconds_of(name: str, item: "av.Packet[Any] | av.VideoFrame | av.AudioFrame") -> Fraction:
@@ -65,64 +64,78 @@ def stored_video(source: Mapping[str, Any]) -> Iterator[StoredVideo]:
     name = source_of(source)[0]
     content: bytes = source["bytes"] or b""
     table = frame_table(content)
-    if table is not None and table.config is not None:
+    if table is not None and table.config is not None and _tells(table, "h264", table.config.parameters, content):
         with clip_errors(name), _decoder(table.config) as decoder:
-            yield _of_table(table, content, decoder)
+            yield _of_table(name, table, content, decoder)
     else:
         with _opened(source) as container:
-            yield _of_container(name, container, table, content)
+            yield _of_container(name, source, container, table)
 
 
-def _of_table(table: FrameTable, content: bytes, decoder: Any) -> StoredVideo:
-    count = len(table.times)
+def _tells(table: FrameTable, codec: str, parameters: bytes | None, content: bytes) -> bool:
+    """Return True if every packet of the table becomes one frame."""
+    first = memoryview(content)[table.offsets[0] : table.offsets[0] + table.sizes[0]]
+    is_key = table.keys[:1].tolist() == [0]
+    return bool(table.sizes.all()) and shows_every_packet(codec, parameters, first, is_key=is_key)
+
+
+def _of_table(name: str, table: FrameTable, content: bytes, decoder: Any) -> StoredVideo:
+    stamps = table.times.tolist()
+    positions = np.argsort(table.times)
+    sorted_times = table.times[positions]
+    times = sorted_times.tolist()
+    packets = PacketsOfTable(table, content)
+    end = times[-1] + int(table.durations[positions[-1]])
+    is_ordered = bool(np.diff(sorted_times).all()) and is_order_of_times(
+        decoder.codec.canonical_name, decoder.extradata, positions, packets
+    )
     return StoredVideo(
-        packets=PacketsOfTable(table, content),
-        times=table.times.tolist(),
-        shown=list(range(count)),
+        packets=packets,
+        stamps=stamps,
         keys=table.keys.tolist(),
-        time_base=Fraction(1, table.timescale),
-        stated_fps=table.timescale * count / max(int(table.durations.sum()), 1),
+        index=checked_index(name, FrameIndex(times, end, Fraction(1, table.timescale), is_ordered)),
+        positions=positions.tolist() if is_ordered else [],
+        stated_fps=table.timescale * len(times) / max(int(table.durations.sum()), 1),
         decoder=decoder,
     )
 
 
-def _of_container(name: str, container: Any, table: FrameTable | None, content: bytes) -> StoredVideo:
-    stream = first_video_stream(name, container)
-    discard_others(container, stream)
-    decoder = stream.codec_context
-    if table is not None and len(table.sizes) == stream.frames and stream.time_base == Fraction(1, table.timescale):
-        return _of_table(table, content, _ready(decoder))
-    packets: list[Any] = [packet for packet in demux(container, stream) if packet.size]
-    if any(packet.is_corrupt for packet in packets):
-        raise ClipError(f"{name}: is truncated or corrupt; drop it or download it again")
-    shown = [position for position, packet in enumerate(packets) if not packet.is_discard]
-    _check_end(name, stream, [packets[position] for position in shown])
-    is_reordered = is_untimed(container, stream)
+def _of_container(name: str, source: Mapping[str, Any], container: Any, table: FrameTable | None) -> StoredVideo:
+    stream = video_stream(name, container)
+    content: bytes = source["bytes"] or b""
+    decoder = _ready(stream.codec_context)
+    if (
+        table is not None
+        and len(table.sizes) == stream.frames
+        and stream.time_base == Fraction(1, table.timescale)
+        and _tells(table, decoder.codec.canonical_name, decoder.extradata, content)
+    ):
+        return _of_table(name, table, content, decoder)
+    packets = list(whole_packets(name, container, stream))
+    index = index_frames(source, container, stream, packets)
+    stamps = [packet.pts for packet in packets]
+    position_of = {stamp: position for position, stamp in enumerate(stamps) if not packets[position].is_discard}
+    positions = [position_of.get(time, -1) for time in index.times] if index.is_ordered else []
+    # The first packets after a cut may have no frames, and the decoder has told the order of the others.
+    if -1 in positions or not (
+        index.is_decoded
+        or is_order_of_times(decoder.codec.canonical_name, decoder.extradata, np.array(positions), packets)
+    ):
+        index, positions = replace(index, is_ordered=False), []
     return StoredVideo(
         packets=packets,
-        times=[packet.dts if is_reordered else packet.pts for packet in packets],
-        shown=shown,
+        stamps=stamps,
         keys=[position for position, packet in enumerate(packets) if packet.is_keyframe],
-        time_base=stream.time_base or Fraction(1),
+        index=index,
+        positions=positions,
         stated_fps=float(stream.average_rate or 0),
-        decoder=_ready(decoder),
-        is_reordered=is_reordered,
+        decoder=decoder,
     )
-
-
-def _check_end(name: str, stream: Any, packets: Sequence[Any]) -> None:
-    """Check that the packets go to the end: a truncated file may still have a complete index."""
-    base, start, duration = stream.time_base or Fraction(1), stream.start_time, stream.duration
-    ends = [packet.pts + (packet.duration or 0) for packet in packets if packet.pts is not None]
-    # A stream that states neither its start nor its duration gets those of the file from FFmpeg, which in Matroska and
-    # fragments are those of the sound, if it is longer. There the headers have decided.
-    if start is not None and duration is not None and ends:
-        check_end(name, (max(ends) - start) * base, duration * base)
 
 
 def _opened(source: VideoSource) -> Any:
     """Open the container, without probing if the file states all needed parameters."""
-    head = check_headers(source)
+    head = check_headers(source).head
     is_self_describing = head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3"
     return open_container(source, container_options=_SELF_DESCRIBING if is_self_describing else {})
 

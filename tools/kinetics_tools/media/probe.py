@@ -1,6 +1,6 @@
 """Facts about a clip's file: `probe` reads its headers, `check_frames` decodes all of it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
@@ -11,25 +11,38 @@ import av.container
 import av.video.stream
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.open import VideoSource, check_headers, demux, discard_others, open_video, source_of
+from kinetics_tools.media.bitstream import shows_every_packet
+from kinetics_tools.media.damage import StrictDecoder, check_count, whole_packets
+from kinetics_tools.media.frame_index import LONGEST_STAND_SECONDS, index_frames
+from kinetics_tools.media.open import (
+    VideoSource,
+    check_decoder,
+    check_headers,
+    find_video_stream,
+    open_container,
+    open_video,
+    source_of,
+)
 
 # No decoder may run: FFmpeg otherwise decodes the first frames to learn what the headers mostly state.
 _HEADERS_ONLY = {"codec_whitelist": "-", "probesize": "32"}
-# Corrupt frames are errors, not to be concealed; the loop filter only makes frames smoother, and none is looked at.
-_STRICT = {"err_detect": "explode", "skip_loop_filter": "all"}
+# More hidden frames than these change the duration.
+_MAX_HIDDEN = 16
 
 
 @dataclass(frozen=True, slots=True)
 class ClipInfo:
-    """Facts about a clip's file. All but `has_audio` describe the first video stream, which `decode` reads.
+    """Facts about a clip's file.
+
+    All but `has_audio` describe the video stream that `decode` reads: the first one that is no cover picture.
 
     Attributes:
         duration_seconds: duration of the frames by the index of the file, above 0. In an mp4 of variable rate it may
             be some frames shorter than the presentation.
         fps: mean number of frames per second: the stated rate if it agrees with num_frames and duration_seconds to
             half a frame, otherwise their quotient.
-        num_frames: number of frames that decode if none is corrupt, at least 1; without frames that an edit list
-            hides and frames before the first key frame.
+        num_frames: number of frames that a plain decode shows if none is corrupt, at least 1; without frames that an
+            edit list hides, pictures that are not coded, and those that need a picture before the first key frame.
         width: of the stored frames, in pixels, before rotation.
         height: of the stored frames, in pixels, before rotation.
         has_audio: True if there is a sound stream.
@@ -46,22 +59,26 @@ class ClipInfo:
 
 
 def probe(video: VideoSource) -> ClipInfo:
-    """Return facts from a clip's headers, without decoding; reads only the headers and the first frame of an mp4.
+    """Return facts from a clip's headers; reads only the headers and the first frame of a plain mp4.
 
     The whole file is read to count frames if the headers do not state their number (Matroska) or contradict themselves.
+    It is also decoded, and checked like by `check_frames`, if packets do not tell either: if H.264 or HEVC does not
+    begin with a picture that stands alone (a cut without encoding), for interlaced H.264, and for all codecs other than
+    these, VP8, VP9 and AV1 (MPEG-4 Part 2 as in most AVI files).
 
     Raises:
         ClipError: the clip is unreadable or truncated.
         FileNotFoundError: `video` is a path that does not exist.
     """
-    check_headers(video)
-    name = source_of(video)[0]
-    with open_video(video, container_options=_HEADERS_ONLY) as (container, stream):
-        if stream.width and stream.height:
-            return _info(name, container, stream)
-    # Some headers leave the size of the picture to the decoder.
+    may_skip = check_headers(video).may_skip_samples
+    with open_container(video, container_options=_HEADERS_ONLY) as container:
+        stream = find_video_stream(container)
+        if stream is not None and stream.codec_context is not None and stream.width and stream.height:
+            check_decoder(source_of(video)[0], stream)
+            return _info(video, container, stream, may_skip=may_skip)
+    # Some headers leave the size of the picture to the decoder, or do not even name the streams.
     with open_video(video) as (container, stream):
-        return _info(name, container, stream)
+        return _info(video, container, stream, may_skip=may_skip)
 
 
 def check_frames(video: VideoSource) -> int:
@@ -69,55 +86,63 @@ def check_frames(video: VideoSource) -> int:
 
     Raises:
         ClipError: a frame is corrupt; the message states its time. Decoders notice most corruption in H.264, and
-            little in VP9, which has no redundancy.
+            little in VP9, which has no redundancy. Or the clip is truncated.
         FileNotFoundError: `video` is a path that does not exist.
     """
+    check_headers(video)
     name = source_of(video)[0]
-    count = 0
     with open_video(video) as (container, stream):
-        stream.codec_context.thread_count = 1  # the caller has other clips for the other cores
-        stream.codec_context.options = _STRICT
-        for packet in demux(container, stream):
-            try:
-                frames = stream.decode(packet)
-            except av.error.FFmpegError as error:
-                raise corrupt_at(name, packet, error.strerror) from error
-            for frame in frames:
-                if frame.is_corrupt:
-                    raise corrupt_at(name, frame)
-                count += 1
-    if not count:
-        raise ClipError(f"{name}: has no frames; drop it or download it again")
-    return count
+        # The loop filter only makes frames smoother, and none is looked at.
+        decoder = StrictDecoder(name, stream, skip_loop_filter="all")
+
+        def decoded_packets() -> Iterator[Any]:
+            for packet in whole_packets(name, container, stream):
+                decoder.decode(packet)
+                yield packet
+
+        index = index_frames(video, container, stream, decoded_packets())
+        if not index.is_decoded:
+            decoder.decode(None)
+            check_count(name, decoder.count, len(index.times))
+    return len(index.times)
 
 
-def corrupt_at(name: str, item: "av.Packet[Any] | av.frame.Frame", reason: str | None = None) -> ClipError:
-    """Return the error for a packet or frame that the decoder of clip `name` rejects."""
-    time = item.dts if item.pts is None else item.pts
-    where = "" if time is None or item.time_base is None else f" at {float(time * item.time_base):.2f} s"
-    reason = reason or "its decoder says so"
-    return ClipError(f"{name}: has a corrupt frame{where} ({reason}); drop it or download it again")
-
-
-def _info(name: str, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> ClipInfo:
+def _info(
+    video: VideoSource,
+    container: av.container.InputContainer,
+    stream: av.video.stream.VideoStream,
+    *,
+    may_skip: bool,
+) -> ClipInfo:
+    name, codec = source_of(video)[0], stream.codec_context
     frames, rate = stream.frames, stream.average_rate or Fraction(0)
     seconds = (stream.duration or 0) * (stream.time_base or Fraction(0))
-    discard_others(container, stream)
-    packets = demux(container, stream)
-    first = next(packets)
+    packets = whole_packets(name, container, stream)
+    first = next(packets, None)
+    if first is None:
+        raise ClipError(f"{name}: has no frames; drop it or download it again")
     # In an mp4 the stated number is the length of its index, in other containers a guess of the writer. If it and the
     # duration disagree, an edit list hides frames, or more of them lie in fragments.
-    is_stated = "mp4" in container.format.name and frames and _agree(frames, seconds, rate)
-    if not is_stated or not first.is_keyframe:
-        frames, seconds = _count(name, stream, chain([first], packets))
+    is_told = (
+        "mp4" in container.format.name
+        and frames == len(stream.index_entries)
+        and _agree(frames, seconds, rate)
+        and seconds <= LONGEST_STAND_SECONDS
+        and not may_skip
+        and not (first.is_discard or _hides_last_frames(stream.index_entries))
+        and shows_every_packet(codec.codec.canonical_name, codec.extradata, first, is_key=first.is_keyframe)
+    )
+    if not is_told:
+        index = index_frames(video, container, stream, chain([first], packets))
+        frames, seconds = len(index.times), index.seconds
     return ClipInfo(
         duration_seconds=float(seconds),
-        fps=float(rate if _agree(frames, seconds, rate) else frames / seconds),
+        fps=float(rate if is_told or _agree(frames, seconds, rate) else frames / seconds),
         num_frames=frames,
         width=stream.width,
         height=stream.height,
         has_audio=bool(container.streams.audio),
-        codec=stream.codec_context.codec.canonical_name,
+        codec=codec.codec.canonical_name,
     )
 
 
@@ -126,30 +151,6 @@ def _agree(frames: int, seconds: Fraction, rate: Fraction) -> bool:
     return rate > 0 and abs(frames - seconds * rate) <= Fraction(1, 2)
 
 
-def _count(name: str, stream: av.video.stream.VideoStream, packets: Iterable[Any]) -> tuple[int, Fraction]:
-    """Return the number of frames of a stream and their seconds, by reading all of its packets."""
-    frames: list[tuple[int | None, int]] = []  # (start, duration) in the stream's time base
-    has_key, key = False, None
-    for packet in packets:
-        if packet.is_corrupt:
-            raise ClipError(f"{name}: is not a readable clip (truncated or corrupt); drop it or download it again")
-        if not packet.size:
-            continue
-        start = packet.dts if packet.pts is None else packet.pts  # AVI has only the former
-        if packet.is_keyframe and not has_key:
-            # A careless cut: frames stored or shown before the first key frame cannot be decoded.
-            has_key, key = True, start
-            frames.clear()
-        if not packet.is_discard:
-            frames.append((start, packet.duration or 0))
-    if key is not None:
-        frames = [frame for frame in frames if frame[0] is None or frame[0] >= key]
-    times = [(start, duration) for start, duration in frames if start is not None]
-    if not times:  # as of a song's cover picture, too
-        raise ClipError(f"{name}: has no frames; drop it or download it again")
-    (first, _), (last, duration) = min(times), max(times)
-    ticks = last - first + (duration or Fraction(last - first, max(len(times) - 1, 1)))
-    seconds = ticks * (stream.time_base or Fraction(0))
-    if not seconds:
-        raise ClipError(f"{name}: does not say how long its frames are shown; drop it or download it again")
-    return len(frames), seconds
+def _hides_last_frames(entries: Any) -> bool:
+    """Return True if an edit list hides one of the last frames in the index of an mp4."""
+    return any(entries[position].is_discard for position in range(max(len(entries) - _MAX_HIDDEN, 0), len(entries)))

@@ -1,9 +1,9 @@
 """Frames of a clip by index, as arrays.
 
 First the time of every frame is read, from the table of a plain mp4 or else by reading all packets once. Indices count
-frames in the order of these times. Decoding starts at the nearest key frame and skips groups of pictures without a
-requested frame. Other unwanted packets are sent with `skip_frame = "NONREF"`: the decoder discards them unless other
-frames refer to them. The result equals that of a full decode.
+frames in the order in which a plain decode shows them (see `frame_index`). Decoding starts at the nearest key frame and
+skips groups of pictures without a requested frame. Other unwanted packets are sent with `skip_frame = "NONREF"`: the
+decoder discards them unless other frames refer to them. The result equals that of a full decode.
 """
 
 from bisect import bisect_right
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain
 from typing import Any, cast, get_args
 
 import av
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kinetics_tools.errors import ClipError
+from kinetics_tools.media.damage import corrupt_at
 from kinetics_tools.media.open import load, source_of
 from kinetics_tools.media.packets import stored_video
 from kinetics_tools.media.pictures import Pixels
@@ -78,10 +79,8 @@ class VideoReader:
         self.name = source_of(source)[0]
         with ExitStack() as stack:
             self._video = stack.enter_context(stored_video(source))
-            self._packets, self._times, self._keys = self._video.packets, self._video.times, self._video.keys
-            self._positions = self._presented(self._video.shown)
-            if not self._positions:
-                raise ClipError(f"{self.name}: has no frames; drop it or download it again")
+            self._index, self._keys = self._video.index, self._video.keys or [0]
+            self._is_ordered = self._index.is_ordered
             self._stack = stack.pop_all()
 
     def __enter__(self) -> "VideoReader":
@@ -93,18 +92,18 @@ class VideoReader:
     @property
     def num_frames(self) -> int:
         """Number of frames that can be decoded."""
-        return len(self._positions)
+        return len(self._index.times)
 
     @property
     def start_seconds(self) -> Fraction:
         """Time at which the first frame is shown, on the clock of the file."""
-        return (self._times[self._positions[0]] or 0) * self._video.time_base
+        return self._index.times[0] * self._index.time_base
 
     @cached_property
     def times_seconds(self) -> npt.NDArray[np.float64]:
         """(num_frames,): times at which frames are shown, counted from the first frame."""
-        times = np.array([self._times[position] or 0 for position in self._positions], np.float64)
-        return (times - times[0]) * float(self._video.time_base)
+        times = np.array(self._index.times, np.float64)
+        return (times - times[0]) * float(self._index.time_base)
 
     @cached_property
     def fps(self) -> float:
@@ -121,14 +120,9 @@ class VideoReader:
         """Return [start, end) in seconds from the first frame, from the least to the greatest of the indices."""
         flat = self._checked(indices).reshape(-1)
         last = int(flat.max())
-        packet = self._packets[self._positions[last]]
-        if last + 1 < self.num_frames:
-            end = float(self.times_seconds[last + 1])
-        elif packet.duration:
-            end = float(self.times_seconds[last] + packet.duration * float(self._video.time_base))
-        else:
-            end = float(self.times_seconds[last]) + 1 / self.fps
-        return float(self.times_seconds[flat.min()]), end
+        is_last = last + 1 == self.num_frames
+        end = self._index.seconds if is_last else self.times_seconds[last + 1]
+        return float(self.times_seconds[flat.min()]), float(end)
 
     def decode(
         self,
@@ -178,29 +172,20 @@ class VideoReader:
                 raise IndexError(f"{self.name}: frame {index} of {self.num_frames}; indices are from 0 up")
         return wanted.astype(np.int64, copy=False)
 
-    def _presented(self, shown: list[int]) -> list[int]:
-        """Return the positions of frames in presentation order."""
-        times: list[Any] = self._times
-        self._is_ordered = None not in times and not self._video.is_reordered
-        if not shown or not self._is_ordered:  # as in AVI, where only decoding tells the order
-            self._keys = [0]
-            return shown
-        shown.sort(key=times.__getitem__)
-        self._is_ordered = all(times[one] != times[other] for one, other in pairwise(shown))
-        first = self._keys[0] if self._keys else 0
-        if first or times[shown[0]] < times[first]:
-            # A careless cut: frames before the first key frame cannot be decoded.
-            shown = [position for position in shown if position >= first and times[position] >= times[first]]
-        return shown
-
     def _frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield index and frame for each of the sorted indices, in any order."""
+        """Yield index and frame for each of the sorted indices, in any order; the last yield of an index counts."""
         missing = set(wanted)
         while self._is_ordered and missing:
-            index_of = {self._times[self._positions[index]]: index for index in missing}
+            index_of = {self._index.times[index]: index for index in missing}
+            before = None
             for frame in self._decoded(sorted(missing)):
+                if before is not None and frame.pts is not None and frame.pts < before:
+                    self._is_ordered = False  # the stated times contradict the order of output
+                    missing = set(wanted)
+                    break
+                before = frame.pts
                 index = index_of.get(frame.pts)
-                if index in missing:
+                if index in missing and not frame.is_corrupt:
                     missing.remove(index)
                     yield index, frame
             if self._keys == [0]:
@@ -211,13 +196,13 @@ class VideoReader:
             yield from self._counted(missing)
 
     def _counted(self, missing: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
-        """Yield index and frame by decoding all: for corrupt clips and those whose frames have no times."""
-        times = None
-        if self._is_ordered:
-            times = {self._times[position]: index for index, position in enumerate(self._positions)}
+        """Yield index and frame by decoding all: for corrupt clips and those whose times do not tell the order."""
+        times = {time: index for index, time in enumerate(self._index.times)} if self._is_ordered else None
         for count, frame in enumerate(self._all_decoded()):
             index = count if times is None else times.get(frame.pts)
             if index in missing:
+                if frame.is_corrupt:
+                    raise corrupt_at(self.name, frame)
                 missing.remove(index)
                 yield index, frame
                 if not missing:
@@ -226,24 +211,26 @@ class VideoReader:
 
     def _decoded(self, wanted: Sequence[int]) -> Iterator[av.VideoFrame]:
         """Yield frames, including the wanted ones; stop early if a run does not begin with an intra picture."""
-        context, packets, times = self._video.decoder, self._packets, cast("list[int]", self._times)
-        positions = {self._positions[index] for index in wanted}
+        context, packets, stamps = self._video.decoder, self._video.packets, cast("list[int]", self._video.stamps)
+        positions = {self._video.positions[index] for index in wanted}
         is_skipping = None
         for start, stop in self._runs(wanted):
             context.flush_buffers()  # not afterwards, which never comes if the caller meets an error
             is_entered = start == 0
             for position in range(start, stop + 1):
-                if position == stop:
-                    frames = context.decode(None)
-                else:
-                    skip = position not in positions
-                    if skip is not is_skipping:
-                        context.skip_frame = "NONREF" if skip else "DEFAULT"
-                        is_skipping = skip
-                    frames = context.decode(packets[position])
+                skip = position != stop and position not in positions
+                if skip is not is_skipping:
+                    context.skip_frame = "NONREF" if skip else "DEFAULT"
+                    is_skipping = skip
+                try:
+                    frames = context.decode(None if position == stop else packets[position])
+                except av.error.InvalidDataError:
+                    if start == 0:
+                        raise
+                    return  # some files mark key frames that refer to others
                 for frame in frames:
-                    if not is_entered and frame.pts is not None and frame.pts >= times[start]:
-                        # Some files mark key frames that refer to others, as when pictures are refreshed in parts.
+                    if not is_entered and frame.pts is not None and frame.pts >= stamps[start]:
+                        # As when pictures are refreshed in parts.
                         if frame.pict_type not in (_UNTYPED, _INTRA):
                             return
                         is_entered = True
@@ -251,12 +238,12 @@ class VideoReader:
 
     def _runs(self, wanted: Sequence[int]) -> list[tuple[int, int]]:
         """Return the packets to decode: ranges [start, stop) of positions, each from a key frame on."""
-        times = cast("list[int]", self._times)
+        stamps = cast("list[int]", self._video.stamps)
         runs: list[tuple[int, int]] = []
-        for position in sorted(self._positions[index] for index in wanted):
+        for position in sorted(self._video.positions[index] for index in wanted):
             key = bisect_right(self._keys, position) - 1
             # A frame stored after a key frame but shown before it may refer to frames that precede both.
-            while key > 0 and times[self._keys[key]] > times[position]:
+            while key > 0 and stamps[self._keys[key]] > stamps[position]:
                 key -= 1
             start = self._keys[key] if key >= 0 else 0
             if runs and start <= runs[-1][1]:
@@ -269,6 +256,13 @@ class VideoReader:
         context = self._video.decoder
         context.flush_buffers()
         context.skip_frame = "DEFAULT"
-        for packet in self._packets:
-            yield from context.decode(packet)
-        yield from context.decode(None)
+        is_shown = False
+        for packet in chain(self._video.packets, [None]):
+            try:
+                frames = context.decode(packet)
+            except av.error.InvalidDataError:
+                if is_shown:
+                    raise
+                continue  # as after a cut, nothing is lost
+            is_shown |= bool(frames)
+            yield from frames
