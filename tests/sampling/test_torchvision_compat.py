@@ -385,7 +385,7 @@ def test_no_place_for_a_cache(tree, monkeypatch, caplog):
 def test_a_full_disk_costs_only_the_cache(tree, tmp_path, caplog):
     with mounts.small_disk(tmp_path / "disk") as disk:
         shutil.copytree(tree, disk, dirs_exist_ok=True)
-        (disk / PROBES).write_bytes(b'{"kinetics probes": 1}'.ljust(4095) + b"\n")  # the next line needs a new block
+        (disk / PROBES).write_bytes(b'{"kinetics probes": 2}'.ljust(4095) + b"\n")  # the next line needs a new block
         mounts.fill(disk)
         assert len(loaded(disk, 8)) == sum(frames - 7 for frames in FRAMES)
     assert f"{PROBES}: No space left on device" in caplog.text

@@ -1,6 +1,8 @@
 """What verify, loading, sampling and prepare say of one file, against a plain decode by PyAV."""
 
+import random
 import resource
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,14 @@ import numpy as np
 
 from kinetics_tools.media import ClipError, Encoding, VideoReader, check_frames
 from kinetics_tools.preparation.clip import PreparedClip, prepare_clip
+from kinetics_tools.probing.clip_probe import probe_clip
+from kinetics_tools.run import Crash, run
 from kinetics_tools.sampling.crops import CenterCrop
 from kinetics_tools.sampling.frames import Frames
 from kinetics_tools.sampling.samplers import Segments
-from kinetics_tools.verification.clip_probe import probe_clip
+from tests.support.mutations import mutated
 
+LONGEST_SECONDS = 10
 FAST = Encoding(short_side=64, preset="ultrafast", audio="none")
 _MEMORY_BYTES = 1 << 30
 _ADDRESSES_BYTES = 1 << 33  # more than are used, for the stacks of threads
@@ -83,17 +88,42 @@ def _is_same(one: Any, other: Any) -> bool:
     return one.shape == other.shape and float(np.abs(one.astype(int) - other).mean()) < 2
 
 
-def limited_disagreements(path: str) -> list[str]:
-    """Return `disagreements`, or the error that came of it or the memory that it took; for a process of its own."""
+def mutation_disagreements(
+    seeds: Sequence[Path], numbers: Iterable[int], folder: Path, *, workers: int | None = None
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of each mutation of `seeds`, and what is not as it should be of it, such as 10 s or 1 GB."""
+    tasks = ((number, (str(seeds[number % len(seeds)]), number, str(folder))) for number in numbers)
+    for number, found in run(_checked, tasks, workers=workers, batch_size=1, limit_seconds=LONGEST_SECONDS):
+        if not isinstance(found, Crash):
+            yield number, found
+        elif Path(folder, f"{number}.mp4").exists():  # else FFmpeg's muxer crashed on changed stamps
+            yield number, [found.reason]
+
+
+def _checked(task: tuple[str, int, str]) -> list[str]:
+    """Mutate a file, given with a seed and a folder to write to; for a process of its own, whose memory it limits."""
+    path, seed, folder = task
+    target = Path(folder, f"{seed}.mp4")
+    target.write_bytes(mutated(Path(path).read_bytes(), random.Random(seed)))
     before = _peak_bytes()
     if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES_BYTES, resource.RLIM_INFINITY))
     try:
-        found = disagreements(path)
+        found = disagreements(str(target))
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
+    finally:
+        target.unlink()
     return [*found, "took over 1 GB"] if _peak_bytes() > max(before, _MEMORY_BYTES) else found
 
 
 def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def seeds(shared: Path) -> list[Path]:
+    """Return the clips in the directories of real clips and of faults."""
+    names = (".mp4", ".mkv", ".avi", ".ts", ".webm")
+    folders = sorted(path for path in (shared / "clips", *(shared / "faults").iterdir()) if path.is_dir())
+    files = [path for folder in folders for path in sorted(folder.iterdir()) if path.is_file()]
+    return [path for path in files if path.suffix in names or path.name.startswith(("decode--", "probe--"))]

@@ -4,7 +4,6 @@ import io
 import random
 import struct
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import av
@@ -28,12 +27,6 @@ def mutated(content: bytes, rng: random.Random) -> bytes:
         if made != content:
             return made
     return _with_other_bytes(content, rng)
-
-
-def write_mutation(task: tuple[str, int, str]) -> None:
-    """Write a mutation of the file (path, seed, path to write); FFmpeg may crash on it, so in a process of its own."""
-    path, seed, target = task
-    Path(target).write_bytes(mutated(Path(path).read_bytes(), random.Random(seed)))
 
 
 # ---- Boxes --------------------------------------------------------------------------------------------------

@@ -686,7 +686,7 @@ def test_a_full_disk_says_where_and_how_to_resume(tmp_path, pool, full):
     with mounts.small_disk(tmp_path / "disk") as disk:
         tree(disk, good(pool))
         if full == "cache":
-            remembering(disk).write_bytes(b'{"kinetics probes": 1}'.ljust(4095) + b"\n")  # lines need a new block
+            remembering(disk).write_bytes(b'{"kinetics probes": 2}'.ljust(4095) + b"\n")  # lines need a new block
         else:
             run(disk)
         mounts.fill(disk)

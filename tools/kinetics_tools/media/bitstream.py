@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 REORDERING_CODECS = ("h264", "hevc")
-"""Codecs of which `shows_every_packet` may be True and that store pictures in another order than they are shown in."""
+"""Codecs that may store pictures in another order than they are shown in, and that `shows_every_packet` knows."""
 _START = b"\0\0\1"
 # Types of H.264's units.
 _SLICES, _IDR_SLICE, _SEQUENCE_PARAMETERS = range(1, 6), 5, 7
@@ -21,8 +21,8 @@ def shows_every_packet(codec: str, parameters: bytes | None, packet: Any, *, is_
     """Return True if a decoder that starts at `packet` shows one frame for it and for each packet after it.
 
     That holds for H.264 of progressive pictures and HEVC if they start with an IDR picture, and for VP8, VP9 and AV1
-    from a key frame on (VP8: see `is_hidden_vp8`). It is unknown, so False, for any other codec: MPEG-4 Part 2 has
-    pictures that are not coded and packets of two pictures, and with an open GOP the first pictures are not shown.
+    from a key frame on (VP8: see `is_hidden_vp8`). For any other codec it is unknown, so False. MPEG-4 Part 2, for
+    example, has pictures that are not coded and packets with two pictures.
     """
     if codec in ("vp8", "vp9", "av1"):
         return is_key

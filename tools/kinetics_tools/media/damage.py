@@ -22,8 +22,8 @@ class StrictDecoder:
     """Decoder of a video stream that raises ClipError for a corrupt frame; `count` is the number of frames so far.
 
     Corrupt frames are those that the decoder rejects, or had to conceal. If the pictures do not start with one that
-    stands alone, as after a cut, the decoder may miss pictures that it is told to forget. That is no corruption, so
-    there only concealed pictures are. Packets that it rejects before the first frame are never shown.
+    stands alone, as after a cut, the decoder misses pictures that it is told to forget. The frames are intact, so there
+    only a concealed one is corrupt. Packets that the decoder rejects before the first frame are never shown.
     """
 
     def __init__(self, name: str, stream: av.video.stream.VideoStream, **options: str) -> None:
@@ -49,7 +49,7 @@ class StrictDecoder:
                 return []
             raise corrupt_at(self._name, packet, error.strerror) from error
         for frame in frames:
-            if packet is None:  # of which PyAV takes the unit of time
+            if packet is None:  # PyAV takes the unit of time from packets
                 frame.time_base = self._stream.time_base
             if frame.is_corrupt:
                 raise corrupt_at(self._name, frame)
@@ -87,13 +87,9 @@ def whole_packets(
             yield packet
     # A truncated file may still have a complete index, and fragments may be missing. Matroska states only the duration
     # of its longest stream, such as one of subtitles.
-    if (
-        container.format.name == _MP4
-        and count != stream.frames
-        and None not in (stream.start_time, stream.duration, end)
-    ):
-        base = stream.time_base or Fraction(1)
-        check_end(name, (end - stream.start_time) * base, stream.duration * base)
+    start, duration, base = stream.start_time, stream.duration, stream.time_base or Fraction(1)
+    if is_mp4 and count != stream.frames and start is not None and duration is not None and end is not None:
+        check_end(name, (end - start) * base, duration * base)
     elif not is_checked:
         check_end(name, reached, Fraction(container.duration or 0, av.time_base))
 

@@ -99,7 +99,7 @@ def _index(
     if None in stamps:  # the file does not state when frames are shown
         step = _usual_step(stream)
         stamps = [round(number * step) for number in range(len(stamps))]
-    times: Any = sorted(stamps)  # type: ignore[type-var]
+    times: Any = sorted(stamps)
     duration = durations[stamps.index(times[-1])]
     if not duration:
         step = Fraction(times[-1] - times[0], len(times) - 1) if len(times) > 1 else _usual_step(stream)

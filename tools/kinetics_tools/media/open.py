@@ -181,7 +181,7 @@ def clip_errors(name: str) -> Iterator[None]:
 
 
 def video_stream(name: str, container: av.container.InputContainer) -> av.video.stream.VideoStream:
-    """Return the first video stream that is no cover picture; raise ClipError if FFmpeg can decode none."""
+    """Return the first video stream that is not a cover picture; raise ClipError without one that FFmpeg decodes."""
     stream = find_video_stream(container)
     if stream is None:
         raise ClipError(f"{name}: has no video stream; drop it or download it again")
@@ -190,7 +190,7 @@ def video_stream(name: str, container: av.container.InputContainer) -> av.video.
 
 
 def find_video_stream(container: av.container.InputContainer) -> av.video.stream.VideoStream | None:
-    """Return the first video stream that is no cover picture, or None."""
+    """Return the first video stream that is not a cover picture, or None."""
     cover = av.stream.Disposition.attached_pic
     return next((stream for stream in container.streams.video if not stream.disposition & cover), None)
 

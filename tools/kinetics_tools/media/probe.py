@@ -34,15 +34,15 @@ _MAX_HIDDEN = 16
 class ClipInfo:
     """Facts about a clip's file.
 
-    All but `has_audio` describe the video stream that `decode` reads: the first one that is no cover picture.
+    All but `has_audio` describe the video stream that `decode` reads: the first one that is not a cover picture.
 
     Attributes:
         duration_seconds: duration of the frames by the index of the file, above 0. In an mp4 of variable rate it may
             be some frames shorter than the presentation.
         fps: mean number of frames per second: the stated rate if it agrees with num_frames and duration_seconds to
             half a frame, otherwise their quotient.
-        num_frames: number of frames that a plain decode shows if none is corrupt, at least 1; without frames that an
-            edit list hides, pictures that are not coded, and those that need a picture before the first key frame.
+        num_frames: number of frames that a plain decode shows if none is corrupt, at least 1. Frames that an edit list
+            hides, pictures that are not coded, and frames that need one before the first key frame are not shown.
         width: of the stored frames, in pixels, before rotation.
         height: of the stored frames, in pixels, before rotation.
         has_audio: True if there is a sound stream.
@@ -62,9 +62,11 @@ def probe(video: VideoSource) -> ClipInfo:
     """Return facts from a clip's headers; reads only the headers and the first frame of a plain mp4.
 
     The whole file is read to count frames if the headers do not state their number (Matroska) or contradict themselves.
-    It is also decoded, and checked like by `check_frames`, if packets do not tell either: if H.264 or HEVC does not
-    begin with a picture that stands alone (a cut without encoding), for interlaced H.264, and for all codecs other than
-    these, VP8, VP9 and AV1 (MPEG-4 Part 2 as in most AVI files).
+    In any container it is also decoded, and checked as by `check_frames`, if packets do not tell the number either:
+
+    - H.264 or HEVC that does not begin with a picture that stands alone, as after a cut without encoding.
+    - Interlaced H.264.
+    - All codecs except H.264, HEVC, VP8, VP9 and AV1, such as the MPEG-4 Part 2 of most AVI files.
 
     Raises:
         ClipError: the clip is unreadable or truncated.

@@ -176,7 +176,7 @@ class VideoReader:
         """Yield index and frame for each of the sorted indices, in any order; the last yield of an index counts."""
         missing = set(wanted)
         while self._is_ordered and missing:
-            index_of = {self._index.times[index]: index for index in missing}
+            index_of: dict[int | None, int] = {self._index.times[index]: index for index in missing}
             before = None
             for frame in self._decoded(sorted(missing)):
                 if before is not None and frame.pts is not None and frame.pts < before:
@@ -197,7 +197,9 @@ class VideoReader:
 
     def _counted(self, missing: set[int]) -> Iterator[tuple[int, av.VideoFrame]]:
         """Yield index and frame by decoding all: for corrupt clips and those whose times do not tell the order."""
-        times = {time: index for index, time in enumerate(self._index.times)} if self._is_ordered else None
+        times: dict[int | None, int] | None = None
+        if self._is_ordered:
+            times = {time: index for index, time in enumerate(self._index.times)}
         for count, frame in enumerate(self._all_decoded()):
             index = count if times is None else times.get(frame.pts)
             if index in missing:

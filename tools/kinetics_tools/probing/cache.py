@@ -11,7 +11,7 @@ from kinetics_tools.io import DownloadCache, JsonLog, check_shape, disk_errors, 
 from kinetics_tools.probing.clip_probe import FileState, PackedProbe
 
 CACHE_NAME = ".kinetics-probes.jsonl"
-_HEADER = {"kinetics probes": 1}  # bump it with every change of what a line means
+_HEADER = {"kinetics probes": 2}  # bump it with every change of what a line means
 _PROBE = [object, str, object, object, object]
 _LINE = [str, int, int, bool, (_PROBE, {str: _PROBE})]
 
