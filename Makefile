@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # What the floors of pyproject.toml promise: annotations, loading, streaming, resume, scripts and media.
-OLDEST_TESTS ?= tests/annotations tests/loading tests/media tests/sources
+OLDEST_TESTS ?= tests/annotations tests/loading tests/media tests/sources tests/sampling/test_shards.py
+# One release of each minor version of `datasets` in between, for resume, streaming and push.
+DATASETS ?= 4.0.0 4.1.1 4.2.0 4.3.0 4.4.2 4.5.0 4.6.1 4.7.0 4.8.5 5.0.1 5.1.0
+VERSIONS_TESTS ?= tests/loading tests/sampling/test_shards.py tests/publication/test_streaming.py
 PYTEST_ARGS ?= --numprocesses logical --maxprocesses 8 --dist worksteal
 
 # Tests start hundreds of interpreters, each of which would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test soak check docs docs-pictures oldest clean
+.PHONY: demo test soak check docs docs-pictures oldest versions clean
 
 demo: $(VENV)/.demo
 	$(BIN)/kinetics demo --out demo
@@ -46,6 +49,19 @@ docs-pictures: $(VENV)/.docs demo
 # The oldest supported releases of the libraries, among them `datasets` 3.6.
 oldest: $(VENV)-oldest/.test
 	$(VENV)-oldest/bin/python -m pytest $(PYTEST_ARGS) $(OLDEST_TESTS)
+
+# Some minutes each, without torch; not part of CI.
+versions: $(VENV)-versions/.test
+	set -e; for version in $(DATASETS); do \
+		echo "datasets $$version"; \
+		$(VENV)-versions/bin/pip install --quiet datasets==$$version; \
+		KINETICS_TESTS_MUST_RUN=0 $(VENV)-versions/bin/python -m pytest $(PYTEST_ARGS) $(VERSIONS_TESTS); \
+	done
+
+$(VENV)-versions/.test: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-versions
+	$(VENV)-versions/bin/pip install --quiet --editable '.[test]'
+	touch $@
 
 $(VENV)-oldest/.test: pyproject.toml tests/oldest.txt
 	$(PYTHON) -m venv $(VENV)-oldest

@@ -17,6 +17,7 @@ from kinetics_tools.sampling.frames import Frames, FramesDataset
 from kinetics_tools.sampling.samplers import GRID, EveryClip, RandomClip, Sampler, Seconds, Segments, UniformClips
 
 if TYPE_CHECKING:
+    from kinetics_tools.sampling.shards import shuffle_shards
     from kinetics_tools.sampling.torchvision_compat import KineticsClips
 
 __all__ = [
@@ -40,7 +41,8 @@ __all__ = [
     "as_torch",
     "collate",
     "has_torch",
+    "shuffle_shards",
 ]
 
-# It alone imports annotations and sources, which the workers of a loader do not need.
-__getattr__ = lazy_exports(__name__, {"torchvision_compat": ["KineticsClips"]})
+# They import `datasets`, annotations and sources, which the workers of a loader do not need.
+__getattr__ = lazy_exports(__name__, {"shards": ["shuffle_shards"], "torchvision_compat": ["KineticsClips"]})
