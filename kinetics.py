@@ -509,6 +509,10 @@ class Kinetics(datasets.ArrowBasedBuilder):
             source.report()
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__doc__", "__version__"]
+
+
 def _split_of_call() -> tuple[Any, tuple[str, ...] | None]:
     """Return the `split` of the call of `load_dataset` that makes a builder, see `resolve_split`; None without one."""
     # `load_dataset` tells `split` to `as_dataset` alone, after all splits are downloaded and built.

@@ -60,6 +60,7 @@ def test_top1_top5_and_class_mean_by_hand(truth, tmp_path):
     assert found.mean_error == pytest.approx((0.5 + 0.4) / 2)
     # The 8 videos with a prediction are right as often.
     assert (found.unit, found.scored, found.top1_scored, found.top5_scored) == ("video", 8, 5 / 8, 6 / 8)
+    assert repr(found) == "\n".join(found.lines())
     assert found.lines()[1] == "top-1       50.00% over 10 annotated videos, 62.50% over 8 scored videos"
     assert found.missing == (clips[7].youtube_id, clips[8].youtube_id)
     assert found.unknown == ("notannotat0",)

@@ -16,6 +16,10 @@ from tests.support.trees import CLIPS, load, only_scripts, rows, rows_of, write_
 TRAIN = CLIPS["train"]
 
 
+def test_the_module_lists_only_public_names():
+    assert sorted(dir(kinetics)) == sorted([*kinetics.__all__, "__doc__", "__version__"])
+
+
 # ---- Other names
 
 

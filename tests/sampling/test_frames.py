@@ -15,6 +15,7 @@ from kinetics_tools.media import ClipError, decode, write_clip
 from kinetics_tools.sampling import (
     EveryClip,
     Frames,
+    FramesDataset,
     RandomClip,
     RandomCrop,
     RandomResizedCrop,
@@ -72,6 +73,15 @@ def test_frames_of_an_example_and_of_both_kinds_of_dataset(clips, tmp_path):
             np.testing.assert_array_equal(example["frames"], expected)
     assert len(list(mapped)) == 6
     np.testing.assert_array_equal(mapped[-1]["frames"], mapped[5]["frames"])
+
+
+def test_repr():
+    frames = Frames(EveryClip(8), 112, layout="CTHW")
+    assert repr(frames) == (
+        f"Frames({EveryClip(8)!r}, CenterCrop(size=112, short_side=None), layout='CTHW', seed=0, on_error='skip', "
+        "column='video')"
+    )
+    assert repr(FramesDataset([1, 2], frames)) == f"FramesDataset(2 rows, {frames!r})"
 
 
 @pytest.mark.parametrize("kind", ["arrow", "numpy", "torch"])

@@ -677,7 +677,10 @@ def test_a_tree_that_cannot_be_written_to(tmp_path, pool, hf_cache):
 
 def test_a_second_run_says_what_is_unchanged(tmp_path, pool):
     tree(tmp_path, good(pool))
-    assert "opened 6 clips" in run(tmp_path).lines()
+    first = run(tmp_path)
+    assert "opened 6 clips" in first.lines()
+    assert re.search(r"present +│ +6 ", repr(first)), "a notebook shows the table and the lines"
+    assert repr(first).endswith("\n".join(first.lines()))
     assert "opened 0 clips; 6 unchanged since the last run" in run(tmp_path).lines()
 
 

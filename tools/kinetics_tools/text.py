@@ -79,6 +79,17 @@ def is_utf8(text: str) -> bool:
     return True
 
 
+class TextReport:
+    """Base of reports, which notebooks show as the lines that the command prints."""
+
+    def lines(self) -> list[str]:
+        """Return the report as lines of text."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return "\n".join(map(printable, self.lines()))
+
+
 # ---- File names ---------------------------------------------------------------------------------------------
 
 

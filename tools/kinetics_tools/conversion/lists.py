@@ -13,7 +13,7 @@ from kinetics_tools.annotations import LabelSpace, clip_names, label_space
 from kinetics_tools.conversion.trainers import Trainer
 from kinetics_tools.io import check_outputs, replacing
 from kinetics_tools.releases import LABELS
-from kinetics_tools.text import few, format_count, printable
+from kinetics_tools.text import TextReport, few, format_count, printable
 
 _BEGINNING = rb"[^\n]+[ ,]\d+\n"
 
@@ -37,8 +37,8 @@ class ClipList:
     prefix: str | None
 
 
-@dataclass(frozen=True)
-class ExportReport:
+@dataclass(frozen=True, repr=False)
+class ExportReport(TextReport):
     """Result of an export.
 
     Attributes:

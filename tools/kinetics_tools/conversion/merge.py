@@ -19,7 +19,7 @@ from kinetics_tools.conversion.run import list_name
 from kinetics_tools.conversion.trainers import TRAINERS
 from kinetics_tools.io import check_apart
 from kinetics_tools.sources import check_data_dir, clip_tables
-from kinetics_tools.text import check_choice, format_count
+from kinetics_tools.text import TextReport, check_choice, format_count
 
 _PARTS = ["400", "600", "700"]
 _SPLITS = ["train", "validation"]
@@ -29,8 +29,8 @@ _PUBLISHED = {"400": (240_436, 19_796), "600": (366_006, 27_935), "merged": (658
 _Tables = Mapping[str, pa.Table]  # release -> its clips
 
 
-@dataclass(frozen=True)
-class MergeReport:
+@dataclass(frozen=True, repr=False)
+class MergeReport(TextReport):
     """Result of `export_merged`.
 
     Attributes:

@@ -9,15 +9,15 @@ from pathlib import Path
 from kinetics_tools.downloading.ledger import LEDGER_NAME
 from kinetics_tools.downloading.plan import Needs
 from kinetics_tools.downloading.state import HERE
-from kinetics_tools.text import few, format_count, format_size
+from kinetics_tools.text import TextReport, few, format_count, format_size
 
 # Statuses that another run of the same command would not change.
 _SETTLED = (*HERE, "missing", "empty", "unavailable")
 _AGAIN = "rerun the same command"
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(TextReport):
     """Result of a download, or with `dry_run` of its plan.
 
     Attributes:

@@ -37,7 +37,7 @@ from kinetics_tools.evaluation.ranking import TOP
 from kinetics_tools.evaluation.read import check_predictions, read_predictions
 from kinetics_tools.io import disk_errors, replacing
 from kinetics_tools.releases import LABELS, find_split
-from kinetics_tools.text import format_count
+from kinetics_tools.text import TextReport, format_count
 
 REPORT_BEGINNING = rb'\s*\{\s*"release": *"[^"]*",\s*"split": *"'
 """Regular expression that the beginning of the scores as JSON matches."""
@@ -47,8 +47,8 @@ CONFUSION_BEGINNING = b'label,"?abseiling'
 _SHOWN = 10
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, repr=False)
+class Evaluation(TextReport):
     """Scores of predictions; accuracies are in [0, 1].
 
     Attributes:

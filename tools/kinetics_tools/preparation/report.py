@@ -15,7 +15,7 @@ from kinetics_tools.io import Folder
 from kinetics_tools.preparation.clip import REASON_NAMES, DroppedClip
 from kinetics_tools.preparation.parquet import ShardReport
 from kinetics_tools.preparation.versions import merge_versions
-from kinetics_tools.text import format_count, format_size, printable
+from kinetics_tools.text import TextReport, format_count, format_size, printable
 
 MANIFEST_NAME = "prepare.json"
 """File name of the manifest in the directory of a release."""
@@ -122,8 +122,8 @@ class LateClip:
     shard: str
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(TextReport):
     """Result of a run of `prepare`.
 
     Attributes:

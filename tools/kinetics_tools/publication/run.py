@@ -35,7 +35,7 @@ from kinetics_tools.publication.readback import read_back
 from kinetics_tools.publication.remote import Access, Change, Listing, Remote, retry_remote
 from kinetics_tools.publication.streaming import Stream
 from kinetics_tools.publication.upload_bar import upload_bar
-from kinetics_tools.text import check_choice, check_count, format_count, format_size
+from kinetics_tools.text import TextReport, check_choice, check_count, format_count, format_size
 
 logger = get_logger("datasets.kinetics")
 
@@ -50,8 +50,8 @@ _SETTINGS = {
 _ATTEMPTS = 3  # to upload a shard that is missing again afterwards
 
 
-@dataclass
-class PushReport:
+@dataclass(repr=False)
+class PushReport(TextReport):
     """Result of a push, or of its dry run.
 
     Attributes:

@@ -68,6 +68,11 @@ class Frames:
         self._epoch = shared_zero()
         self._failures = 0
 
+    def __repr__(self) -> str:
+        options = ("layout", "seed", "on_error", "column")
+        shown = "".join(f", {name}={getattr(self, name)!r}" for name in options)
+        return f"Frames({self.sampler}, {self.framing}{shown})"
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch (at least 0) of random clips and crops, also in running workers of a loader."""
         check_count(0, epoch=epoch)
@@ -159,6 +164,9 @@ class FramesDataset:
 
     def __init__(self, dataset: Any, frames: Frames) -> None:
         self.dataset, self.frames = dataset, frames
+
+    def __repr__(self) -> str:
+        return f"FramesDataset({len(self):,} rows, {self.frames})"
 
     def __len__(self) -> int:
         return len(self.dataset)

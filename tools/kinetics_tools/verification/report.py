@@ -1,5 +1,6 @@
 """Report of `verify`: data, text, JSON and CSV."""
 
+import io
 import json
 import os
 import shlex
@@ -10,13 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from kinetics_tools.annotations import Selection
 from kinetics_tools.io import check_outputs, disk_errors, replacing
 from kinetics_tools.releases import SPLITS
-from kinetics_tools.text import format_count
+from kinetics_tools.text import TextReport, format_count
 from kinetics_tools.verification.overlap import Overlap
 
 # An annotated clip has one status, the first of the middle ones that holds; "unexpected" are all other files.
@@ -85,8 +87,8 @@ class SplitReport:
         return {**values, "clips": self.counts, **{name: getattr(self, name) for name in names}}
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(TextReport):
     """Findings of `verify`.
 
     Attributes:
@@ -117,6 +119,12 @@ class Report:
     def is_complete(self) -> bool:
         """True if each selected clip is present in each split."""
         return all(split.is_complete for split in self.splits.values())
+
+    def __repr__(self) -> str:
+        console = Console(file=io.StringIO(), width=100)
+        with console.capture() as table:
+            console.print(self.table())
+        return table.get() + super().__repr__()
 
     def table(self) -> Table:
         """Return the counts by status, with a column for each split."""
