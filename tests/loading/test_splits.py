@@ -58,7 +58,7 @@ def test_spellings_in_expressions(data_dir):
     assert load(data_dir=data_dir, splits=["val", "training"]).keys() == {"validation", "train"}
 
 
-@pytest.mark.skipif(DATASETS_MAJOR < 4, reason="datasets 3 streams single splits only")
+@pytest.mark.skipif(DATASETS_MAJOR < 5, reason="datasets 3 and 4 stream single splits only")
 def test_spellings_in_sums_of_streams(data_dir):
     stream = load(data_dir=data_dir, split="train+val", streaming=True)
     assert rows(stream) == sorted(rows_of(TRAIN) + rows_of(VAL))

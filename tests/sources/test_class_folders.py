@@ -3,8 +3,10 @@
 import shutil
 
 import pytest
+from typer.testing import CliRunner
 
 from kinetics_tools.annotations import Selection
+from kinetics_tools.cli.app import app
 from kinetics_tools.preparation import PrepareOptions, plan_shards
 from kinetics_tools.releases import LABELS
 from kinetics_tools.sources import clip_tables
@@ -69,6 +71,21 @@ def test_annotations_of_another_release_are_named_and_may_be_forced(tmp_path, ca
     write_annotations(data_dir / "annotations" / "train.csv", clips, "train")
     with pytest.raises(ValueError, match=r"line 4: unknown class of 700 'abseilling'"):
         load("700", data_dir=data_dir, split="train", force_release=True)
+
+
+def test_the_commands_take_force_release(tmp_path):
+    clips = [Clip("abseiling", "00000000000", 0, 10), Clip("balloon blowing", "00000000001", 0, 10)]
+    data_dir = str(write_tree(tmp_path / "tree", clips={"train": clips}))
+    out = str(tmp_path / "out")
+    for command in (
+        ["verify", "700", data_dir],
+        ["prepare", "700", "--data-dir", data_dir, "--out", out, "--dry-run"],
+        ["push", out, "me/x", "--stream", "--release=700", "--data-dir", data_dir],
+    ):
+        refused, forced = (CliRunner().invoke(app, [*command, *more]) for more in ([], ["--force-release"]))
+        assert "1 of 2 class directories are classes of 400 and not of 700" in " ".join(refused.output.split())
+        assert "pass --force-release to take" in " ".join(refused.output.split())
+        assert "class directories are" not in forced.output
 
 
 def test_a_directory_that_is_no_class_is_named_on_each_load(tmp_path, caplog):

@@ -107,6 +107,6 @@ def misfit(names: Iterable[str], release: str, what: str) -> str | None:
     odd = sorted(by_key[key] for key in found[others[0]] - found[release])
     return (
         f"{len(odd):,} of {len(by_key):,} {what} are classes of {' and '.join(others)} and not of {release} "
-        f"({few(odd)}): this is release {others[0]}; ask for it, or pass force_release=True (--force-release of "
-        f"verify, prepare and push) to take the classes that {release} has"
+        f"({few(odd)}): this is release {others[0]}; ask for it, or pass force_release=True to take the classes that "
+        f"{release} has"
     )

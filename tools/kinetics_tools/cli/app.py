@@ -98,7 +98,7 @@ def _as_typed(message: str, command: Any) -> str:
         is_subject = message.startswith(" must be", found.end())
         if not given and "_" not in name and not is_subject:  # a word like others
             return found[0]
-        return f"{typed[name]} {value}" if value else typed[name]
+        return f"{typed[name]} {value}" if value and value != "True" else typed[name]
 
     # Paths and URLs may hold the same words.
     return re.sub(rf"(?<![\w/.?&-])({'|'.join(typed)})(=(?:'([^']*)'|([\w.+-]+))?)?(?![\w/-])", replace, message)
