@@ -131,14 +131,17 @@ def run_demo(out: str | os.PathLike[str] = "demo") -> None:
     disable_progress_bars()
     console.print(f"The sample is in {os.fspath(out)}: four releases of small clips that are drawn.")
     names: dict[str, Any] = {"out": os.fspath(out)}
+    told: set[str] = set()  # releases whose missing clips were summed up
     pages = [f"# Demo\n\n```python\nout = {os.fspath(out)!r}\n```\n"]
     for number, task in enumerate(_TASKS, start=1):
         console.print()
         console.print(f"{number}. {task.title}", style="bold")
         console.print(f"   {task.line.replace('{out}', os.fspath(out))}", style="cyan")
         output, warnings = _run(task.code, names)
-        for line in [*output.splitlines(), *_summaries(warnings)]:
+        summaries = {line.partition(":")[0]: line for line in _summaries(warnings)}
+        for line in [*output.splitlines(), *(summaries[release] for release in summaries if release not in told)]:
             console.print(f"   {line}")
+        told |= summaries.keys()
         printed = "".join(f"{line}\n" for line in [*warnings, *output.splitlines()])
         pages.append(f"## {task.title}\n\n```python\n{task.code}\n```\n\n```text\n{printed}```\n")
     transcript = Path(out) / TRANSCRIPT_NAME
