@@ -1,13 +1,13 @@
 """Numbers of samples that an mp4 claims to have, which FFmpeg allocates memory for before it reads any."""
 
 import struct
-from collections.abc import Iterator
 
 import numpy as np
 
 _HEADER, _NUMBERS = struct.Struct(">I4s"), struct.Struct(">3I")
 _TABLES = (b"stsz", b"stts", b"ctts", b"trun", b"cmov")
 _PARENTS = (b"trak", b"mdia", b"minf", b"stbl", b"traf")
+_FEW = 32  # entries of a table that Python's integers sum up faster
 _MAX_DEPTH = 10  # FFmpeg, too, looks no deeper
 # Flags of a trun box: fields before the samples, and fields of each sample, of 4 bytes each.
 _RUN_FIELDS, _SAMPLE_FIELDS = 0x005, 0xF00
@@ -19,7 +19,7 @@ def false_claim(index: bytes, size: int) -> str | None:
     A sample has at least one byte, and lists of samples fit into their boxes.
     """
     totals: dict[bytes, int] = {}
-    for kind, start, end in _tables(index, 0, len(index)):
+    for kind, start, end in _tables(index):
         try:
             totals[kind] = totals.get(kind, 0) + _claimed(kind, index[start:end])
         except ValueError:
@@ -29,21 +29,26 @@ def false_claim(index: bytes, size: int) -> str | None:
     return None
 
 
-def _tables(index: bytes, position: int, end: int, depth: int = 0) -> Iterator[tuple[bytes, int, int]]:
-    """Yield type, start and end of the boxes that state a number of samples, as FFmpeg finds them."""
-    while position + 8 <= end:
-        length, kind = _HEADER.unpack_from(index, position)
-        start = position + 8
-        if length == 1:  # the length follows, in 64 bits
-            length, start = int.from_bytes(index[start : start + 8], "big"), start + 8
-        stop = min(position + length, end) if length else end
-        if stop < start:
-            return
-        if kind in _PARENTS and depth < _MAX_DEPTH:
-            yield from _tables(index, start, stop, depth + 1)
-        elif kind in _TABLES:
-            yield kind, start, stop
-        position = stop
+def _tables(index: bytes) -> list[tuple[bytes, int, int]]:
+    """Return type, start and end of the boxes that state a number of samples, as FFmpeg finds them."""
+    found, unread = [], [(0, len(index), 0)]
+    while unread:
+        position, end, depth = unread.pop()
+        while position + 8 <= end:
+            length, kind = _HEADER.unpack_from(index, position)
+            start = position + 8
+            if length == 1:  # the length follows, in 64 bits
+                length, start = int.from_bytes(index[start : start + 8], "big"), start + 8
+            stop = min(position + length, end) if length else end
+            if stop < start:
+                break
+            if kind in _PARENTS and depth < _MAX_DEPTH:
+                unread += [(stop, end, depth), (start, stop, depth + 1)]  # the last one is next
+                break
+            if kind in _TABLES:
+                found.append((kind, start, stop))
+            position = stop
+    return found
 
 
 def _claimed(kind: bytes, table: bytes) -> int:
@@ -59,4 +64,6 @@ def _claimed(kind: bytes, table: bytes) -> int:
         raise ValueError("a table that does not fit into its box")
     if kind in (b"trun", b"stsz"):
         return int(first if kind == b"trun" else second)
+    if first <= _FEW:
+        return sum(struct.unpack_from(f">{2 * first}I", table, header)[::2])
     return int(np.frombuffer(table, ">u4", 2 * first, header)[::2].sum(dtype=np.int64))

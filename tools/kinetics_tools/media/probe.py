@@ -150,7 +150,9 @@ def _info(
 
 def _agree(frames: int, seconds: Fraction, rate: Fraction) -> bool:
     """Return True if they agree to half a frame: Matroska, and often an edit list of an mp4, has times in ms."""
-    return rate > 0 and abs(frames - seconds * rate) <= Fraction(1, 2)
+    # In integers, which takes a tenth of the time.
+    scale = seconds.denominator * rate.denominator
+    return rate > 0 and 2 * abs(frames * scale - seconds.numerator * rate.numerator) <= scale
 
 
 def _hides_last_frames(entries: Any) -> bool:
