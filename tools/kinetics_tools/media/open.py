@@ -92,7 +92,8 @@ def check_headers(video: VideoSource) -> Headers:
     name, source = source_of(video)
     # A few bytes at each of many positions are read faster without a buffer.
     path = source.removeprefix("file:") if isinstance(source, str) else None
-    with nullcontext(source) if path is None else open(path, "rb", buffering=0) as file:
+    with nullcontext(source) if path is None else open(path, "rb", buffering=0) as opened:
+        file = cast(BinaryIO, opened)
         file.seek(0)
         head, problem = file.read(12), file_problem(file)
         if problem:
