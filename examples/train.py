@@ -14,7 +14,6 @@ every step together, and rank 0 keeps one checkpoint with the positions of all o
 import argparse
 import csv
 import gc
-import inspect
 import math
 import os
 from collections.abc import Iterator
@@ -39,6 +38,7 @@ from kinetics_tools.sampling import (
     RandomResizedCrop,
     UniformClips,
     collate,
+    shuffle_shards,
 )
 
 MEAN, STD = 0.45, 0.225
@@ -128,11 +128,8 @@ class TrainingClips:
         self.classes = data.features["label"].num_classes
         split = (data.info.splits or {}).get(args.split)
         self.clips_per_epoch = split.num_examples if split else None
-        # Only shards are shuffled: the clips in them already are, so no buffer is needed, and resume is exact. Newer
-        # releases of datasets would read several shards at once for the buffer.
-        options = {"max_buffer_input_shards": 1, "buffer_size": 1}
-        known = inspect.signature(data.shuffle).parameters
-        data = data.shuffle(seed=args.seed, **{name: value for name, value in options.items() if name in known})
+        # The clips in a shard are in random order already, so no buffer is needed, and resume is exact.
+        data = shuffle_shards(data, seed=args.seed)
         data = split_dataset_by_node(data, rank, world)
         self._frames = Frames(
             RandomClip(args.frames, args.stride, align=None if args.stride % GRID else "grid"),
