@@ -48,7 +48,8 @@ def decode(
 
     Args:
         video: a path, the bytes of a file, a binary file, a URL that fsspec opens, the {"bytes", "path"} of a
-            `Video(decode=False)` column, or the decoder of a `Video()` column. The first video stream is read.
+            `Video(decode=False)` column, or the decoder of a `Video()` column. The first video stream that is not a
+            cover picture is read.
         indices: (T,) or (N, T), in any order, with repeats, from 0 in the order in which frames are shown.
         size: (height, width) in pixels to scale to.
         crop: (top, left, height, width) in pixels of the upright picture.
@@ -58,7 +59,7 @@ def decode(
     Raises:
         IndexError: an index is outside [0, number of frames).
         ValueError: the crop is outside the picture.
-        ClipError: the clip is unreadable.
+        ClipError: the clip is unreadable, or one of the frames is corrupt.
         FileNotFoundError: `video` is a path that does not exist.
     """
     with VideoReader(video) as reader:
