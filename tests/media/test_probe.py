@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kinetics_tools.media import ClipError, ClipInfo, check_frames, probe, write_clip
-from kinetics_tools.media.truncation import file_problem
+from kinetics_tools.media.truncation import read_headers
 
 HEIGHT, WIDTH = 48, 64
 
@@ -185,8 +185,8 @@ def test_the_bytes_that_are_missing_are_counted(clip):
         20: "truncated: it has no moov box",
     }
     for end, problem in cases.items():
-        assert file_problem(io.BytesIO(content[:end])) == problem
-    assert file_problem(io.BytesIO(content)) is None
+        assert read_headers(io.BytesIO(content[:end])).problem == problem
+    assert read_headers(io.BytesIO(content)).problem is None
 
 
 def mp4(*boxes, tail=b""):
@@ -234,7 +234,7 @@ def ebml(segment_length, content, *, width=8):
 )
 def test_headers(content, problem):
     file = io.BytesIO(content)
-    found = file_problem(file)
+    found = read_headers(file).problem
     assert (found is None) if problem is None else problem in found
     assert file.tell() == 0
 

@@ -57,7 +57,7 @@ class StrictDecoder:
         return frames
 
 
-def whole_packets(
+def whole_packets(  # noqa: C901  (one pass over packets of all streams)
     name: str, container: av.container.InputContainer, stream: av.video.stream.VideoStream, sound: Any = None
 ) -> Iterator[Any]:
     """Yield the packets of `stream`, and of `sound` if it is given, that are not empty.
@@ -66,32 +66,34 @@ def whole_packets(
         ClipError: a packet of `stream` is not whole, or the packets end well before the stated end.
     """
     is_mp4, is_checked = container.format.name == _MP4, container.format.name in CHECKED_CONTAINERS
+    # Matroska states only the duration of its longest stream, such as one of subtitles.
+    states_length = is_mp4 or not is_checked
     is_alone = is_checked and sound is None
     if is_alone:
         discard_others(container, stream)
     wanted = [stream] if sound is None else [stream, sound]
-    count, end, reached = 0, None, Fraction(0)
+    count, end, reached = 0, None, 0
     for packet in demux(container, *(wanted if is_checked else ())):
         if not packet.size:
             continue
         is_picture = is_alone or packet.stream is stream
         if is_picture and packet.is_corrupt:
             raise ClipError(f"{name}: is not a readable clip (truncated or corrupt); drop it or download it again")
-        start = packet.dts if packet.pts is None else packet.pts
-        if is_mp4 and is_picture and start is not None:
-            end = max(start + (packet.duration or 0), start if end is None else end)
-        elif not is_checked and start is not None and packet.time_base is not None:
-            reached = max(reached, (start + (packet.duration or 0)) * packet.time_base)
         count += is_picture
+        if states_length:
+            start = packet.dts if packet.pts is None else packet.pts
+            if is_mp4 and is_picture and start is not None:
+                end = max(start + (packet.duration or 0), start if end is None else end)
+            elif not is_mp4 and start is not None and packet.time_base is not None:
+                reached = max(reached, (start + (packet.duration or 0)) * packet.time_base)
         if is_checked or packet.stream in wanted:
             yield packet
-    # A truncated file may still have a complete index, and fragments may be missing. Matroska states only the duration
-    # of its longest stream, such as one of subtitles.
+    # A truncated file may still have a complete index, and fragments may be missing.
     start, duration, base = stream.start_time, stream.duration, stream.time_base or Fraction(1)
     if is_mp4 and count != stream.frames and start is not None and duration is not None and end is not None:
         check_end(name, (end - start) * base, duration * base)
     elif not is_checked:
-        check_end(name, reached, Fraction(container.duration or 0, av.time_base))
+        check_end(name, Fraction(reached), Fraction(container.duration or 0, av.time_base))
 
 
 def check_count(name: str, count: int, expected: int) -> None:

@@ -5,9 +5,9 @@ import os
 import reprlib
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from types import MappingProxyType
-from typing import Any, BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, cast
 
 import av
 import av.container
@@ -16,8 +16,7 @@ import av.stream
 import av.video.stream
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.mp4_index import may_skip_samples
-from kinetics_tools.media.truncation import file_problem
+from kinetics_tools.media.truncation import Headers, read_headers
 
 # These containers state when a frame is decoded, not when it is shown. FFmpeg derives the latter for most codecs, but
 # not for these.
@@ -80,25 +79,17 @@ def url_of(path: str | os.PathLike[str]) -> str:
     return f"file:{os.fspath(path)}"
 
 
-class Headers(NamedTuple):
-    """Facts from the headers of a file, without FFmpeg."""
-
-    head: bytes  # the first 12 bytes
-    may_skip_samples: bool  # if an mp4 may list samples that are not shown
-
-
 def check_headers(video: VideoSource) -> Headers:
     """Return facts from the headers of a file, or raise ClipError if they show that it is truncated."""
     name, source = source_of(video)
-    # A few bytes at each of many positions are read faster without a buffer.
-    path = source.removeprefix("file:") if isinstance(source, str) else None
-    with nullcontext(source) if path is None else open(path, "rb", buffering=0) as opened:
-        file = cast(BinaryIO, opened)
-        file.seek(0)
-        head, problem = file.read(12), file_problem(file)
-        if problem:
-            raise ClipError(f"{name}: is not a readable clip ({problem}); drop it or download it again")
-        return Headers(head, head[4:8] == b"ftyp" and may_skip_samples(file))
+    if isinstance(source, str):
+        with open(source.removeprefix("file:"), "rb", buffering=0) as file:  # a few bytes are read in each place
+            headers = read_headers(cast(BinaryIO, file))
+    else:
+        headers = read_headers(source)
+    if headers.problem:
+        raise ClipError(f"{name}: is not a readable clip ({headers.problem}); drop it or download it again")
+    return headers
 
 
 @contextmanager
@@ -112,20 +103,25 @@ def open_video(
 
 @contextmanager
 def open_container(
-    video: VideoSource, container_options: Mapping[str, str] = MappingProxyType({})
+    video: VideoSource, container_options: Mapping[str, str] = MappingProxyType({}), head: bytes | None = None
 ) -> Iterator[av.container.InputContainer]:
-    """Open a clip; FFmpeg's errors become ours, also those in the body of the `with`."""
+    """Open a clip; FFmpeg's errors become ours, also those in the body of the `with`.
+
+    `head` is the first bytes of the file, at least 8, if they are known.
+    """
     name, file = source_of(video)
     # A file in memory needs no protocol, and "-" is the name of none.
     protocols = "file" if isinstance(file, str) else "-"
     options = {**container_options, "format_whitelist": _FORMATS, "protocol_whitelist": protocols}
-    with clip_errors(name), _opened(name, file, options) as container:
+    with clip_errors(name), _opened(name, file, options, head) as container:
         yield container
 
 
-def _opened(name: str, file: str | BinaryIO, options: dict[str, str]) -> av.container.InputContainer:
+def _opened(
+    name: str, file: str | BinaryIO, options: dict[str, str], head: bytes | None
+) -> av.container.InputContainer:
     try:
-        return _open(file, options)
+        return _open(file, options, head)
     except av.error.ArgumentError:
         found = _refused_format(file, options)
         if found is None:
@@ -134,11 +130,11 @@ def _opened(name: str, file: str | BinaryIO, options: dict[str, str]) -> av.cont
         raise ClipError(f"{message}; drop it or convert it") from None
 
 
-def _open(file: str | BinaryIO, options: dict[str, str]) -> av.container.InputContainer:
+def _open(file: str | BinaryIO, options: dict[str, str], head: bytes | None = None) -> av.container.InputContainer:
     if not isinstance(file, str):
         file.seek(0)
     # FFmpeg compares other beginnings with those of all formats, which takes 0.06 ms.
-    known: Any = {"format": _MP4} if _head(file)[4:8] == b"ftyp" else {}
+    known: Any = {"format": _MP4} if (head or _head(file))[4:8] == b"ftyp" else {}
     # Titles may be in any encoding, or none.
     return av.open(file, "r", metadata_errors="replace", container_options=options, **known)
 

@@ -137,7 +137,7 @@ def _opened(source: VideoSource) -> Any:
     """Open the container, without probing if the file states all needed parameters."""
     head = check_headers(source).head
     is_self_describing = head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3"
-    return open_container(source, container_options=_SELF_DESCRIBING if is_self_describing else {})
+    return open_container(source, _SELF_DESCRIBING if is_self_describing else {}, head)
 
 
 # ---- Decoders -----------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from kinetics_tools.media.open import (
 # No decoder may run: FFmpeg otherwise decodes the first frames to learn what the headers mostly state.
 _HEADERS_ONLY = {"codec_whitelist": "-", "probesize": "32"}
 # More hidden frames than these change the duration.
-_MAX_HIDDEN = 16
+_MAX_HIDDEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ def probe(video: VideoSource) -> ClipInfo:
         ClipError: the clip is unreadable or truncated.
         FileNotFoundError: `video` is a path that does not exist.
     """
-    may_skip = check_headers(video).may_skip_samples
-    with open_container(video, container_options=_HEADERS_ONLY) as container:
+    head, _, may_skip = check_headers(video)
+    with open_container(video, _HEADERS_ONLY, head) as container:
         stream = find_video_stream(container)
         if stream is not None and stream.codec_context is not None and stream.width and stream.height:
             check_decoder(source_of(video)[0], stream)
@@ -126,11 +126,11 @@ def _info(
     # In an mp4 the stated number is the length of its index, in other containers a guess of the writer. If it and the
     # duration disagree, an edit list hides frames, or more of them lie in fragments.
     is_told = (
-        "mp4" in container.format.name
+        not may_skip
+        and "mp4" in container.format.name
         and frames == len(stream.index_entries)
         and _agree(frames, seconds, rate)
         and seconds <= LONGEST_STAND_SECONDS
-        and not may_skip
         and not (first.is_discard or _hides_last_frames(stream.index_entries))
         and shows_every_packet(codec.codec.canonical_name, codec.extradata, first, is_key=first.is_keyframe)
     )

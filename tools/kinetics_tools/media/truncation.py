@@ -7,13 +7,13 @@ frames that are missing.
 import os
 from contextlib import suppress
 from fractions import Fraction
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from kinetics_tools.errors import ClipError
 from kinetics_tools.media.mp4_claims import false_claim
-from kinetics_tools.media.mp4_index import walk_boxes
+from kinetics_tools.media.mp4_index import may_skip_samples, walk_boxes
 
-__all__ = ["TRUNCATED_SECONDS", "check_end", "file_problem"]
+__all__ = ["TRUNCATED_SECONDS", "Headers", "check_end", "read_headers"]
 
 # A file whose frames end earlier than this before the end that its header states is truncated.
 TRUNCATED_SECONDS = Fraction(1, 2)
@@ -32,20 +32,25 @@ def check_end(name: str, reached: Fraction, length: Fraction) -> None:
         )
 
 
-def file_problem(file: BinaryIO) -> str | None:
-    """Return why an mp4 or Matroska file is truncated or corrupt, or None if no header says so or the file is neither.
+class Headers(NamedTuple):
+    """Facts from the headers of a file, without FFmpeg."""
 
-    Reads the index of an mp4 and a few bytes of each other outermost element, and leaves the file at its beginning.
-    """
+    head: bytes  # the first 12 bytes
+    problem: str | None  # why an mp4 or Matroska file is truncated or corrupt; None if no header says so
+    may_skip_samples: bool  # if an mp4 may list samples that are not shown
+
+
+def read_headers(file: BinaryIO) -> Headers:
+    """Read the index of an mp4 and a few bytes of each other outermost element; leave the file at its beginning."""
     size = file.seek(0, os.SEEK_END)
     head = _read(file, 0, 12)
-    problem = None
+    problem, may_skip = None, False
     if head[4:8] in _FIRST_BOXES:
-        problem = _mp4_problem(file, size)
+        problem, may_skip = _of_mp4(file, size)
     elif head[:4] == _EBML:
         problem = _matroska_problem(file, size)
     file.seek(0)
-    return problem
+    return Headers(head, problem, may_skip)
 
 
 def _read(file: BinaryIO, position: int, count: int) -> bytes:
@@ -53,17 +58,20 @@ def _read(file: BinaryIO, position: int, count: int) -> bytes:
     return file.read(count)
 
 
-def _mp4_problem(file: BinaryIO, size: int) -> str | None:
-    has_index = False
+def _of_mp4(file: BinaryIO, size: int) -> tuple[str | None, bool]:
+    has_index = may_skip = False
     with suppress(ValueError):  # an invalid box ends the search
         for kind, start, end in walk_boxes(lambda position: _read(file, position, 16), size):
-            has_index |= kind in (b"moov", b"moof")
             if end > size and kind in _NEEDED_BOXES:
-                return f"truncated: {end - size:,} bytes of its {kind.decode()} box are missing"
-            claim = false_claim(_read(file, start, end - start), size) if kind in (b"moov", b"moof") else None
-            if claim:
-                return claim
-    return None if has_index else "truncated: it has no moov box"
+                return f"truncated: {end - size:,} bytes of its {kind.decode()} box are missing", may_skip
+            if kind in (b"moov", b"moof"):
+                has_index = True
+                content = _read(file, start, end - start)
+                claim = false_claim(content, size)
+                if claim:
+                    return claim, may_skip
+                may_skip |= kind == b"moov" and may_skip_samples(content)
+    return None if has_index else "truncated: it has no moov box", may_skip
 
 
 def _matroska_problem(file: BinaryIO, size: int) -> str | None:
