@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from _common import Result, annotation_rows, clip_file, fresh, report, workspace, write_csv
 from kinetics_tools.evaluation import read_predictions
 from kinetics_tools.media import write_clip
+from kinetics_tools.probing.cache import _HEADER, CACHE_NAME
 from kinetics_tools.releases import LABELS
 from kinetics_tools.sampling import KineticsClips
 from kinetics_tools.verification import verify
@@ -37,7 +38,6 @@ CLIPS = (10_000, 100_000, 650_000)
 FIRST_CLIPS = (10_000, 100_000)  # each of which is opened
 VIDEOS = (7_000, 70_000)
 ROWS = 7_000  # at once
-CACHE = ".kinetics-probes.jsonl"
 LIMIT = 1.1
 
 Measured = tuple[float, float]  # seconds of processor time, and peak memory in MB
@@ -103,8 +103,8 @@ def make_tree(directory: Path, count: int) -> Path:
 
 
 def make_cache_of_verify(directory: Path) -> None:
-    with open(directory / CACHE, "w") as file:
-        print(json.dumps({"kinetics probes": 1}), file=file)
+    with open(directory / CACHE_NAME, "w") as file:
+        print(json.dumps(_HEADER), file=file)
         for number, path in enumerate((directory / "train").glob("*/*.mp4")):
             status = path.stat()
             probe = [status.st_size, f"{number + 1:016x}", [10.0, 4.0, 40, 64, 48, False, "h264"], None, None]

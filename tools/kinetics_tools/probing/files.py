@@ -65,9 +65,9 @@ class FileProber:
                 size, error = (None, state) if isinstance(state, str) else (0, "has no bytes")
                 self._probes.put(first + place, [size, "", None, error, None])
         self._add_cached(paths, first, sizes, times)
-        unknown = (~self._probes.rows["is_known"][first:]).nonzero()[0].tolist()
+        unknown = (~self._probes.rows["is_known"][first:]).nonzero()[0]
         on_cached(sum(size > 0 for size in sizes) - len(unknown))
-        items = ((place, f"{self._root}/{paths[place]}") for place in unknown)
+        items = ((place, f"{self._root}/{paths[place]}") for place in map(int, unknown))
         batch_size = 4 if self._deep else 32
         for place, probe, is_final in probe_items(items, deep=self._deep, workers=self._workers, batch_size=batch_size):
             state = (sizes[place], times[place])
