@@ -55,6 +55,7 @@ EXAMPLES = {
     ("evaluate",): "kinetics evaluate 700 submission.json --annotations k700/annotations",
     ("labels",): "kinetics labels 600 --space opengvlab --to sorted",
     ("export",): "kinetics export 400 k400 --for slowfast --out lists --link k400-links",
+    ("convert",): "kinetics convert prepared --to webdataset --out k700-wds",
     ("infos",): "kinetics infos infos.json --repo user/kinetics",
 }
 

@@ -12,7 +12,7 @@ from kinetics_tools.text import escape_record
 
 if TYPE_CHECKING:
     from kinetics_tools.annotations import LabelSpace, label_space
-    from kinetics_tools.conversion import export, export_merged
+    from kinetics_tools.conversion import convert, export, export_merged
     from kinetics_tools.demo import make_sample, run_demo
     from kinetics_tools.downloading import download
     from kinetics_tools.errors import KineticsError
@@ -27,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "KineticsError",
     "LabelSpace",
+    "convert",
     "download",
     "evaluate",
     "export",
@@ -46,7 +47,7 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "annotations": ["LabelSpace", "label_space"],
-        "conversion": ["export", "export_merged"],
+        "conversion": ["convert", "export", "export_merged"],
         "demo": ["make_sample", "run_demo"],
         "downloading": ["download"],
         "errors": ["KineticsError"],

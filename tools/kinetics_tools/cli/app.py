@@ -12,6 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from kinetics_tools.cli import (
     classes,
+    convert,
     demo,
     doctor,
     download,
@@ -138,6 +139,7 @@ app.command(cls=_Command, epilog=prepare.EPILOG)(prepare.prepare)
 app.command(cls=_Command, epilog=push.EPILOG)(push.push)
 app.command(cls=_Command, epilog=evaluate.EPILOG)(evaluate.evaluate)
 app.command(cls=_Command, epilog=export.EPILOG)(export.export)
+app.command(cls=_Command, epilog=convert.EPILOG)(convert.convert)
 app.command(cls=_Command, epilog=report.EPILOG)(report.report)
 app.command(cls=_Command, epilog=view.EPILOG)(view.view)
 app.command(cls=_Command, epilog=classes.EPILOG)(classes.classes)

@@ -3,16 +3,14 @@
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from kinetics_tools.annotations import clip_name, clip_names
+from kinetics_tools.annotations import clip_names
+from kinetics_tools.conversion.source import Part, Source, SourceClip
 from kinetics_tools.conversion.trainers import SPLIT_WORDS
 from kinetics_tools.errors import DiskError
 from kinetics_tools.io import disk_errors, replacing
-from kinetics_tools.preparation import parse_name
 from kinetics_tools.releases import LABELS
 
 
@@ -56,36 +54,27 @@ def _link(path: str, link: Path) -> None:
         raise DiskError(f"{link} cannot be linked to {path} ({reason}); pass a directory on the same disk") from None
 
 
-def extract_clips(prepared: str | os.PathLike[str], release: str, split: str, directory: str | os.PathLike[str]) -> int:
-    """Write the clips of prepared shards of a split to `directory`/<split>/<class>/<clip>.mp4; return their number.
+def extract_clips(source: Source, split: str, directory: str | os.PathLike[str]) -> int:
+    """Write the clips of a split of a source to `directory`/<split>/<class>/<clip>.mp4; return their number.
 
     Clips of the same size that exist are kept, so the same call resumes. Clips without a label are skipped.
 
     Raises:
         DiskError: a file cannot be written.
     """
-    folder = Path(prepared) / release
-    shards = sorted(path for path in folder.iterdir() if (parsed := parse_name(path.name)) and parsed[0] == split)
-    columns = ["video", "label", "youtube_id", "time_start", "time_end"]
     count = 0
-    for shard in shards:
-        file = pq.ParquetFile(shard)
-        for group in range(file.num_row_groups):  # of a few clips each
-            for row in file.read_row_group(group, columns=columns).to_pylist():
-                if row["label"] >= 0:
-                    count += 1
-                    _extract(row, release, Path(directory) / SPLIT_WORDS[split])
+    for clip in source.read(Part(split, 0, tuple(source.units[split]))):
+        if isinstance(clip, SourceClip) and clip.label >= 0:
+            count += 1
+            folder = Path(directory) / SPLIT_WORDS[split] / safe_folder(clip.label, source.release)
+            _extract(clip, folder / clip.file_name)
     return count
 
 
-def _extract(row: dict[str, Any], release: str, directory: Path) -> None:
-    content = row["video"]["bytes"]
-    suffix = os.path.splitext(row["video"]["path"] or "")[1].lower() or ".mp4"
-    name = clip_name(row["youtube_id"], row["time_start"], row["time_end"])
-    path = directory / safe_folder(row["label"], release) / f"{name}{suffix}"
+def _extract(clip: SourceClip, path: Path) -> None:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.stat().st_size == len(content):
+        if path.exists() and path.stat().st_size == len(clip.content):
             return
         with replacing(path) as partial:
-            partial.write_bytes(content)
+            partial.write_bytes(clip.content)

@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 from kinetics_tools.annotations import Selection, label_space
 from kinetics_tools.conversion.files import extract_clips, link_clips
 from kinetics_tools.conversion.lists import ClipList, ExportReport, in_order, write_lists
+from kinetics_tools.conversion.source import open_source
 from kinetics_tools.conversion.trainers import SPLIT_WORDS, TRAINERS, Trainer
 from kinetics_tools.io import check_apart
 from kinetics_tools.preparation import MANIFEST_NAME
-from kinetics_tools.releases import SPLITS
 from kinetics_tools.sources import check_data_dir, clip_tables, split_directories
 from kinetics_tools.text import check_choice
 
@@ -127,7 +127,8 @@ def list_name(trainer: Trainer, release: str, split: str, *, merged: bool = Fals
 def _extracted(prepared: str, asked: Selection, directory: str | os.PathLike[str]) -> str:
     if not Path(prepared, asked.release, MANIFEST_NAME).exists():
         raise ValueError(f"{prepared} has no prepared shards of {asked.release}; omit extract for a clip directory")
-    counts = {split: extract_clips(prepared, asked.release, split, directory) for split in asked.splits or SPLITS}
+    source = open_source(prepared, asked.release, splits=asked.splits)
+    counts = {split: extract_clips(source, split, directory) for split in source.units}
     if not any(counts.values()):
         raise FileNotFoundError(f"{prepared} has no labelled clips of {asked.release} {', '.join(counts)}")
     root = check_data_dir(directory)

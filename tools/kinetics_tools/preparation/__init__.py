@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from kinetics_tools._lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from kinetics_tools.preparation.clip import DroppedClip
     from kinetics_tools.preparation.manifest import (
         LOCK_NAME,
         manifest_bytes,
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     )
     from kinetics_tools.preparation.options import PrepareOptions
     from kinetics_tools.preparation.parquet import (
+        DROPPED_SHAPE,
         FOOTER_BYTES,
         FOOTER_KEY,
         FORMAT,
@@ -30,11 +32,13 @@ if TYPE_CHECKING:
     from kinetics_tools.preparation.versions import check_versions, made_with
 
 __all__ = [
+    "DROPPED_SHAPE",
     "FOOTER_BYTES",
     "FOOTER_KEY",
     "FORMAT",
     "LOCK_NAME",
     "MANIFEST_NAME",
+    "DroppedClip",
     "Job",
     "PrepareOptions",
     "ShardPlan",
@@ -60,6 +64,7 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
+        "clip": ["DroppedClip"],
         "manifest": [
             "LOCK_NAME",
             "manifest_bytes",
@@ -70,6 +75,7 @@ __getattr__ = lazy_exports(
         ],
         "options": ["PrepareOptions"],
         "parquet": [
+            "DROPPED_SHAPE",
             "FOOTER_BYTES",
             "FOOTER_KEY",
             "FORMAT",

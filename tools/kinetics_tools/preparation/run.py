@@ -356,20 +356,9 @@ class _Watch:
 
 @contextlib.contextmanager
 def _progress(todo: Sequence[tuple[ShardPlan, int]], console: Console | None) -> Iterator[_Watch]:
-    with Progress(clips=sum(len(plan.rows(shard)) for plan, shard in todo), console=console) as progress:
-        watch = _Watch(progress)
-        done = threading.Event()
-
-        def draw() -> None:
-            while not done.wait(0.1):
-                progress.tick()
-
-        drawing = threading.Thread(target=draw, daemon=True)
-        drawing.start()
-        try:
-            yield watch
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt("interrupted; finished shards are kept. Rerun the same command to resume") from None
-        finally:
-            done.set()
-            drawing.join()
+    progress = Progress(clips=sum(len(plan.rows(shard)) for plan, shard in todo), console=console)
+    try:
+        with progress.drawn():
+            yield _Watch(progress)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("interrupted; finished shards are kept. Rerun the same command to resume") from None

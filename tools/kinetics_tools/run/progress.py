@@ -4,7 +4,8 @@ import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 
 from rich import progress
@@ -66,6 +67,24 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         if self.console.is_terminal:
             self._display.stop()
+
+    @contextmanager
+    def drawn(self) -> Iterator[None]:
+        """Show the display while the block runs; a thread ticks."""
+        done = threading.Event()
+
+        def draw() -> None:
+            while not done.wait(0.1):
+                self.tick()
+
+        with self:
+            drawing = threading.Thread(target=draw, daemon=True)
+            drawing.start()
+            try:
+                yield
+            finally:
+                done.set()
+                drawing.join()
 
     def count(self, status: str, *, clips: int = 1, before: str | None = None) -> None:
         """Count `clips` of `status`, which were counted as `before` until now."""

@@ -1,0 +1,200 @@
+"""Conversion of any source, killed, resumed and refused."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from kinetics_tools import convert
+from kinetics_tools.cli.app import app
+from kinetics_tools.conversion.formats import FORMATS
+from kinetics_tools.conversion.source import Unit, plan_parts
+from tests.support.clients import KINETICS
+from tests.support.clip_tree import copy_of, files_of, rows_of
+from tests.support.trees import CLIPS, LAYOUTS, noisy, write_tree
+
+OWN = (".kinetics-convert.jsonl", ".kinetics-convert.lock")
+WORDS = {"train": "train", "validation": "val", "test": "test"}
+
+
+def outputs_of(out):
+    return {name: content for name, content in files_of(out).items() if name not in OWN}
+
+
+def class_tree(clips=CLIPS):
+    """The clips of a class tree: path -> bytes."""
+    return {
+        f"{WORDS[split]}/{clip.label}/{clip.file_name}": clip.content for split, some in clips.items() for clip in some
+    }
+
+
+def clips_in(out):
+    return {name: content for name, content in outputs_of(out).items() if not name.startswith("annotations/")}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_files_and_archives_of_every_layout(tmp_path, layout):
+    write_tree(tmp_path / "tree", layout)
+    report = convert(tmp_path / "tree", tmp_path / "out", to="files", release="700")
+    assert clips_in(tmp_path / "out") == class_tree()
+    assert report.written == {"train": 8, "validation": 8, "test": 8}
+    assert report.is_complete
+    assert report.lines()[-1] == f"converted 24 clips to files in {tmp_path / 'out'}"
+
+
+def test_missing_and_unreadable_clips_are_counted_and_named(tmp_path):
+    tree = write_tree(tmp_path / "tree", ".tar", clips={"train": CLIPS["train"]})
+    (tree / "train" / "part_0.tar").unlink()
+    report = convert(tree, tmp_path / "a", to="files", release="700")
+    assert (report.written, report.missing) == ({"train": 5}, {"train": 3})
+    assert "train: missing: 3" in report.lines()
+
+    tree = write_tree(tmp_path / "flat", "flat", clips={"train": CLIPS["train"]})
+    name = CLIPS["train"][2].stem
+    (tree / "train" / f"{name}.mp4").unlink()
+    os.symlink("/proc/self/mem", tree / "train" / f"{name}.mp4")  # a file that raises OSError when it is read
+    report = convert(tree, tmp_path / "b", to="files", release="700")
+    assert report.written == {"train": 7}
+    assert [clip.name for clip in report.dropped["train"]] == [name]
+    assert not report.is_complete
+    done = CliRunner().invoke(app, ["convert", str(tree), "700", "--to", "files", "--out", str(tmp_path / "b")])
+    assert done.exit_code == 1
+    assert f"train: unreadable, dropped: 1 ({name}: Input/output error)" in done.output
+
+
+def test_parts_are_full_and_keep_the_order():
+    """Sizes 4, 4, 4, 9 and 20 with parts of 10: the first two fit, and a unit that is too large is alone."""
+
+    sized = SimpleNamespace(units={"train": [Unit(key, "", 1, size) for key, size in enumerate((4, 4, 4, 9, 20))]})
+    assert [[unit.key for unit in part.units] for part in plan_parts(sized, 10)] == [[0, 1], [2], [3], [4]]
+    many = SimpleNamespace(units={"train": [Unit(key, "", 4_000, 1) for key in range(5)]})
+    assert [len(part.units) for part in plan_parts(many, 10)] == [2, 2, 1]  # of at most 10,000 clips
+
+
+def test_a_clip_in_two_archives_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(FORMATS["files"], "part_bytes", 1)
+    tree = write_tree(tmp_path / "tree", ".tar", clips={"train": CLIPS["train"]})
+    (tree / "train" / "part_2.tar").write_bytes((tree / "train" / "part_0.tar").read_bytes())
+    report = convert(tree, tmp_path / "out", to="files", release="700")
+    assert "train: clips in several archives, written as often: 3" in "\n".join(report.lines())
+    assert report.missing == {"train": 0}
+
+
+# Parts of two clips; the process kills itself when it has read the fifth.
+KILLED = """
+import os, signal, sys
+from kinetics_tools import convert
+from kinetics_tools.conversion import conversion
+from kinetics_tools.conversion.formats import FORMATS
+
+class Killed(conversion.Progress):
+    def add_bytes(self, count):
+        super().add_bytes(count)
+        if self.bytes_fetched >= 5 * 150_000:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+conversion.Progress = Killed
+to, tree, out = sys.argv[1:]
+FORMATS[to].part_bytes = 400_000
+convert(tree, out, to=to, release="700", workers=1)
+"""
+
+
+def killed_and_resumed(tmp_path, monkeypatch, to):
+    """Return the outputs of a conversion that was killed and resumed, and of a whole one."""
+    clips = {"train": noisy(CLIPS["train"], 150_000), "validation": noisy(CLIPS["validation"], 150_000)}
+    tree = write_tree(tmp_path / "tree", clips=clips)
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    done = subprocess.run([sys.executable, "-c", KILLED, to, str(tree), str(out)], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len((out / OWN[0]).read_text().splitlines()) <= 3  # of at most two parts
+    assert len(outputs_of(out)) > 2
+    monkeypatch.setattr(FORMATS[to], "part_bytes", 400_000)
+    for folder in (out, whole):
+        assert convert(tree, folder, to=to, release="700").written == {"train": 8, "validation": 8}
+    return outputs_of(out), outputs_of(whole)
+
+
+@pytest.mark.parametrize("to", ["files", "videofolder", "webdataset"])
+def test_a_killed_conversion_resumes_with_the_same_result(tmp_path, monkeypatch, to):
+    if FORMATS[to].library:
+        pytest.importorskip(FORMATS[to].library)
+    out, whole = killed_and_resumed(tmp_path, monkeypatch, to)
+    assert out == whole
+
+
+def test_ctrl_c_says_how_to_resume(tmp_path):
+    tree = write_tree(tmp_path / "tree", clips={"train": CLIPS["train"]})
+    clip = CLIPS["train"][0]
+    path = tree / "train" / clip.label / clip.file_name
+    path.unlink()
+    os.symlink("/dev/stdin", path)  # the conversion waits for the end of it
+    command = [*KINETICS, "convert", str(tree), "700", "--to", "files", "--out", str(tmp_path / "out")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        while not (tmp_path / "out" / "train").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 130, output
+    assert "interrupted; finished parts are kept. Rerun the same command to resume" in output
+
+
+def test_a_finished_conversion_is_only_described_again(prepared, tmp_path):
+    before = convert(prepared, tmp_path / "out", to="files", workers=1)
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "val").rglob("*.mp4")}
+    assert convert(prepared, tmp_path / "out", to="files") == before
+    assert times == {path: path.stat().st_mtime_ns for path in times}
+
+
+def test_other_content_other_clips_and_a_second_run_are_refused(tmp_path):
+    tree = write_tree(tmp_path / "tree", clips={"train": CLIPS["train"]})
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine").touch()
+    with pytest.raises(ValueError, match="has other content; choose a new or empty directory"):
+        convert(tree, out, to="files", release="700")
+    (out / "mine").unlink()
+    convert(tree, out, to="files", release="700")
+    with pytest.raises(ValueError, match="has a conversion to files, or of clips that have changed since"):
+        convert(tree, out, to="videofolder", release="700")
+    first = CLIPS["train"][0]
+    (tree / "train" / first.label / first.file_name).write_bytes(b"longer than before" * 9)
+    with pytest.raises(ValueError, match="clips that have changed since"):
+        convert(tree, out, to="files", release="700")
+    with pytest.raises(ValueError, match="which is read, and would be mixed with it"):
+        convert(tree, tree / "out", to="files", release="700")
+
+
+def test_the_command_and_its_errors(prepared, tmp_path):
+    out = ["--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, ["convert", str(prepared), "--to", "files", *out])
+    assert done.exit_code == 0, done.output
+    assert "validation: 26 clips" in done.output
+    short = copy_of(prepared, tmp_path / "short")
+    next((short / "700").glob("*.parquet")).unlink()
+    tree = write_tree(tmp_path / "tree", clips={"train": CLIPS["train"]})
+    (tmp_path / "empty").mkdir()
+    for words, message in (
+        ([str(prepared), "--to", "filez"], "unknown format 'filez'; did you mean 'files'"),
+        ([str(prepared), "400", "--to", "files"], "unknown release of the prepared shards '400'"),
+        ([str(prepared), "--to", "files", "--split", "train"], "has no split train of 700; it has validation"),
+        ([str(prepared), "--to", "files", "--annotations", str(tmp_path)], "omit annotations"),
+        ([str(short), "--to", "files"], "1 of 8 shards of validation are missing; rerun `kinetics prepare`"),
+        ([str(tree), "--to", "files"], "name the release, such as 700"),
+        ([str(tmp_path / "empty"), "700", "--to", "files"], "no clips in"),
+        ([str(tmp_path / "no"), "700", "--to", "files"], "does not exist"),
+    ):
+        done = CliRunner().invoke(app, ["convert", *words, "--out", str(tmp_path / "x")])
+        assert (done.exit_code, message in done.output) == (2, True), done.output
+
+
+def test_prepared_shards_equal_the_source(prepared, tmp_path):
+    rows = rows_of(prepared)
+    convert(prepared, tmp_path / "out", to="files")
+    found = {name.rpartition("/")[2]: content for name, content in clips_in(tmp_path / "out").items()}
+    assert found == {name: row["video"]["bytes"] for name, row in rows.items()}
