@@ -333,7 +333,7 @@ def test_a_disk_that_fills_up_keeps_what_is_complete_and_is_resumed_with_more_ro
         assert leftovers(out) == []
 
 
-@pytest.mark.parametrize("name", ["x" * 300 + ".tar.gz", "ü" * 150 + ".tar", "a%00b.tar.gz", ".."])
+@pytest.mark.parametrize("name", ["x" * 300 + ".tar.gz", "ü" * 150 + ".tar", "a%00b.tar.gz"])
 def test_a_name_that_no_file_can_have_costs_its_archive_alone(tmp_path, out, name):
     release = Release(tmp_path / "mirror", "700", {"train": {"part_0": made_clips(3)}}).write()
     path = next(release.root.rglob("*train_path.txt"))
