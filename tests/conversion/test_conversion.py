@@ -15,15 +15,11 @@ from kinetics_tools.cli.app import app
 from kinetics_tools.conversion.formats import FORMATS
 from kinetics_tools.conversion.source import Unit, plan_parts
 from tests.support.clients import KINETICS
-from tests.support.clip_tree import copy_of, files_of, rows_of
-from tests.support.trees import CLIPS, LAYOUTS, noisy, write_tree
+from tests.support.clip_tree import copy_of, rows_of
+from tests.support.conversions import killed_and_resumed, outputs_of
+from tests.support.trees import CLIPS, LAYOUTS, write_tree
 
-OWN = (".kinetics-convert.jsonl", ".kinetics-convert.lock")
 WORDS = {"train": "train", "validation": "val", "test": "test"}
-
-
-def outputs_of(out):
-    return {name: content for name, content in files_of(out).items() if name not in OWN}
 
 
 def class_tree(clips=CLIPS):
@@ -85,47 +81,13 @@ def test_a_clip_in_two_archives_is_named(tmp_path, monkeypatch):
     assert report.missing == {"train": 0}
 
 
-# Parts of two clips; the process kills itself when it has read the fifth.
-KILLED = """
-import os, signal, sys
-from kinetics_tools import convert
-from kinetics_tools.conversion import conversion
-from kinetics_tools.conversion.formats import FORMATS
-
-class Killed(conversion.Progress):
-    def add_bytes(self, count):
-        super().add_bytes(count)
-        if self.bytes_fetched >= 5 * 150_000:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-conversion.Progress = Killed
-to, tree, out = sys.argv[1:]
-FORMATS[to].part_bytes = 400_000
-convert(tree, out, to=to, release="700", workers=1)
-"""
-
-
-def killed_and_resumed(tmp_path, monkeypatch, to):
-    """Return the outputs of a conversion that was killed and resumed, and of a whole one."""
-    clips = {"train": noisy(CLIPS["train"], 150_000), "validation": noisy(CLIPS["validation"], 150_000)}
-    tree = write_tree(tmp_path / "tree", clips=clips)
-    out, whole = tmp_path / "out", tmp_path / "whole"
-    done = subprocess.run([sys.executable, "-c", KILLED, to, str(tree), str(out)], capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    assert len((out / OWN[0]).read_text().splitlines()) <= 3  # of at most two parts
-    assert len(outputs_of(out)) > 2
-    monkeypatch.setattr(FORMATS[to], "part_bytes", 400_000)
-    for folder in (out, whole):
-        assert convert(tree, folder, to=to, release="700").written == {"train": 8, "validation": 8}
-    return outputs_of(out), outputs_of(whole)
-
-
-@pytest.mark.parametrize("to", ["files", "videofolder", "webdataset"])
-def test_a_killed_conversion_resumes_with_the_same_result(tmp_path, monkeypatch, to):
+@pytest.mark.parametrize("to", ["files", "frames", "videofolder", "webdataset"])
+def test_a_killed_conversion_resumes_with_the_same_result(tmp_path, monkeypatch, clips, to):
     if FORMATS[to].library:
         pytest.importorskip(FORMATS[to].library)
-    out, whole = killed_and_resumed(tmp_path, monkeypatch, to)
+    out, whole = killed_and_resumed(tmp_path, monkeypatch, to, clips)
     assert out == whole
+    assert not list((tmp_path / "out").rglob("*.tmp"))
 
 
 def test_ctrl_c_says_how_to_resume(tmp_path):
@@ -191,6 +153,12 @@ def test_the_command_and_its_errors(prepared, tmp_path):
     ):
         done = CliRunner().invoke(app, ["convert", *words, "--out", str(tmp_path / "x")])
         assert (done.exit_code, message in done.output) == (2, True), done.output
+
+
+def test_a_missing_library_is_named_before_any_work(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    with pytest.raises(ModuleNotFoundError, match=r"webdataset does not load .*: pip install webdataset"):
+        convert(tmp_path / "no", tmp_path / "out", to="webdataset")
 
 
 def test_prepared_shards_equal_the_source(prepared, tmp_path):

@@ -12,6 +12,8 @@ NEEDS = {
     "a GPU",
     "a browser",
     "datasets 3.6",
+    "mosaicml-streaming",
+    "pylance",
     "torch",
     "torchcodec",
     "torchdata",

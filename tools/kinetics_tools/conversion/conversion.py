@@ -109,13 +109,12 @@ def convert(
     clips = open_source(source, release, splits=splits, annotations=annotations)
     folder = Path(out).absolute()
     head = {"to": to, "source": fingerprint(clips, to)}
-    with _resumable(), _locked(folder), contextlib.closing(_open_log(folder, head)) as log:
-        job = _Job(clips, kind(folder, clips.release))
-        records = job.run(log, workers, console)
+    with _resumable(), _locked(folder), _open_log(folder, head) as log, kind(folder, clips.release) as format:
+        records = _Job(clips, format).run(log, workers, console)
         by_split = {split: [one for one in records if one["split"] == split] for split in clips.units}
         for split, parts in by_split.items():
             if any(part["rows"] for part in parts):
-                job.format.finish(split, [part["rows"] for part in parts])
+                format.finish(split, [part["rows"] for part in parts])
     return _report(os.fspath(out), to, clips, by_split)
 
 

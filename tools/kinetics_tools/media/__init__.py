@@ -8,6 +8,7 @@ from kinetics_tools.errors import ClipError, EmptySegmentError
 from kinetics_tools.media.audio import Sound, mono_flac, read_audio
 from kinetics_tools.media.cut import Cut, cut
 from kinetics_tools.media.encode import Encoding, encode
+from kinetics_tools.media.jpeg import write_jpegs
 from kinetics_tools.media.open import VideoSource
 from kinetics_tools.media.pictures import Pixels, contact_sheet, write_png
 from kinetics_tools.media.probe import ClipInfo, check_frames, probe
@@ -40,5 +41,6 @@ __all__ = [
     "thumbnail",
     "webp",
     "write_clip",
+    "write_jpegs",
     "write_png",
 ]

@@ -1,5 +1,6 @@
 """Base of the formats of `convert`, and atomic files in them."""
 
+import glob
 import importlib
 import os
 import shutil
@@ -11,13 +12,14 @@ from typing import Any, ClassVar
 from kinetics_tools.conversion.source import Part, SourceClip
 from kinetics_tools.io import disk_errors
 from kinetics_tools.preparation import DroppedClip
+from kinetics_tools.releases import LABELS
 
 Row = dict[str, Any]
 """What is known of a written clip, in JSON types: "name" and "label", and what `finish` of its format needs."""
 
 
 class Format:
-    """Format of a conversion.
+    """Format of a conversion, open while its `with` block runs.
 
     Attributes:
         library: module that writes it, None if this package alone does.
@@ -34,6 +36,12 @@ class Format:
     def __init__(self, out: Path, release: str):
         self.out = out
         self.release = release
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
     @classmethod
     def check(cls) -> None:
@@ -58,6 +66,11 @@ class Format:
         """Write what describes a whole split, given the rows of each part. It may be called again."""
 
 
+def label_name(clip: SourceClip, release: str) -> str:
+    """Return the class of a clip, "" without one."""
+    return LABELS[release][clip.label] if clip.label >= 0 else ""
+
+
 def row_of(clip: SourceClip, **more: Any) -> Row:
     """Return the row of a clip."""
     return {"name": clip.name, "label": clip.label, **more}
@@ -78,10 +91,15 @@ def put(path: Path, content: bytes) -> None:
 @contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
     """Yield a new directory that replaces the one at `path` when the block ends without an error."""
-    partial = path.with_name(f".{path.name}.tmp")
+    # The process of a killed run may still write for a moment, so each has a name of its own.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path):
-        shutil.rmtree(partial, ignore_errors=True)
+        for other in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            shutil.rmtree(other, ignore_errors=True)
         partial.mkdir(parents=True)
-        yield partial
-        shutil.rmtree(path, ignore_errors=True)
-        os.replace(partial, path)
+        try:
+            yield partial
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -5,11 +5,10 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from kinetics_tools.conversion.formats.base import Format, Row, put, row_of
+from kinetics_tools.conversion.formats.base import Format, Row, label_name, put, row_of
 from kinetics_tools.conversion.source import Part, SourceClip
 from kinetics_tools.conversion.trainers import SPLIT_WORDS
 from kinetics_tools.preparation import DroppedClip
-from kinetics_tools.releases import LABELS
 
 
 class FilesFormat(Format):
@@ -20,12 +19,9 @@ class FilesFormat(Format):
         folder = self.out / SPLIT_WORDS[part.split]
         rows = []
         for clip in clips:
-            put(folder / self._class(clip.label) / clip.file_name, clip.content)
-            rows.append(row_of(clip, **clip.keys))
+            put(folder / label_name(clip, self.release) / clip.file_name, clip.content)
+            rows.append(row_of(clip, label_name=label_name(clip, self.release), **clip.keys))
         return rows
-
-    def _class(self, label: int) -> str:
-        return LABELS[self.release][label] if label >= 0 else ""
 
     def finish(self, split: str, rows: Sequence[Sequence[Row]]) -> None:
         """Write the annotations in the order of the names of clips."""
@@ -34,5 +30,5 @@ class FilesFormat(Format):
         writer.writerow(["label", "youtube_id", "time_start", "time_end", "split"])
         for row in sorted((row for part in rows for row in part), key=lambda row: row["name"]):
             times = (f"{row[name]:g}" for name in ("time_start", "time_end"))
-            writer.writerow([self._class(row["label"]), row["youtube_id"], *times, word])
+            writer.writerow([row["label_name"], row["youtube_id"], *times, word])
         put(self.out / "annotations" / f"{word}.csv", text.getvalue().encode())

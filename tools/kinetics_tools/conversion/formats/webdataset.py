@@ -3,11 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from kinetics_tools.conversion.formats.base import Format, Row, row_of
+from kinetics_tools.conversion.formats.base import Format, Row, label_name, row_of
 from kinetics_tools.conversion.source import Part, SourceClip
 from kinetics_tools.io import Folder
 from kinetics_tools.preparation import DroppedClip
-from kinetics_tools.releases import LABELS
 
 
 class WebDatasetFormat(Format):
@@ -24,8 +23,7 @@ class WebDatasetFormat(Format):
         rows = []
         with folder.writing(name) as file, webdataset.TarWriter(file, mtime=0) as tar:
             for clip in clips:
-                label = LABELS[self.release][clip.label] if clip.label >= 0 else None
-                about = {"label": label, **clip.keys, **clip.measured}
+                about = {"label": label_name(clip, self.release) or None, **clip.keys, **clip.measured}
                 key = f"v_{clip.name}"  # ids may begin with "__", and `datasets` skips members that do
                 tar.write({"__key__": key, "cls": clip.label, "json": about, clip.suffix[1:]: clip.content})
                 rows.append(row_of(clip))
