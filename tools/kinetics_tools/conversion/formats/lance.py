@@ -30,7 +30,8 @@ class LanceFormat(Format):
         first = next(stream, None)
         if first is None:
             return []
-        schema, rows = self._schema(first.measured), []
+        schema = self._schema(first.measured)
+        rows: list[Row] = []
 
         def batches() -> Iterator[pa.RecordBatch]:
             left = itertools.chain([first], stream)
