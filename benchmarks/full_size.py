@@ -146,7 +146,9 @@ def make_scores(directory: Path, count: int) -> dict[str, Path]:
             }
             for form, columns in (("parquet", wide), ("parquet rows", long)):
                 table = pa.table(columns)
-                writers.setdefault(form, pq.ParquetWriter(paths[form], table.schema)).write_table(table)
+                if form not in writers:
+                    writers[form] = pq.ParquetWriter(paths[form], table.schema)
+                writers[form].write_table(table)
         file.write("}}")
     for writer in writers.values():
         writer.close()

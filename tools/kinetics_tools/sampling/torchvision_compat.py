@@ -206,7 +206,9 @@ class _Rows:
 class _Files:
     """Clips in files, whose probes are cached."""
 
-    def __init__(self, root: str, paths: pa.Array, labels: npt.NDArray[np.int64], classes: Sequence[str]) -> None:
+    def __init__(
+        self, root: str, paths: pa.ChunkedArray, labels: npt.NDArray[np.int64], classes: Sequence[str]
+    ) -> None:
         self.root, self.paths, self.labels, self.classes = root, paths, labels, list(classes)
         self.name = repr(root)
 
@@ -256,12 +258,9 @@ def _of_directory(root: Path, release: str, split: str) -> Any:
         return _Rows(load_dataset("parquet", data_files={split: [str(file) for file in named[split]]}, split=split))
     table = local_clips(selection, root, split)
     assert table is not None, "no classes were asked for"
-    table = table.filter(table["path"].is_valid()).combine_chunks()
-    files = _Files(directory, _chunk(table["path"]), table["label"].to_numpy(), LABELS[release])
+    if table["path"].null_count:  # a filter copies all paths
+        table = table.filter(table["path"].is_valid())
+    files = _Files(directory, table["path"], table["label"].to_numpy(), LABELS[release])
     del table
     pa.default_memory_pool().release_unused()  # 100 MB of 650,000 clips
     return files
-
-
-def _chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks else pa.array([], column.type)

@@ -44,6 +44,7 @@ _logger = get_logger("datasets.kinetics")
 
 # Directory trees are cut into this many shards, which 1 to 6, 8, 10, 12, 16, 32 and 64 nodes or workers share evenly.
 _TREE_SHARDS = 960
+_ROWS = 1 << 16  # at once
 
 
 def check_data_dir(data_dir: Any) -> str:
@@ -210,7 +211,9 @@ class ClipFinder:
             _logger.info(f"{self.selection.title(split)}: annotated clips that are not asked for: {unasked:,}")
         missing = index.names.filter(pc.is_null(positions)).to_pylist()
         self.report_missing(split, len(index), missing, unannotated)
-        paths = pa.array(list(by_name.values()), type=pa.string()).take(positions)
+        files = list(by_name.values())
+        del by_name, names  # 100 MB of 650,000 clips
+        paths = _taken(files, positions)
         about = {"annotated": f"{len(index.annotated)}"} | ({"annotations": annotations} if annotations else {})
         if excluded := (index.table.schema.metadata or {}).get(b"excluded"):
             about["excluded"] = excluded.decode()
@@ -367,3 +370,12 @@ class ClipFinder:
         """Return `error` of a split, with advice to load other splits unless splits were selected."""
         advice = "" if self.selection.splits else '; to load other splits, name them, as in splits=["validation"]'
         return FileNotFoundError(f"{error}{advice}")
+
+
+def _taken(paths: list[str], positions: pa.Array) -> pa.ChunkedArray:
+    """Return the paths at `positions`, in chunks: to build one array takes three times its memory."""
+    chunks = []
+    for start in range(0, len(positions), _ROWS):
+        some = positions.slice(start, _ROWS).to_pylist()
+        chunks.append(pa.array([None if one is None else paths[one] for one in some], pa.string()))
+    return pa.chunked_array(chunks, pa.string())
