@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What the floors of pyproject.toml promise: annotations, loading, streaming, resume, scripts and media.
-OLDEST_TESTS ?= tests/annotations tests/loading tests/media tests/sources tests/sampling/test_shards.py
+# What the floors of pyproject.toml promise: annotations, commands, loading, streaming, resume, scripts and media.
+OLDEST_TESTS ?= tests/annotations tests/cli tests/loading tests/media tests/sources tests/sampling/test_shards.py
 # One release of each minor version of `datasets` in between, for resume, streaming and push.
 DATASETS ?= 4.0.0 4.1.1 4.2.0 4.3.0 4.4.2 4.5.0 4.6.1 4.7.0 4.8.5 5.0.1 5.1.0
 VERSIONS_TESTS ?= tests/loading tests/sampling/test_shards.py tests/publication/test_streaming.py
