@@ -14,10 +14,12 @@ from kinetics_tools import convert
 from kinetics_tools.cli.app import app
 from kinetics_tools.conversion.formats import FORMATS
 from kinetics_tools.conversion.source import Unit, plan_parts
+from kinetics_tools.errors import DiskError
 from tests.support.clients import KINETICS
-from tests.support.clip_tree import copy_of, rows_of
+from tests.support.clip_tree import copy_of, rows_of, served
 from tests.support.conversions import killed_and_resumed, outputs_of
-from tests.support.trees import CLIPS, LAYOUTS, write_tree
+from tests.support.prepared import write_prepared
+from tests.support.trees import CLIPS, LAYOUTS, noisy, write_tree
 
 WORDS = {"train": "train", "validation": "val", "test": "test"}
 
@@ -153,6 +155,25 @@ def test_the_command_and_its_errors(prepared, tmp_path):
     ):
         done = CliRunner().invoke(app, ["convert", *words, "--out", str(tmp_path / "x")])
         assert (done.exit_code, message in done.output) == (2, True), done.output
+
+
+def test_shards_of_a_store_and_of_several_releases(prepared, tmp_path):
+    both = copy_of(prepared, tmp_path / "both")
+    write_prepared(both, "400", "train", shards=4, clips=4)
+    with pytest.raises(ValueError, match="has shards of 400, 700; name the release to convert"):
+        convert(both, tmp_path / "out", to="files")
+    with served(both) as url:
+        assert convert(url, tmp_path / "out", to="files", release="400").written == {"train": 4}
+
+
+def test_a_full_disk_ends_the_run_which_resumes(tmp_path, small_disk):
+    clips = noisy(CLIPS["train"], 50_000)
+    tree = write_tree(tmp_path / "tree", clips={"train": clips})
+    with pytest.raises(DiskError, match="Make room and rerun the command to resume"):
+        convert(tree, small_disk / "out", to="files", release="700")
+    subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
+    convert(tree, small_disk / "out", to="files", release="700")
+    assert clips_in(small_disk / "out") == class_tree({"train": clips})
 
 
 def test_a_missing_library_is_named_before_any_work(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ NEEDS = {
     "a GPU",
     "a browser",
     "datasets 3.6",
+    "FiftyOne",
     "mosaicml-streaming",
     "pylance",
     "torch",

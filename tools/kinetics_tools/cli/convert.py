@@ -15,7 +15,7 @@ EPILOG = options.examples(
 )
 _SOURCE = "Prepared shards (directory or URL), or clip directory with files or archives."
 _RELEASE = "Release of a clip directory, or of prepared shards of several releases."
-_TO = "files, frames, lance, mds, videofolder or webdataset."
+_TO = "fiftyone, files, frames, lance, mds, videofolder or webdataset."
 _WORKERS = "Number of parts that are written at once."
 
 

@@ -180,8 +180,12 @@ class PreparedSource:
                     f"{folder.url}: {entry['shards'] - len(names):,} of {entry['shards']:,} shards of {split} are "
                     "missing; rerun `kinetics prepare` to write them"
                 )
-            units = ((f"{release}/{name}", f"{name} {sizes[name]}", sizes[name]) for name in names)
-            self.units[split] = [Unit(key, state, None, size) for key, state, size in units]
+            clips, size = (-(-entry[name] // entry["shards"]) for name in ("rows", "bytes_out"))  # means
+            # Web servers list no sizes.
+            known = {name: size if sizes[name] is None else sizes[name] for name in names}
+            self.units[split] = [
+                Unit(f"{release}/{name}", f"{name} {known[name]}", clips, known[name]) for name in names
+            ]
             self.clips[split] = entry["rows"]
 
     def read(self, part: Part) -> Iterator[SourceClip]:
