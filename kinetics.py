@@ -88,6 +88,7 @@ from kinetics_tools.sources import (  # From: kinetics-dataset
     decoder_problem,
     embed_bytes,
     is_prepared,
+    layout_hint,
     read_keys,
     replacement_archives,
     replacement_directories,
@@ -358,11 +359,8 @@ class Kinetics(datasets.ArrowBasedBuilder):
         for split, reason in empty.items():
             _logger.warning(f"kinetics {config.name} {split}: skipped: {reason}")
         if not sources:
-            raise FileNotFoundError(
-                f"no clips of kinetics {config.name} in {config.data_dir}: it must hold train, val (or validate, "
-                "validation) or test, each with <class>/<clip>.mp4, <clip>.mp4 or *.tar.gz; "
-                f"it holds {few(sorted(os.listdir(config.data_dir)), 10) or 'nothing'}"
-            )
+            hint = layout_hint(config.data_dir)
+            raise FileNotFoundError(f"no clips of kinetics {config.name} in {config.data_dir}: {hint}")
         return sources
 
     # -- Without streaming

@@ -782,6 +782,26 @@ def test_an_empty_data_dir_is_an_error_that_says_what_it_should_hold(tmp_path):
         load(data_dir=str(tmp_path))
 
 
+def test_the_directory_of_a_split_and_prepared_shards_say_what_to_pass_instead(tmp_path):
+    val = write_tree(tmp_path / "k700", clips={"validation": VAL}) / "val"
+    shards = tmp_path / "prepared"
+    shards.mkdir()
+    (shards / "README.md").write_text("---\nconfigs:\n---\n")
+    for data_dir, hint in (
+        (val, f"it is the directory of one split; pass {val.parent}"),
+        (shards, f"it holds prepared shards; load them with load_dataset('{shards}', RELEASE)"),
+    ):
+        for act in (
+            lambda path: load(data_dir=path),
+            lambda path: load(data_dir=path, splits=["validation"]),
+            lambda path: verify(path, "700"),
+            lambda path: list(clip_tables(Selection("700"), path)),
+            lambda path: list(clip_tables(Selection("700", splits=["validation"]), path)),
+        ):
+            with pytest.raises(FileNotFoundError, match=re.escape(hint)):
+                act(str(data_dir))
+
+
 def test_a_data_dir_that_is_none_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"data_dir=.*nowhere' .*is not a directory"):
         load(data_dir=str(tmp_path / "nowhere"))

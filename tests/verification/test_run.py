@@ -882,7 +882,7 @@ def test_exit_codes(tmp_path, pool, monkeypatch):
     wrong = {
         ("70", "data"): "unknown release '70'; did you mean '700'?",
         ("700", "absent"): "absent' does not exist",
-        ("700", "data/train"): "it must hold train, val",
+        ("700", "data/train"): "it is the directory of one split; pass ",
         ("700", "data", "--split", "trian"): "unknown split 'trian'; did you mean 'train'?",
         ("700", "data", "--annotations", "absent.csv"): "absent.csv does not exist",
         ("700", "data", "--report", "no/report.json"): "no/report.json cannot be written: its directory does not exist",

@@ -34,6 +34,7 @@ from kinetics_tools.sources.tree import (
     class_folder,
     file_order,
     has_bytes,
+    layout_hint,
     one_file_per_name,
     scan_split,
     table_of_names,
@@ -132,8 +133,9 @@ class ClipFinder:
         """
         files, archives = self._list_files(split) if paths is None else (self._readable(split, paths), [])
         if not files:
-            there = "no clips" + f", but {len(archives):,} archives, which have to be extracted first" * bool(archives)
-            raise FileNotFoundError(f"{self.data_dir}: the {split} split has {there}")
+            there = f"but {len(archives):,} archives, which have to be extracted first"
+            there = there if archives else layout_hint(str(self.data_dir))
+            raise FileNotFoundError(f"{self.data_dir}: the {split} split has no clips, {there}")
         try:
             index, annotations = self._index(split, files)
         except EmptySplitError as reason:
@@ -148,7 +150,9 @@ class ClipFinder:
         if not files and not archives:
             if self.selection.splits is not None:
                 names = ", ".join(split_spellings(split))
-                raise FileNotFoundError(f"no clips and no archives in {data_dir}, in a directory called {names}")
+                raise FileNotFoundError(
+                    f"no clips and no archives in {data_dir}, in a directory called {names}: {layout_hint(data_dir)}"
+                )
             return None
         index, annotations = self._index(split, files)
         if not files:

@@ -14,7 +14,7 @@ from kinetics_tools.io.folder import Folder
 from kinetics_tools.releases import SPLITS, directory_names
 from kinetics_tools.sources.class_folders import check_class_folders, check_class_names
 from kinetics_tools.sources.clips import ClipFinder, check_data_dir
-from kinetics_tools.sources.tree import class_folder, split_directories
+from kinetics_tools.sources.tree import class_folder, layout_hint, split_directories
 from kinetics_tools.text import is_video_name
 
 
@@ -47,9 +47,8 @@ def clip_tables(selection: Selection, data_dir: str | os.PathLike[str]) -> Itera
         count += 1
         yield split, clips
     if not count:
-        raise FileNotFoundError(
-            f"no clips in {folder.url}: it must hold train, val or test; `kinetics download` creates such a directory"
-        )
+        hint = layout_hint(folder.root) if folder.is_local else "it must hold train, val or test"
+        raise FileNotFoundError(f"no clips in {folder.url}: {hint}")
 
 
 def _local_tables(selection: Selection, root: str) -> Iterator[tuple[str, pa.Table | None]]:

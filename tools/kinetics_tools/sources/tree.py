@@ -15,13 +15,27 @@ import pyarrow.compute as pc
 from kinetics_tools.annotations.find import find_annotations
 from kinetics_tools.annotations.labels import label_index, normalize_label
 from kinetics_tools.annotations.read import YOUTUBE_ID
-from kinetics_tools.releases import directory_names
-from kinetics_tools.text import is_archive_name, is_video_name, stem_of
+from kinetics_tools.releases import SPLITS, directory_names
+from kinetics_tools.text import few, is_archive_name, is_video_name, stem_of
 
 
 def split_directories(data_dir: str, split: str) -> list[str]:
     """Return the directories in `data_dir` that hold a split, such as `val` and `validate`, whichever exist."""
     return [f"{data_dir}/{name}" for name in directory_names(split) if os.path.isdir(f"{data_dir}/{name}")]
+
+
+def layout_hint(data_dir: str) -> str:
+    """Return what to pass instead of a directory without clips, or what it must hold."""
+    parent, name = os.path.split(data_dir)
+    if not any(split_directories(data_dir, split) for split in SPLITS):
+        if any(name in directory_names(split) for split in SPLITS):
+            return f"it is the directory of one split; pass {parent}"
+        if is_prepared(data_dir):
+            return f"it holds prepared shards; load them with load_dataset({data_dir!r}, RELEASE)"
+    return (
+        "it must hold train, val (or validate, validation) or test, each with <class>/<clip>.mp4, <clip>.mp4 or "
+        f"*.tar.gz, as `kinetics download` writes them; it holds {few(sorted(os.listdir(data_dir)), 10) or 'nothing'}"
+    )
 
 
 def class_directories(data_dir: str, split: str) -> list[str]:

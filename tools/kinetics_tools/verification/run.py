@@ -26,7 +26,7 @@ from kinetics_tools.downloading import Entry, read_ledger
 from kinetics_tools.probing import ProbeTable, open_cache
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.run import Progress
-from kinetics_tools.sources import check_class_folders, check_data_dir, split_directories
+from kinetics_tools.sources import check_class_folders, check_data_dir, layout_hint, split_directories
 from kinetics_tools.text import check_count, printable
 from kinetics_tools.verification.classify import Classifier, recorded_sha256
 from kinetics_tools.verification.examine import Examiner
@@ -142,10 +142,7 @@ def _read_annotations(root: str, selection: Selection) -> tuple[dict[str, str], 
     """Return path and content of the annotation file of each split."""
     splits = selection.splits or [split for split in SPLITS if split_directories(root, split)]
     if not splits:
-        raise FileNotFoundError(
-            f"no clips of kinetics {selection.release} in {root}: it must hold train, val (or validate, validation) "
-            "or test, each with <class>/<clip>.mp4, <clip>.mp4 or *.tar.gz"
-        )
+        raise FileNotFoundError(f"no clips of kinetics {selection.release} in {root}: {layout_hint(root)}")
     paths, tables = {}, {}
     for split in splits:
         path = annotation_file(selection.release, split, annotations=selection.annotations, data_dir=root)
