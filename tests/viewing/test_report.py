@@ -3,8 +3,10 @@
 import io
 
 import pytest
+from typer.testing import CliRunner
 
 from kinetics_tools import verify
+from kinetics_tools.cli.app import app
 from kinetics_tools.io import Folder
 from kinetics_tools.viewing import read_clips, write_report
 from tests.support.browser import Page
@@ -189,6 +191,19 @@ def test_other_files_are_not_overwritten(tree, tmp_path):
     with pytest.raises(ValueError, match=r"index\.html"):
         write_report(tree, "700", out=tmp_path)
     assert (tmp_path / "index.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", [".", "report"])
+def test_a_report_is_not_mixed_with_the_clips(tree, place):
+    with pytest.raises(ValueError, match=r"which is read, and would be mixed with it"):
+        write_report(tree, "700", out=tree / place)
+    assert not (tree / place / "charts").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "view"])
+def test_the_release_may_come_first(command):
+    done = CliRunner().invoke(app, [command, "700", "nowhere"])
+    assert "error: nowhere does not exist" in done.output
 
 
 def test_a_source_that_does_not_exist_is_named(tmp_path):

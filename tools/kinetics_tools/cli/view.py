@@ -36,6 +36,7 @@ def view(
     from kinetics_tools.viewing.viewer import Viewer
 
     console = PlainConsole(stderr=True)
+    source, release = options.source_first(source, release)
     clips = read_clips(source, release, splits=splits, annotations=annotations, workers=workers, console=console)
     if predictions is not None:
         clips = read_predicted(clips, predictions, prediction_split)
