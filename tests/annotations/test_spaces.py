@@ -138,6 +138,8 @@ def test_a_file_that_is_no_space_is_an_error(tmp_path, name, content, message):
     [
         (("sorted",), "needs a release: sorted-400"),
         (("opengvlab-6",), "unknown label space 'opengvlab-6'; did you mean 'opengvlab-600'"),
+        (("opengvlab",), "needs a release: opengvlab-400, opengvlab-600, opengvlab-700, opengvlab-710"),
+        (("sorted", "710"), "'sorted' does not exist for 710: expected one of opengvlab-710, mmaction2-710, or a file"),
         (("sorted", "500"), "unknown release '500'"),
     ],
 )

@@ -119,8 +119,12 @@ def label_space(name: str | os.PathLike[str], release: str | None = None) -> Lab
         if known in SPACES:
             return _known_space(known)
     if not os.path.isfile(name):
-        if name in _ORDERS and release is None:
-            raise ValueError(f"label space {name!r} needs a release: {few((f'{name}-{one}' for one in RELEASES), 4)}")
+        if of_releases := [space for space in SPACES if space.startswith(f"{name}-")]:
+            named = f"label space {name!r}"
+            if release is None:
+                raise ValueError(f"{named} needs a release: {few(of_releases, 4)}")
+            of_release = few((space for space in SPACES if space.endswith(f"-{release}")), len(SPACES))
+            raise ValueError(f"{named} does not exist for {release}: expected one of {of_release}, or a file")
         raise ValueError(unknown_choice(name, SPACES, "label space") + "; a file needs to exist")
     if release is None:
         raise ValueError(f"{name}: pass the release whose classes it lists")
