@@ -60,6 +60,7 @@ COMMANDS = {
     "push prepared user/name --stream --release 700 --data-dir tree": "no token to push to user/name",
     "push prepared hf://buckets/bad --stream --release 700 --data-dir tree": "invalid bucket hf://buckets/bad",
     "push prepared a/b/c --stream --release 700 --data-dir tree": "invalid repository 'a/b/c'",
+    "push prepared /data/x --stream --release 700 --data-dir tree": "or the URL of a folder, such as file:///data/x",
     "push prepared nosuch://x --stream --release 700 --data-dir tree": "Protocol not known: nosuch",
     "evaluate 700 nowhere.json": "there is no file nowhere.json; pass the path of the predictions",
     "evaluate 700 p.json": "Connection refused, after 3 attempts",

@@ -78,7 +78,7 @@ def test_a_file_with_a_damaged_footer_is_made_again(prepared, tree, tmp_path):
 def test_other_options_or_clips_are_not_mixed_in(tree, tmp_path):
     run(tree, tmp_path, shards=(0, 1))
     for options in ({"encoding": Encoding(crf=30)}, {"seed": 1}, {"clips_per_shard": 2}, {"classes": ["zumba"]}):
-        with pytest.raises(ValueError, match=r"has 1 shards of validation made from other clips or with other options"):
+        with pytest.raises(ValueError, match=r"has 1 shard of validation made from other clips or with other options"):
             run(tree, tmp_path, **options)
     assert run(tree, tmp_path, shards=(0, 2)).made == 1
 

@@ -134,6 +134,8 @@ def test_rows_are_taken_one_by_one_of_one_split(clips):
     for several in (datasets.DatasetDict(test=table), datasets.IterableDatasetDict(test=table.to_iterable_dataset())):
         with pytest.raises(TypeError, match=r"DatasetDict: choose one split of test, as by \['test'\]"):
             FRAMES.apply(several)
+    with pytest.raises(TypeError, match=r"dataset must be a Dataset or IterableDataset of load_dataset, got 'k400'"):
+        FRAMES.apply("k400")
 
 
 def test_views_and_clips_have_axes_of_their_own(clips):

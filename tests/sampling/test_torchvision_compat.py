@@ -359,7 +359,7 @@ def test_windows_are_taken_one_by_one(tree):
 
 def test_clips_without_a_window_are_counted(tree):
     next(tree.glob("val/zumba/*.mp4")).write_bytes(b"junk")
-    with pytest.warns(UserWarning, match=r"2 of 3 clips have no EveryClip\(frames_per_clip=15"):
+    with pytest.warns(UserWarning, match=r"2 of 3 clips are unreadable or too short for EveryClip\(frames_per_clip=15"):
         videos = loaded(tree, 15)
     assert len(videos) == 16
     assert videos.get_clip_location(15) == (0, 15)

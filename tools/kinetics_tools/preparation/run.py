@@ -39,6 +39,7 @@ from kinetics_tools.preparation.report import MANIFEST_NAME, Estimate, LateClip,
 from kinetics_tools.preparation.shard import Job, prepare_shard, prepare_shard_there
 from kinetics_tools.preparation.versions import check_versions, made_with
 from kinetics_tools.run import Crash, IdleProcesses, Progress, available_cores, check_engine, run, spread
+from kinetics_tools.text import format_count
 
 _SAMPLED_CLIPS = 8  # of a dry run
 _DESCRIBING_TRIES = 10
@@ -278,8 +279,9 @@ def _finished_shards(folder: Folder, plan: ShardPlan, known: Mapping[int, ShardR
     others = sorted(name for name, (_, _, *made) in found.items() if made != [plan.count, plan.fingerprint])
     if others:
         raise ValueError(
-            f"{folder.path(plan.release)} has {len(others):,} shards of {plan.split} made from other clips or with "
-            f"other options ({others[0]}; expected {plan.fingerprint}); choose another directory or remove them"
+            f"{folder.path(plan.release)} has {format_count(len(others), 'shard')} of {plan.split} made from other "
+            f"clips or with other options ({others[0]}; expected {plan.fingerprint}); choose another directory or "
+            "remove them"
         )
 
     def report(name: str) -> ShardReport | None:

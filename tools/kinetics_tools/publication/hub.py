@@ -155,9 +155,11 @@ class Repository(HubRemote):
         try:
             utils.validate_repo_id(repo_id)  # type: ignore[attr-defined]
         except ValueError as error:
+            url, reason = "file:///data/kinetics", f" ({error})"
+            if repo_id.startswith(("/", "./", "../", "~")):
+                url, reason = f"file://{Folder(repo_id).root}", ""
             raise ValueError(
-                f"invalid repository {repo_id!r}: expected USER/NAME, or the URL of a folder, such as "
-                f"file:///data/kinetics ({error})"
+                f"invalid repository {repo_id!r}: expected USER/NAME, or the URL of a folder, such as {url}{reason}"
             ) from None
         super().__init__(repo_id, token)
         self._revision = revision or "main"

@@ -115,9 +115,11 @@ class Frames:
 
         A format such as "torch" is removed, since it would store 8 bytes per value: `collate` makes the tensors.
         """
-        from datasets import IterableDataset, Video
+        from datasets import Dataset, IterableDataset, Video
 
         check_split_chosen(dataset)
+        if not isinstance(dataset, Dataset | IterableDataset):
+            raise TypeError(f"dataset must be a Dataset or IterableDataset of load_dataset, got {dataset!r:.100}")
         is_stream = isinstance(dataset, IterableDataset)
         if is_stream:
             dataset = dataset.with_format(None)

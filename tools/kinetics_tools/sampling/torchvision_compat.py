@@ -121,7 +121,8 @@ class KineticsClips:
             for frames, fps in zip(self._num_frames.tolist(), self._fps.tolist(), strict=True)
         ]
         if not all(counts):
-            warnings.warn(f"{counts.count(0):,} of {len(counts):,} clips have no {self.windows}", stacklevel=2)
+            bad = f"{counts.count(0):,} of {len(counts):,} clips"
+            warnings.warn(f"{bad} are unreadable or too short for {self.windows}", stacklevel=2)
         self._stops = np.cumsum(counts, dtype=np.int64)
 
     def __repr__(self) -> str:
