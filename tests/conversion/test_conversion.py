@@ -1,12 +1,16 @@
 """Conversion of any source, killed, resumed and refused."""
 
+import importlib.util
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
@@ -45,7 +49,7 @@ def test_files_and_archives_of_every_layout(tmp_path, layout):
     assert report.lines()[-1] == f"converted 24 clips to files in {tmp_path / 'out'}"
 
 
-def test_missing_and_unreadable_clips_are_counted_and_named(tmp_path):
+def test_missing_and_unreadable_clips_are_counted_named_and_retried(tmp_path, monkeypatch):
     tree = write_tree(tmp_path / "tree", ".tar", clips={"train": CLIPS["train"]})
     (tree / "train" / "part_0.tar").unlink()
     report = convert(tree, tmp_path / "a", to="files", release="700")
@@ -62,7 +66,19 @@ def test_missing_and_unreadable_clips_are_counted_and_named(tmp_path):
     assert not report.is_complete
     done = CliRunner().invoke(app, ["convert", str(tree), "700", "--to", "files", "--out", str(tmp_path / "b")])
     assert done.exit_code == 1
-    assert f"train: unreadable, dropped: 1 ({name}: Input/output error)" in done.output
+    assert f"train: dropped: 1 ({name}: Input/output error); the same command retries them" in done.output
+    for to in ("files", "lance") if importlib.util.find_spec("lance") else ("files",):
+        out = tmp_path / to
+        assert convert(tree, out, to=to, release="700").written == {"train": 7}
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", lambda path: path.name.encode())
+            assert convert(tree, out, to=to, release="700").is_complete
+        count = len(list(out.rglob("*.mp4")))
+        if to == "lance":
+            import lance
+
+            count = lance.dataset(str(out / "train.lance")).count_rows()
+        assert count == 8
 
 
 def test_parts_are_full_and_keep_the_order():
@@ -174,6 +190,26 @@ def test_a_full_disk_ends_the_run_which_resumes(tmp_path, small_disk):
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
     convert(tree, small_disk / "out", to="files", release="700")
     assert clips_in(small_disk / "out") == class_tree({"train": clips})
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("youtube_id", "../../../xyz"), ("label", 700), ("time_start", float("inf")), ("video", None)]
+)
+def test_rows_that_prepare_did_not_write_are_refused(tmp_path, column, value):
+    write_prepared(tmp_path / "prepared", "700", "train", shards=1, clips=1)
+    (shard,) = (tmp_path / "prepared" / "700").glob("*.parquet")
+    table = pq.read_table(shard)
+    field = table.field(column)
+    column = pa.array([value], field.type)
+    pq.write_table(table.set_column(table.schema.get_field_index(field.name), field, column), shard)
+    with pytest.raises(ValueError, match=rf"{shard.name}: invalid clip .*; prepare the clips of 700 again"):
+        convert(tmp_path / "prepared", tmp_path / "out", to="files")
+    assert outputs_of(tmp_path / "out") == {}
+
+
+def test_the_output_is_local(prepared):
+    with pytest.raises(ValueError, match="out='s3://bucket/k700' must be a local directory"):
+        convert(prepared, "s3://bucket/k700", to="files")
 
 
 def test_a_missing_library_is_named_before_any_work(tmp_path, monkeypatch):

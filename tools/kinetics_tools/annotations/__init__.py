@@ -14,6 +14,7 @@ from kinetics_tools.annotations.labels import (
 from kinetics_tools.annotations.other_split import OtherSplit, shares_video
 from kinetics_tools.annotations.read import (
     ANNOTATION_SCHEMA,
+    YOUTUBE_ID,
     clip_name,
     clip_names,
     drop_repeats,
@@ -32,6 +33,7 @@ __all__ = [
     "MERGED_CLASSES",
     "SPACES",
     "SUBSETS",
+    "YOUTUBE_ID",
     "ClipIndex",
     "LabelSpace",
     "OtherSplit",

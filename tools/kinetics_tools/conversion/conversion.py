@@ -64,7 +64,7 @@ class ConversionReport:
         for split, clips in self.dropped.items():
             if clips:
                 examples = few(f"{clip.name}: {clip.detail or clip.reason}" for clip in clips)
-                lines.append(f"{split}: unreadable, dropped: {len(clips):,} ({examples})")
+                lines.append(f"{split}: dropped: {len(clips):,} ({examples}); the same command retries them")
         count = format_count(sum(self.written.values()), "clip")
         return [*lines, *self.notes, f"converted {count} to {self.to} in {self.out}"]
 
@@ -82,7 +82,8 @@ def convert(
 ) -> ConversionReport:
     """Write the clips of prepared shards or of a clip directory in another format, with unchanged bytes.
 
-    Clips are written in parts of about 1 GB. The same call resumes an interrupted one.
+    Clips are written in parts of about 1 GB. The same call resumes an interrupted one, and retries parts with clips
+    that were dropped.
 
     Args:
         source: directory or URL of prepared shards, or a clip directory with files or archives.
@@ -105,6 +106,8 @@ def convert(
     kind.check()
     if workers is not None:
         check_count(workers=workers)
+    if "://" in os.fspath(out):
+        raise ValueError(f"out={os.fspath(out)!r} must be a local directory; convert there and copy the files")
     check_apart(source, os.fspath(out))
     clips = open_source(source, release, splits=splits, annotations=annotations)
     folder = Path(out).absolute()
@@ -143,6 +146,7 @@ class _Job:
         """Write the parts that the log does not have; return the records of all, in order."""
         parts = plan_parts(self.source, self.format.part_bytes)
         done = {(one["split"], one["number"]): one for one in read_json_lines(log.path, _as_record)}
+        done = {key: one for key, one in done.items() if not one["dropped"]}  # an unreadable clip may be repaired
         todo = [part for part in parts if (part.split, part.number) not in done]
         before = sum(len(one["rows"]) for one in done.values())
         counts = {"converted before": before} if before else {}

@@ -4,6 +4,7 @@ import fnmatch
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,17 +13,18 @@ from typing import Any, Protocol
 import pyarrow.parquet as pq
 from datasets.utils.logging import get_logger
 
-from kinetics_tools.annotations import Selection, clip_name
+from kinetics_tools.annotations import YOUTUBE_ID, Selection, clip_name
 from kinetics_tools.errors import EmptySplitError
 from kinetics_tools.io import Folder
 from kinetics_tools.preparation import MANIFEST_NAME, DroppedClip, read_manifest
-from kinetics_tools.releases import RELEASES, SPLITS
+from kinetics_tools.releases import LABELS, RELEASES, SPLITS
 from kinetics_tools.sources import ArchiveSource, ClipFinder, FileSource, check_class_folders, check_data_dir
-from kinetics_tools.text import check_choice, few
+from kinetics_tools.text import VIDEO_SUFFIXES, check_choice, few
 
 _logger = get_logger("datasets.kinetics")
 
 _PART_CLIPS = 10_000  # the Hub and many file systems slow down with more files in a directory
+_MAX_SECONDS = 1_000_000
 _KEYS = ("label", "youtube_id", "time_start", "time_end")
 
 
@@ -51,7 +53,9 @@ class SourceClip:
         keys = {name: row[name] for name in _KEYS[1:]}
         name = clip_name(row["youtube_id"], row["time_start"], row["time_end"])
         measured = {name: row[name] for name in row if name not in ("video", *_KEYS)}
-        return cls(name, os.path.splitext(path)[1].lower() or ".mp4", row["label"], keys, measured, content)
+        suffix = os.path.splitext(path)[1].lower()
+        suffix = suffix if suffix in VIDEO_SUFFIXES else ".mp4"
+        return cls(name, suffix, row["label"], keys, measured, content)
 
     @property
     def file_name(self) -> str:
@@ -195,7 +199,23 @@ class PreparedSource:
                 columns = [name for name in shard.schema_arrow.names if name != "audio"]
                 for group in range(shard.num_row_groups):  # of 24 MB each
                     for row in shard.read_row_group(group, columns=columns).to_pylist():
+                        self._check(row, unit.key)
                         yield SourceClip.of(row, row["video"]["path"] or "", row["video"]["bytes"])
+
+    def _check(self, row: Mapping[str, Any], shard: str) -> None:
+        """Raise ValueError for a row that `prepare` did not write, whose values would become paths."""
+        times = [row["time_start"], row["time_end"]]
+        is_good = (
+            (row["video"] or {}).get("bytes") is not None
+            and re.fullmatch(YOUTUBE_ID, row["youtube_id"] or "")
+            and all(time is not None and 0 <= time < _MAX_SECONDS for time in times)
+            and -1 <= (-2 if row["label"] is None else row["label"]) < len(LABELS[self.release])
+        )
+        if not is_good:
+            raise ValueError(
+                f"{self._folder.path(shard)}: invalid clip {row['youtube_id']!r} of {times} with label "
+                f"{row['label']}; prepare the clips of {self.release} again"
+            )
 
 
 class DirectorySource:

@@ -41,7 +41,7 @@ class LanceFormat(Format):
 
         reader = pa.RecordBatchReader.from_batches(schema, batches())
         uri = str(self.out / f"{part.split}.lance")
-        fragments = write_fragments(reader, uri, schema, mode="create", data_storage_version=_VERSION)
+        fragments = write_fragments(reader, uri, schema, mode="overwrite", data_storage_version=_VERSION)
         rows[0] |= {"measured": list(first.measured), "fragments": [one.to_json() for one in fragments]}
         return rows
 
@@ -76,9 +76,8 @@ class LanceFormat(Format):
 
         path = self.out / f"{split}.lance"
         firsts = [part[0] for part in rows if part]
-        if (path / "_versions").exists():
-            dataset = LanceDataset(str(path))
-        else:
+        dataset = LanceDataset(str(path)) if (path / "_versions").exists() else None
+        if dataset is None or dataset.count_rows() != sum(map(len, rows)):
             fragments = [FragmentMetadata.from_json(json.dumps(one)) for row in firsts for one in row["fragments"]]
             dataset = LanceDataset.commit(
                 str(path), LanceOperation.Overwrite(self._schema(firsts[0]["measured"]), fragments)
