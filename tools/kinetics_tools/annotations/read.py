@@ -45,6 +45,7 @@ _MAX_JSON_VALUES = 10_000_000  # 650,000 clips have 6 million objects, arrays an
 _MAX_MESSAGE = 1000  # characters
 _SPLIT_TABLE = (pa.array(SPLIT_SPELLINGS.keys()), pa.array(SPLIT_SPELLINGS.values()))
 YOUTUBE_ID = "[A-Za-z0-9_-]{11}"
+"""Regular expression of the id of a video."""
 _ID_CHARACTERS = (string.ascii_letters + string.digits + "_-").encode()
 
 

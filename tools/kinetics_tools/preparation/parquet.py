@@ -97,6 +97,7 @@ class ShardReport:
 
 
 DROPPED_SHAPE = {"name": str, "reason": str, "detail": (str, None), "size": (int, None)}
+"""Shape of a `DroppedClip` in JSON, see `check_shape`."""
 _REPORT_SHAPE = {
     "fingerprint": str,
     **dict.fromkeys(("clips", "rows", "bytes_in", "bytes_out"), int),
