@@ -54,6 +54,12 @@ def test_what_is_excluded_from_the_real_annotations(shared, caplog, by):
     assert f"excluded {counts['400:validation']:,} clips of 28,267" in caplog.text
 
 
+def test_the_choice_is_named_by_its_options(tmp_path):
+    (tmp_path / "train.csv").touch()
+    chosen = Selection("600", classes=["zumba"], exclude=f"400:train={tmp_path}/train.csv")
+    assert chosen.text() == f"classes zumba; exclude 400:train={tmp_path}/train.csv"
+
+
 segments = st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 30), st.integers(1, 12)), max_size=12)
 
 

@@ -505,7 +505,10 @@ def test_the_line_of_an_unknown_label_counts_the_rows_of_other_splits(tmp_path):
 def test_an_annotation_file_without_a_row_of_its_split_is_named_at_load(tmp_path):
     data_dir = write_tree(tmp_path)
     (data_dir / "annotations" / "val.csv").write_text(HEADER + "\n")
-    with pytest.raises(ValueError, match=r"val\.csv has no row of the validation split"):
+    with pytest.raises(ValueError, match=r"val\.csv has no row of the validation split$"):
+        load(data_dir=data_dir)
+    (data_dir / "annotations" / "val.csv").write_text(f"{HEADER}\n{GOOD}\n")
+    with pytest.raises(ValueError, match=r"val\.csv has no row of the validation split; its rows are of train$"):
         load(data_dir=data_dir)
 
 

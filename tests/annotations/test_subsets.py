@@ -151,7 +151,9 @@ def test_a_file_that_is_no_subset_is_an_error(tmp_path, content, message):
 
 
 def test_an_unknown_subset_is_named():
-    with pytest.raises(ValueError, match="unknown subset 'mini-20'; did you mean 'mini-200'"):
+    with pytest.raises(
+        ValueError, match=r"unknown subset 'mini-20'; did you mean 'mini-200'.*; or pass the path of an existing file"
+    ):
         Selection("400", subset="mini-20")
     with pytest.raises(ValueError, match="subset must be a name or a file, got 200"):
         Selection("400", subset=200)

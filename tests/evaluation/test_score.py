@@ -46,6 +46,11 @@ def ranked(*labels):
     return [{"label": NAMES[label], "score": 1 - place / 10} for place, label in enumerate(labels)]
 
 
+def test_without_a_valid_prediction_nothing_is_said_about_scored_clips(truth, tmp_path):
+    found = evaluate(submission(tmp_path / "p.json", {"notannotat0": ranked(1)}), "400", annotations=truth[1])
+    assert found.lines()[1:3] == [f"top-{k}        0.00% over 10 annotated videos" for k in (1, 5)]
+
+
 def test_top1_top5_and_class_mean_by_hand(truth, tmp_path):
     clips, annotations = truth
     results = {one.youtube_id: ranked(NAMES.index(one.label), 1, 2) for one in clips[:4]}  # right: 0, 3, 3, 7

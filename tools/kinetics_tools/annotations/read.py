@@ -310,10 +310,11 @@ def read_split(path: str, release: str, split: str, *, force_release: bool = Fal
     Raises:
         ValueError: the file is malformed, has no row of the split, or a label that is not a class of the release.
     """
-    table = read_annotations(path)
-    table = table.filter(pc.equal(table["split"], split))
+    every = read_annotations(path)
+    table = every.filter(pc.equal(every["split"], split))
     if not len(table):
-        raise ValueError(f"{path} has no row of the {split} split")
+        others = f"; its rows are of {few(pc.unique(every['split']).to_pylist())}" if len(every) else ""
+        raise ValueError(f"{path} has no row of the {split} split{others}")
     known = set(label_index(release))
     if force_release:
         known = known.union(*map(label_index, RELEASES))

@@ -228,5 +228,5 @@ class Selection:
         """Return the choice of clips, for messages."""
         parts = [f"classes {few(self.classes)}"] if self.classes else []
         parts += [f"subset {self.subset}"] if self.subset else []
-        parts += [f"without {', '.join(self.exclude)}"] if self.exclude else []
+        parts += [f"exclude {', '.join(self.exclude)}"] if self.exclude else []
         return "; ".join(parts)

@@ -125,7 +125,7 @@ def label_space(name: str | os.PathLike[str], release: str | None = None) -> Lab
                 raise ValueError(f"{named} needs a release: {few(of_releases, 4)}")
             of_release = few((space for space in SPACES if space.endswith(f"-{release}")), len(SPACES))
             raise ValueError(f"{named} does not exist for {release}: expected one of {of_release}, or a file")
-        raise ValueError(unknown_choice(name, SPACES, "label space") + "; a file needs to exist")
+        raise ValueError(unknown_choice(name, SPACES, "label space") + "; or pass the path of an existing file")
     if release is None:
         raise ValueError(f"{name}: pass the release whose classes it lists")
     return _space(name, release, _read_file(name), strict=True)

@@ -82,7 +82,7 @@ def read_subset(name: str | os.PathLike[str], release: str) -> Subset:
         return _known_subset(os.fspath(name), release)
     path = absolute(name)
     if not os.path.isfile(path):
-        raise ValueError(f"{unknown_choice(name, SUBSETS, 'subset')}; a file needs to exist")
+        raise ValueError(f"{unknown_choice(name, SUBSETS, 'subset')}; or pass the path of an existing file")
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:

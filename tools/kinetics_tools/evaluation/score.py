@@ -111,8 +111,8 @@ class Evaluation(TextReport):
         lines = [
             f"kinetics {self.release} {self.split}: {format_count(self.clips, self.unit)}, "
             f"{len(self.missing):,} without a prediction",
-            f"top-1      {self.top1:7.2%} over {clips}, {self.top1_scored:.2%} over {scored}",
-            f"top-5      {self.top5:7.2%} over {clips}, {self.top5_scored:.2%} over {scored}",
+            f"top-1      {self.top1:7.2%} over {clips}" + f", {self.top1_scored:.2%} over {scored}" * bool(self.scored),
+            f"top-5      {self.top5:7.2%} over {clips}" + f", {self.top5_scored:.2%} over {scored}" * bool(self.scored),
             f"mean error {self.mean_error:7.2%}",
             f"class mean {self.class_mean:7.2%}  (top-1, over {len(self.per_class):,} classes)",
         ]
@@ -125,7 +125,7 @@ class Evaluation(TextReport):
         if self.better_order is not None:
             lines.append(self.better_order.line())
         if not self.is_complete:
-            lines.append("incomplete: missing predictions count as wrong; add them and rerun the same command")
+            lines.append("incomplete: missing and invalid predictions count as wrong; fix them and rerun the command")
         return lines
 
     def as_dict(self) -> dict[str, Any]:
