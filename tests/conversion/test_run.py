@@ -138,7 +138,7 @@ def test_without_labels_of_test_the_test_list_is_that_of_validation(tmp_path):
     tree = write_tree(tmp_path / "tree", "flat", clips={"validation": CLIPS["validation"]})
     report = export(700, tree, tmp_path / "lists", trainer="slowfast")
     assert report.written == {"val.csv": 8, "test.csv": 8}
-    assert "test.csv: the clips of validation" in report.lines()
+    assert "test.csv: lists the clips of validation" in report.lines()
     assert (tmp_path / "lists" / "test.csv").read_bytes() == (tmp_path / "lists" / "val.csv").read_bytes()
 
 

@@ -477,3 +477,12 @@ def test_places_that_cannot_be_written_are_told_before_work(truth, option):
     result = CliRunner().invoke(app, ["evaluate", "400", "no.json", "--annotations", truth[1], option, "/proc/x"])
     assert result.exit_code == 2
     assert "/proc/x cannot be written (No such file or directory); pass a path in another dir" in result.output
+
+
+def test_predictions_that_are_invalid_for_one_reason_are_named_once(truth, tmp_path):
+    clips, annotations = truth
+    ids = list(dict.fromkeys(clip.youtube_id for clip in clips))
+    pq.write_table(pa.table({"youtube_id": ids, "scores": [[0.5, 0.5]] * len(ids)}), tmp_path / "scores.parquet")
+    lines = evaluate(tmp_path / "scores.parquet", "400", annotations=str(annotations)).lines()
+    expected = f"invalid: {len(ids):,} predictions, such as of {ids[0]}: 2 scores of 400 classes"
+    assert [line for line in lines if line.startswith("invalid")] == [expected]

@@ -13,7 +13,7 @@ from kinetics_tools.preparation.report import Report
 from kinetics_tools.run import Crash
 from tests.support.clip_tree import SOURCE, files_of, run, served, shards_of
 from tests.support.prepared import write_prepared
-from tests.support.trees import write_tree
+from tests.support.trees import Clip, write_tree
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
@@ -88,6 +88,15 @@ def test_the_command_takes_clips_from_a_url(tree, tmp_path):
         result = CliRunner().invoke(app, [*given, "--profile", "source", "--dry-run"])
     assert result.exit_code == 0, result.output
     assert "to make: 8 shards with 30 annotated clips, 1 of them missing" in result.output
+
+
+def test_an_estimate_says_which_clips_cannot_be_prepared(tmp_path):
+    clips = [Clip("zumba", f"{number:011d}", 0, 10) for number in range(2)]  # text in place of video
+    root = write_tree(tmp_path / "k700", clips={"validation": clips})
+    given = ["prepare", "700", "--data-dir", str(root), "--out", str(tmp_path / "out"), "--dry-run"]
+    output = CliRunner().invoke(app, given).output
+    assert "estimated from 2 clips" in output
+    assert "2 of the 2 cannot be prepared: see kinetics verify" in output
 
 
 @pytest.mark.parametrize("inside", [".", "prepared", "700", "../k700/deep/er"])

@@ -2,6 +2,7 @@
 
 import contextlib
 import ipaddress
+import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -46,4 +47,5 @@ def view(
         console.print(f"note: everyone who reaches {host} can watch these clips")
     console.print(f"open {app.local_url} in a browser; Ctrl-C ends")
     with contextlib.suppress(KeyboardInterrupt):
-        app.block_thread()
+        threading.Event().wait()
+    app.close(verbose=False)

@@ -97,7 +97,7 @@ def export(
     lists = [ClipList(name, release, clips, place, prefix) for name, clips in list_names(kind, release, tables)]
     written, skipped = write_lists(lists, out, kind, chosen)
     notes = [note for note in [chosen.note()] if note and skipped]
-    notes += [f"{name}: the clips of validation" for name in test_of_validation(kind, release, tables)]
+    notes += [f"{name}: lists the clips of validation" for name in test_of_validation(kind, release, tables)]
     return ExportReport(os.fspath(out), chosen.name, written, missing, unlabelled, skipped, notes)
 
 

@@ -118,7 +118,11 @@ class Evaluation(TextReport):
         ]
         ranked = sorted(self.per_class.items(), key=lambda item: (item[1][1], item[0]))
         lines += [f"worst: {label}: top-1 {top1:.2%} of {count:,}" for label, (count, top1, _) in ranked[:3]]
-        for what, names in (("no prediction", self.missing), ("unannotated", self.unknown), ("invalid", self.bad)):
+        for what, names in (
+            ("no prediction", self.missing),
+            ("unannotated", self.unknown),
+            ("invalid", _by_reason(self.bad)),
+        ):
             lines += [f"{what}: {name}" for name in names[:_SHOWN]]
             if len(names) > _SHOWN:
                 lines.append(f"{what}: {len(names) - _SHOWN:,} more")
@@ -139,6 +143,18 @@ class Evaluation(TextReport):
         better = None if self.better_order is None else asdict(self.better_order)
         figures = {name: getattr(self, name) for name in names + scored}
         return {**figures, "better_order": better, "per_class": per_class, **problems}
+
+
+def _by_reason(bad: Sequence[str]) -> list[str]:
+    """Return "name: reason" of invalid predictions; one of many with the same reason stands for all of them."""
+    names: dict[str, list[str]] = {}
+    for one in bad:
+        name, _, reason = one.partition(": ")
+        names.setdefault(reason, []).append(name)
+    return [
+        f"{found[0]}: {reason}" if len(found) == 1 else f"{len(found):,} predictions, such as of {found[0]}: {reason}"
+        for reason, found in names.items()
+    ]
 
 
 def evaluate(

@@ -102,12 +102,14 @@ class SplitReport:
 class Estimate:
     """Result of a dry run: size and time of the shards to make, estimated from `sampled` clips.
 
-    `present` of the `clips` have a file. `wall_seconds` is for `workers` processes.
+    `present` of the `clips` have a file; `unusable` of the sampled ones cannot be prepared. `wall_seconds` is for
+    `workers` processes.
     """
 
     clips: int
     present: int
     sampled: int
+    unusable: int
     bytes: int
     wall_seconds: float
     workers: int
@@ -200,11 +202,14 @@ class Report(TextReport):
     def _estimate_lines(self, found: Estimate) -> list[str]:
         took = timedelta(seconds=round(found.wall_seconds))
         amount = f"{format_count(self.to_make, 'shard')} with {found.clips:,} annotated clips"
-        return [
+        lines = [
             f"to make: {amount}, {found.clips - found.present:,} of them missing",
             f"about {format_size(found.bytes)} in {took} with {format_count(found.workers, 'worker')}, "
             f"estimated from {format_count(found.sampled, 'clip')}",
         ]
+        if found.unusable:
+            lines.append(f"{found.unusable:,} of the {found.sampled:,} cannot be prepared: see kinetics verify")
+        return lines
 
     def _dropped_lines(self, name: str, split: SplitReport) -> list[str]:
         lines = [f"{name}: {_description(one)}" for one in split.unusable[:_SHOWN_CLIPS]]
