@@ -60,7 +60,7 @@ def processor_seconds() -> float:
 
 
 def verify_again(directory: Path, count: int) -> None:
-    found = verify(directory, RELEASE, workers=1)
+    found = verify(RELEASE, directory, workers=1)
     assert (found.opened, found.unchanged) == (0, count)
     assert found.is_complete
 

@@ -54,18 +54,18 @@ def rate(look: Callable[[Path], int], directory: Path) -> float:
 
 def with_verify(directory: Path) -> int:
     (directory / ".kinetics-probes.jsonl").unlink(missing_ok=True)
-    return verify(directory, RELEASE, workers=1).opened
+    return verify(RELEASE, directory, workers=1).opened
 
 
 def from_memory(directory: Path) -> int:
-    found = verify(directory, RELEASE, workers=1)
+    found = verify(RELEASE, directory, workers=1)
     assert found.opened == 0, f"{found.opened} clips were not remembered"
     return len(found.clips)
 
 
 def with_deep(directory: Path) -> int:
     (directory / ".kinetics-probes.jsonl").unlink(missing_ok=True)
-    return verify(directory, RELEASE, workers=1, deep=True).opened
+    return verify(RELEASE, directory, workers=1, deep=True).opened
 
 
 def with_pyav(directory: Path) -> int:

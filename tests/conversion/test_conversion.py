@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 from kinetics_tools import convert
 from kinetics_tools.cli.app import app
 from kinetics_tools.conversion.formats import FORMATS
+from kinetics_tools.conversion.formats.base import put
 from kinetics_tools.conversion.source import Unit, plan_parts
 from kinetics_tools.errors import DiskError
 from tests.support.clients import KINETICS
@@ -97,6 +99,13 @@ def test_a_clip_in_two_archives_is_named(tmp_path, monkeypatch):
     report = convert(tree, tmp_path / "out", to="files", release="700")
     assert "train: clips in several archives, written as often: 3" in "\n".join(report.lines())
     assert report.missing == {"train": 0}
+
+
+def test_threads_may_write_the_same_file(tmp_path):
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: put(tmp_path / "clip.mp4", b"video" * 1000), range(200)))
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+    assert (tmp_path / "clip.mp4").read_bytes() == b"video" * 1000
 
 
 @pytest.mark.parametrize("to", ["files", "frames", "videofolder", "webdataset"])

@@ -85,13 +85,13 @@ def test_the_known_space_that_fits_is_named(shared, tmp_path, release, space, pa
     columns = dict(zip(("youtube_id", "label"), map(list, zip(*rows, strict=True)), strict=True))
     pq.write_table(pa.table({**columns, "score": [1.0] * len(rows)}), tmp_path / "p.parquet")
     annotations = str(tmp_path / "annotations")
-    wrong = evaluate(tmp_path / "p.parquet", release, annotations=annotations)
+    wrong = evaluate(release, tmp_path / "p.parquet", annotations=annotations)
     assert wrong.top1 < 0.05
     # The published lists are ambiguous at one class each.
     assert wrong.better_order.name == space
     assert wrong.better_order.top1 == pytest.approx(right / len(labels), abs=2 / len(LABELS[release]))
     assert f"rerun with --label-space {space}" in "\n".join(wrong.lines())
-    found = evaluate(tmp_path / "p.parquet", release, label_space=space, annotations=annotations)
+    found = evaluate(release, tmp_path / "p.parquet", label_space=space, annotations=annotations)
     assert found.top1 == wrong.better_order.top1
     assert found.better_order is None
 
@@ -116,7 +116,7 @@ def test_scores_of_710_classes_are_gathered_for_the_classes_of_a_release(shared,
             scores[row, wrong] += 1
     pq.write_table(pa.table({"youtube_id": ids, "scores": scores.tolist()}), tmp_path / "p.parquet")
     found = evaluate(
-        tmp_path / "p.parquet", "400", label_space="mmaction2-710", annotations=str(tmp_path / "annotations")
+        "400", tmp_path / "p.parquet", label_space="mmaction2-710", annotations=str(tmp_path / "annotations")
     )
     assert found.bad == ()
     assert found.top1 == expected / len(ids)
@@ -152,7 +152,7 @@ def test_names_need_no_order_and_indices_outside_of_it_are_invalid(tmp_path):
     (tmp_path / "two.txt").write_text("zumba\nabseiling\n")
     (tmp_path / "p.csv").write_text(f"youtube_id,label,score\n{ids[0]},abseiling,1\n{ids[399]},0,1\n{ids[1]},2,1\n")
     found = evaluate(
-        tmp_path / "p.csv", "400", label_space=tmp_path / "two.txt", annotations=str(tmp_path / "annotations")
+        "400", tmp_path / "p.csv", label_space=tmp_path / "two.txt", annotations=str(tmp_path / "annotations")
     )
     assert found.top1 == 2 / 400
     assert found.bad == (f"{ids[1]}: label 2: {tmp_path}/two.txt has 2 classes, the first is 0",)
@@ -164,7 +164,7 @@ def test_a_prediction_of_nothing_but_other_classes_is_missing(shared, tmp_path):
     (tmp_path / "p.csv").write_text(f"youtube_id,label,score\n{ids[0]},{other},1\n")
     (tmp_path / "p.json").write_text(json.dumps({"results": {ids[0]: [{"label": str(other), "score": 1}]}}))
     for name in ("p.csv", "p.json"):
-        found = evaluate(tmp_path / name, "400", label_space="mmaction2-710", annotations=str(tmp_path / "annotations"))
+        found = evaluate("400", tmp_path / name, label_space="mmaction2-710", annotations=str(tmp_path / "annotations"))
         assert (len(found.missing), found.bad) == (400, ())
 
 
@@ -176,8 +176,8 @@ def test_a_subset_is_scored_alone(tmp_path):
     lines = [f"{name},{label if label in right else 5},1" for name, label in zip(ids, labels, strict=True)]
     (tmp_path / "p.csv").write_text("\n".join(["youtube_id,label,score", *lines, "notannotat0,1,1"]))
     options = {"annotations": str(tmp_path / "annotations"), "subset": str(tmp_path / "classes.txt")}
-    found = evaluate(tmp_path / "p.csv", "400", **options)
+    found = evaluate("400", tmp_path / "p.csv", **options)
     assert (found.clips, found.top1, found.missing, found.unknown) == (3, 2 / 3, (), ("notannotat0",))
     held_out = write_annotations(tmp_path / "held-out.csv", [Clip("zumba", ids[0], 0, 10)], "test")
-    found = evaluate(tmp_path / "p.csv", "400", **options, exclude=f"600:test={held_out}")
+    found = evaluate("400", tmp_path / "p.csv", **options, exclude=f"600:test={held_out}")
     assert (found.clips, found.top1) == (2, 1 / 2)

@@ -47,7 +47,7 @@ def ranked(*labels):
 
 
 def test_without_a_valid_prediction_nothing_is_said_about_scored_clips(truth, tmp_path):
-    found = evaluate(submission(tmp_path / "p.json", {"notannotat0": ranked(1)}), "400", annotations=truth[1])
+    found = evaluate("400", submission(tmp_path / "p.json", {"notannotat0": ranked(1)}), annotations=truth[1])
     assert found.lines()[1:3] == [f"top-{k}        0.00% over 10 annotated videos" for k in (1, 5)]
 
 
@@ -59,7 +59,7 @@ def test_top1_top5_and_class_mean_by_hand(truth, tmp_path):
     results[clips[6].youtube_id] = ranked(8)  # wrong
     results[clips[9].youtube_id] = ranked(7, 1)  # one of its two classes: right
     results["notannotat0"] = ranked(1)
-    found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=annotations)
+    found = evaluate("400", submission(tmp_path / "p.json", results), annotations=annotations)
     # By video: 10 of them, 5 right at 1, 6 at 5, and 2 without a prediction, which are wrong.
     assert (found.clips, found.top1, found.top5) == (10, 0.5, 0.6)
     assert found.mean_error == pytest.approx((0.5 + 0.4) / 2)
@@ -119,7 +119,7 @@ def test_every_form_gives_the_same_as_the_formula(truth, tmp_path):
     expected = (np.mean([rank < 1 for rank in ranks]), np.mean([rank < 5 for rank in ranks]))
     assert 0 < expected[0] < expected[1] < 1
     for path in write_all(tmp_path, clips, scores):
-        found = evaluate(path, "400", annotations=annotations)
+        found = evaluate("400", path, annotations=annotations)
         assert (found.top1, found.top5) == pytest.approx(expected), path.name
         assert (found.clips, found.missing, found.bad) == (11, (), ()), path.name
 
@@ -145,7 +145,7 @@ def test_bad_predictions_are_named_and_do_not_count(truth, tmp_path):
         ids[3]: ranked(7),
         ids[4]: [],
     }
-    found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=annotations)
+    found = evaluate("400", submission(tmp_path / "p.json", results), annotations=annotations)
     assert [line.partition(":")[0] for line in found.bad] == ids[:3]
     assert "did you mean 'abseiling'" in found.bad[0]
     assert found.top1 == 0.1
@@ -163,7 +163,7 @@ def test_one_odd_name_changes_no_other_score(truth, tmp_path):
     right = {one.youtube_id: ranked(NAMES.index(one.label)) for one in clips}
     for odd in ("short", f"v_{clips[0].youtube_id}"):
         path = submission(tmp_path / "p.json", {**right, odd: ranked(1)})
-        found = evaluate(path, "400", annotations=annotations)
+        found = evaluate("400", path, annotations=annotations)
         assert (found.top1, found.missing, found.bad, found.unknown) == (1.0, (), (), (odd,))
 
 
@@ -176,7 +176,7 @@ def test_predictions_for_clips_and_videos_in_one_file(truth, tmp_path):
     for most, few, share, what in ((names, ids, 10 / 11, "videos"), (ids, names, 9 / 10, "clips")):
         keys = [few[0], *most[1:]]
         results = {key: ranked(label) for key, label in zip(keys, labels, strict=True)}
-        found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=annotations)
+        found = evaluate("400", submission(tmp_path / "p.json", results), annotations=annotations)
         assert (found.top1, found.missing) == (pytest.approx(share), (most[0],))
         assert found.bad == (f"{few[0]}: is one of the {what}, but most predictions are not for {what}",)
 
@@ -262,9 +262,9 @@ def test_rows_that_cannot_be_read_are_named(tmp_path):
 
 def test_splits_by_the_names_of_their_files(truth, tmp_path):
     path = submission(tmp_path / "p.json", {one.youtube_id: ranked(0) for one in truth[0]})
-    assert evaluate(path, "400", split="val", annotations=truth[1]).split == "validation"
+    assert evaluate("400", path, split="val", annotations=truth[1]).split == "validation"
     with pytest.raises(ValueError, match="unknown split 'valid'"):
-        evaluate(path, "400", split="valid", annotations=truth[1])
+        evaluate("400", path, split="valid", annotations=truth[1])
 
 
 @pytest.mark.parametrize(
@@ -429,7 +429,7 @@ def test_nothing_but_bad_predictions_are_for_what_their_names_say(truth, tmp_pat
     names = [clip_name(one.youtube_id, one.time_start, one.time_end) for one in clips]
     rows = [f"{one.youtube_id},{one.time_start},{one.time_end},{NAMES[3]},none" for one in clips]
     (tmp_path / "p.csv").write_text("\n".join(["youtube_id,time_start,time_end,label,score", *rows]))
-    found = evaluate(tmp_path / "p.csv", "400", annotations=annotations)
+    found = evaluate("400", tmp_path / "p.csv", annotations=annotations)
     assert (found.clips, found.top1, found.top5) == (len(clips), 0, 0)
     assert found.missing == tuple(sorted(names))
     assert len(found.bad) == len(clips)
@@ -438,7 +438,7 @@ def test_nothing_but_bad_predictions_are_for_what_their_names_say(truth, tmp_pat
 def test_a_split_without_labels_scores_nothing(tmp_path):
     write_annotations(tmp_path / "test.csv", clips_of("test"), "test", labels=False)
     with pytest.raises(ValueError, match="without a label"):
-        evaluate(submission(tmp_path / "p.json", {}), "700", split="test", annotations=str(tmp_path))
+        evaluate("700", submission(tmp_path / "p.json", {}), split="test", annotations=str(tmp_path))
 
 
 def test_real_annotations(shared, tmp_path):
@@ -447,7 +447,7 @@ def test_real_annotations(shared, tmp_path):
     with open(path, newline="") as file:
         rows = list(csv.DictReader(file))
     results = {row["youtube_id"]: ranked(0) for row in rows}
-    found = evaluate(submission(tmp_path / "p.json", results), "400", annotations=str(path))
+    found = evaluate("400", submission(tmp_path / "p.json", results), annotations=str(path))
     assert found.clips == len({row["youtube_id"] for row in rows})
     assert found.top1 == found.top5 == sum(row["label"] == NAMES[0] for row in rows) / len(rows)
     assert found.class_mean == pytest.approx(1 / 400)
@@ -483,6 +483,6 @@ def test_predictions_that_are_invalid_for_one_reason_are_named_once(truth, tmp_p
     clips, annotations = truth
     ids = list(dict.fromkeys(clip.youtube_id for clip in clips))
     pq.write_table(pa.table({"youtube_id": ids, "scores": [[0.5, 0.5]] * len(ids)}), tmp_path / "scores.parquet")
-    lines = evaluate(tmp_path / "scores.parquet", "400", annotations=str(annotations)).lines()
+    lines = evaluate("400", tmp_path / "scores.parquet", annotations=str(annotations)).lines()
     expected = f"invalid: {len(ids):,} predictions, such as of {ids[0]}: 2 scores of 400 classes"
     assert [line for line in lines if line.startswith("invalid")] == [expected]

@@ -47,7 +47,7 @@ def test_a_tree_under_such_a_path_is_verified_prepared_loaded_and_sampled(folder
     path.parent.mkdir(parents=True)
     write_clip(path, [np.full((32, 32, 3), level, np.uint8) for level in range(0, 200, 5)], fps=4)
     write_annotations(tree / "annotations" / "train.csv", [clip], "train")
-    assert verify(tree, "700", workers=1, annotations=str(tree / "annotations" / "train.csv")).is_complete
+    assert verify("700", tree, workers=1, annotations=str(tree / "annotations" / "train.csv")).is_complete
     assert prepare("700", tree, Path(folder, "out"), profile="source", workers=1).rows_made == 1
     for streaming in (False, True):
         options = {"split": "train", "decode": False, "streaming": streaming}

@@ -224,7 +224,7 @@ def test_a_second_start_reads_no_clip(tree, monkeypatch):
 def test_verify_has_the_same_cache(tree, monkeypatch, first):
     clips = [Clip(label, f"abcdefghij{number}", 1, 11) for number, label in enumerate(LABELS)]
     write_annotations(tree / "annotations" / "val.csv", clips, "val")
-    starts = {"verify": lambda: verify(tree, "400", workers=1), "KineticsClips": lambda: loaded(tree, 8)}
+    starts = {"verify": lambda: verify("400", tree, workers=1), "KineticsClips": lambda: loaded(tree, 8)}
     starts.pop(first)()
     monkeypatch.setattr("kinetics_tools.probing.files.probe_packed", lambda *_, **__: pytest.fail("reads a clip"))
     for other in starts.values():

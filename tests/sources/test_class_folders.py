@@ -39,7 +39,7 @@ def test_a_tree_of_400_is_not_loaded_as_700(tmp_path, streaming):
 def test_verify_prepare_push_and_stores_refuse_it_too(tmp_path):
     data_dir = tree_of(tmp_path, "400")
     calls = (
-        lambda: verify(data_dir, "700"),
+        lambda: verify("700", data_dir),
         lambda: plan_shards(Selection("700"), data_dir, PrepareOptions()),  # of prepare and push
         lambda: list(clip_tables(Selection("700"), f"local://{data_dir}")),
     )
@@ -61,7 +61,7 @@ def test_each_release_is_told_from_the_others(tmp_path, given, asked, fits):
 def test_annotations_of_another_release_are_named_and_may_be_forced(tmp_path, caplog):
     clips = [Clip("abseiling", "00000000000", 0, 10), Clip("balloon blowing", "00000000001", 0, 10)]
     data_dir = write_tree(tmp_path, "flat", clips={"train": clips})
-    for call in (lambda: load("700", data_dir=data_dir), lambda: verify(data_dir, "700")):
+    for call in (lambda: load("700", data_dir=data_dir), lambda: verify("700", data_dir)):
         with pytest.raises(ValueError, match=r"train\.csv: line 3: .*1 of 2 labels are classes of 400 and not of 700"):
             call()
     found = load("700", data_dir=data_dir, split="train", force_release=True)

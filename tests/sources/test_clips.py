@@ -304,7 +304,7 @@ def test_a_file_named_by_its_video_alone_is_its_clip_where_the_split_has_one_of_
     if layout in FILE_LAYOUTS:
         why = f"its video has several annotated clips; name it after one, such as {VAL[-2].stem}"
         assert f"files that are named by a video alone are skipped: 1: {clips[-2].stem}: {why}" in caplog.text
-        rows_by_name = {row["clip"]: row for row in verify(tmp_path, "700").clips.to_pylist()}
+        rows_by_name = {row["clip"]: row for row in verify("700", tmp_path).clips.to_pylist()}
         assert rows_by_name[clips[-2].stem]["detail"].startswith(why)
 
 
@@ -470,7 +470,7 @@ def test_of_a_clip_that_lies_there_twice_the_order_of_the_listing_chooses_nothin
     if None not in files.values():
         message = f"clips with several files (one is used): 1 ({ZUMBA.stem})"
         assert warnings(caplog) == [f"kinetics 700 validation: {message}"] * 2
-    row = next(row for row in verify(tmp_path, "700").clips.to_pylist() if row["clip"] == ZUMBA.stem)
+    row = next(row for row in verify("700", tmp_path).clips.to_pylist() if row["clip"] == ZUMBA.stem)
     assert row["path"] == f"val/{right}"
 
 
@@ -794,7 +794,7 @@ def test_the_directory_of_a_split_and_prepared_shards_say_what_to_pass_instead(t
         for act in (
             lambda path: load(data_dir=path),
             lambda path: load(data_dir=path, splits=["validation"]),
-            lambda path: verify(path, "700"),
+            lambda path: verify("700", path),
             lambda path: list(clip_tables(Selection("700"), path)),
             lambda path: list(clip_tables(Selection("700", splits=["validation"]), path)),
         ):

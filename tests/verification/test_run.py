@@ -148,7 +148,7 @@ def write(directory, cases, layout="class folders"):
 
 
 def run(directory, release="700", **options):
-    return verify(directory, release, **{"workers": 1, **options})
+    return verify(release, directory, **{"workers": 1, **options})
 
 
 def statuses(report):
@@ -720,7 +720,7 @@ def slow(self, *args, **kwargs):
     print("put", flush=True)
     time.sleep(0.05)
 ProbeCache.put = slow
-verify.verify(sys.argv[1], "700", workers=2)
+verify.verify("700", sys.argv[1], workers=2)
 """
 
 

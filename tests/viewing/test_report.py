@@ -45,7 +45,7 @@ def cells(page, selector):
 
 def test_its_counts_are_those_of_verify(browser, report, tree):
     view = opened(browser, report)
-    counts = verify(tree, "700").splits["validation"].counts
+    counts = verify("700", tree).splits["validation"].counts
     shown = cells(view.page, "#overview tbody tr")
     assert shown == [["700", "validation", *(str(counts[status]) for status in STATUSES)]]
     assert counts["short"] == ROWS - len(BAD)  # clips of less than a second
@@ -164,7 +164,7 @@ def test_prepared_shards_give_the_same_classes_and_pictures(browser, prepared, t
 
 
 def test_the_csv_of_verify_is_a_source(tree, tmp_path):
-    report = verify(tree, "700", csv_path=tmp_path / "clips.csv")
+    report = verify("700", tree, csv_path=tmp_path / "clips.csv")
     assert read_clips(tmp_path / "clips.csv", "700").table.select(["clip", "status", "fps"]).to_pydict() == (
         report.clips.select(["clip", "status", "fps"]).to_pydict()
     )

@@ -22,6 +22,6 @@ def test_clips_without_a_label_stay_without_one(tmp_path):
 
 def test_verify_finds_all_clips_of_prepared_shards(prepared, tmp_path):
     convert(prepared, tmp_path / "out", to="files")
-    report = verify(tmp_path / "out", "700", workers=1)
+    report = verify("700", tmp_path / "out", workers=1)
     assert set(report.clips["status"].to_pylist()) == {"short"}  # 0.6 s, and annotated with 10 s
     assert len(report.clips) == len(rows_of_shards(prepared))

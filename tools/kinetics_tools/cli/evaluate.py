@@ -40,7 +40,7 @@ def evaluate(
     release, predictions = options.release_first(release, predictions)
     check_outputs((report, REPORT_BEGINNING), (confusion, CONFUSION_BEGINNING))
     choice: Any = {"subset": subset, "exclude": exclude, "exclude_by": exclude_by, "annotations": annotations}
-    found = kinetics_tools.evaluate(predictions, release, split=split, label_space=label_space, **choice)
+    found = kinetics_tools.evaluate(release, predictions, split=split, label_space=label_space, **choice)
     PlainConsole().print_lines(found.lines())
     if report is not None:
         write_report(found, report)

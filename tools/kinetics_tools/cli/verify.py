@@ -42,8 +42,8 @@ def verify(
     choice: Any = {"splits": splits, "classes": classes, "subset": subset, "exclude": exclude, "exclude_by": exclude_by}
     check_reports(report, csv)
     found = kinetics_tools.verify(
-        directory,
         release,
+        directory,
         **choice,
         max_clips_per_class=max_clips_per_class,
         seed=seed,

@@ -1,7 +1,7 @@
 """Scores of predictions against the annotations: top-1, top-5, their mean error, and each class.
 
     >>> from kinetics_tools import evaluate
-    >>> evaluate("predictions.json", "700").top1
+    >>> evaluate("700", "predictions.json").top1
     0.6541
 
 A clip is correct at k if its class is among the k best scores; for a video with several clips, one of its classes.
@@ -158,8 +158,8 @@ def _by_reason(bad: Sequence[str]) -> list[str]:
 
 
 def evaluate(
-    predictions: str | os.PathLike[str],
     release: str,
+    predictions: str | os.PathLike[str],
     *,
     split: str = "validation",
     label_space: str | os.PathLike[str] | None = None,
@@ -172,8 +172,8 @@ def evaluate(
     """Score a file of predictions against the annotations of a split.
 
     Args:
-        predictions: a file for `read_predictions`, for clips or for videos, like most of its names.
         release: "400", "600", "700" or "700-2020".
+        predictions: a file for `read_predictions`, for clips or for videos, like most of its names.
         split: in any published spelling, such as "val".
         label_space: order of the labels in `predictions` that are indices, see `annotations.label_space`; None for the
             order of the release. Scores of classes that the release does not have do not count.

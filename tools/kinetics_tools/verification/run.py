@@ -1,10 +1,10 @@
 """Check of a clip directory against the annotations.
 
     >>> from kinetics_tools import verify
-    >>> report = verify("k400", "400")
+    >>> report = verify("400", "k400")
     >>> report.is_complete, report.splits["validation"].counts["missing"]
     (False, 25)
-    >>> verify("k400", "400", classes=["abseiling", "zumba"]).is_complete
+    >>> verify("400", "k400", classes=["abseiling", "zumba"]).is_complete
     True
 
 It takes any layout that `load_dataset("kinetics", ..., data_dir=...)` reads and changes no clip. Probes are cached in
@@ -38,8 +38,8 @@ _ROWS = 10_000
 
 
 def verify(
-    directory: str | os.PathLike[str],
     release: str,
+    directory: str | os.PathLike[str],
     *,
     splits: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
@@ -86,8 +86,6 @@ def verify(
             reports that cannot be written.
         KeyboardInterrupt: interrupted; the message says how to resume.
     """
-    if not os.path.isdir(os.path.expanduser(directory)):
-        raise FileNotFoundError(f"directory {os.fspath(directory)!r} does not exist; pass a directory of clips")
     selection = Selection(
         release=release,
         splits=splits,
@@ -100,6 +98,8 @@ def verify(
         annotations=annotations,
         force_release=force_release,
     )
+    if not os.path.isdir(os.path.expanduser(directory)):
+        raise FileNotFoundError(f"directory {os.fspath(directory)!r} does not exist; pass a directory of clips")
     release = selection.release
     root = check_data_dir(directory)
     if workers is not None:

@@ -84,7 +84,7 @@ def read_clips(
             f"{given}: has no shards of {release or 'any release'}; pass a directory from kinetics prepare"
         )
     name = _needed(release, given)
-    report = verify(given, name, splits=splits, annotations=annotations, workers=workers, console=console)
+    report = verify(name, given, splits=splits, annotations=annotations, workers=workers, console=console)
     return Clips(given, "directory", folder.url, _with_release(report.clips, name))
 
 

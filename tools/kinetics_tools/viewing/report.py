@@ -74,7 +74,7 @@ def write_report(
     wrong_rows: list[list[Any]] | None = None
     if predictions is not None:
         truth = annotations or (clips.source if clips.kind == "directory" else None)
-        found = evaluate(predictions, only_release(table), split=prediction_split, annotations=truth)
+        found = evaluate(only_release(table), predictions, split=prediction_split, annotations=truth)
         charts += prediction_charts(found)
         wrong_rows = _escaped(wrong(read_predicted(clips, predictions, prediction_split).table))
     write_pictures(folder / "charts", charts)

@@ -4,6 +4,7 @@ import glob
 import importlib
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,6 +67,9 @@ class Format:
         """Write what describes a whole split, given the rows of each part. It may be called again."""
 
 
+_LOCKS = [threading.Lock() for _ in range(64)]  # two archives may hold the same clip
+
+
 def label_name(clip: SourceClip, release: str) -> str:
     """Return the class of a clip, "" without one."""
     return LABELS[release][clip.label] if clip.label >= 0 else ""
@@ -77,9 +81,9 @@ def row_of(clip: SourceClip, **more: Any) -> Row:
 
 
 def put(path: Path, content: bytes) -> None:
-    """Write a file that is complete or not there. Only one writer may write it at a time."""
+    """Write a file that is complete or not there. Threads of this process may write the same one."""
     partial = path.with_name(f".{path.name}.tmp")
-    with disk_errors(path):
+    with disk_errors(path), _LOCKS[hash(path) % len(_LOCKS)]:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             file.write(content)
