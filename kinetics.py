@@ -248,13 +248,14 @@ class Kinetics(datasets.ArrowBasedBuilder):
         self._own_features = kwargs.get("features") is not None
         self._read_splits: tuple[str, ...] | None = None
         split, read = _split_of_call()
-        if read and kwargs.get("splits") is None:
-            # As splits=, except for public archives if all splits are built already: they would take up the disk twice.
-            super().__init__(*args, **(kwargs if kwargs.get("data_dir") is None else {**kwargs, "splits": [*read]}))
-            if not os.path.isdir(self._cache_dir):
-                super().__init__(*args, **{**kwargs, "splits": [*read]})
-        else:
+        asked = {"splits": [*read]} if read and kwargs.get("splits") is None else {}
+        # As splits=, except for public archives if all splits are built already: they would take up the disk twice.
+        is_built = False
+        if asked and kwargs.get("data_dir") is None:
             super().__init__(*args, **kwargs)
+            is_built = os.path.isdir(self._cache_dir)
+        if not is_built:
+            super().__init__(*args, **{**kwargs, **asked})
         splits = self.config.splits
         if read and splits and not set(read) <= set(splits):
             raise ValueError(f"split={split!r} is not among splits={splits!r}")

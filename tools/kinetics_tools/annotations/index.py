@@ -105,9 +105,14 @@ class ClipIndex:
         """Return the annotated clip of the file at `path`; see `find`."""
         return self.find(stem_of(path))
 
+    def unknown(self, names: list[str]) -> list[str]:
+        """Return those of `names` that no annotated clip has, selected or not."""
+        found = pc.is_in(pa.array(names, pa.string()), value_set=self.annotated_names)
+        return [name for name, is_known in zip(names, found.to_pylist(), strict=True) if not is_known]
+
     def why_not(self, stem: str) -> str | None:
         """Return why a file called `stem` does not count although its video is annotated; None for others."""
-        if stem not in self._shared_ids:
+        if len(stem) != _ID_LENGTH or stem not in self._shared_ids:
             return None
         example = next(name for name in self.annotated_names.to_pylist() if name.startswith(stem))
         return f"its video has several annotated clips; name it after one, such as {example}"

@@ -202,7 +202,7 @@ class ClipFinder:
     def _join(self, split: str, index: ClipIndex, files: list[str], annotations: str) -> pa.Table:
         by_name = self._one_file_per_clip(split, index, files)
         names = list(by_name)
-        unannotated = [name for name in names if index.find(name) is None]
+        unannotated = index.unknown(names)
         if shared := [name for name in unannotated if index.why_not(name)]:
             _logger.warning(
                 f"{self.selection.title(split)}: files that are named by a video alone are skipped: {len(shared):,}: "
