@@ -25,7 +25,7 @@ from tests.support.clients import KINETICS
 from tests.support.clip_tree import copy_of, rows_of, served
 from tests.support.conversions import killed_and_resumed, outputs_of
 from tests.support.prepared import write_prepared
-from tests.support.trees import CLIPS, LAYOUTS, noisy, write_tree
+from tests.support.trees import CLIPS, LAYOUTS, Clip, noisy, write_tree
 
 WORDS = {"train": "train", "validation": "val", "test": "test"}
 
@@ -118,13 +118,10 @@ def test_a_killed_conversion_resumes_with_the_same_result(tmp_path, monkeypatch,
 
 
 def test_ctrl_c_says_how_to_resume(tmp_path):
-    tree = write_tree(tmp_path / "tree", clips={"train": CLIPS["train"]})
-    clip = CLIPS["train"][0]
-    path = tree / "train" / clip.label / clip.file_name
-    path.unlink()
-    os.symlink("/dev/stdin", path)  # the conversion waits for the end of it
+    clips = [Clip("zumba", f"{number:011d}", 0, 10) for number in range(4000)]  # takes a second or more
+    tree = write_tree(tmp_path / "tree", clips={"train": clips})
     command = [*KINETICS, "convert", str(tree), "700", "--to", "files", "--out", str(tmp_path / "out")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         while not (tmp_path / "out" / "train").exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)

@@ -61,7 +61,7 @@ def test_100_kills(tmp_path: Path, xet: bool, monkeypatch: pytest.MonkeyPatch) -
         Fault("status", "*/commit/*", code=429, retry_after=0, probability=0.1, seed=3),
         Fault("cut", "*/commit/*", at=0, probability=0.1, seed=4),
         Fault("cut", "/_blobs/*", method="PUT", at=300, probability=0.02, seed=5),
-        # Each ends an attempt to upload, and a push makes eight: with some 300 uploads, more would end pushes by chance.
+        # Each ends an attempt to upload, and a push makes eight: more would end pushes of 384 shards by chance.
         Fault("status", "/_blobs/*", method="PUT", code=403, probability=0.005, seed=6),
         Fault("status", "*/tree/*", code=503, probability=0.05, seed=7),
     ]
