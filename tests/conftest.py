@@ -23,7 +23,7 @@ from filelock import FileLock
 from tests.support.clients import PYTHONPATH
 
 # Fixtures that tests of several folders share: clips and a prepared folder, and a browser.
-pytest_plugins = ["tests.support.clip_tree", "tests.support.browser"]
+pytest_plugins = ["tests.support.in_process", "tests.support.clip_tree", "tests.support.browser"]
 
 # `datasets` and `huggingface_hub` read these when they are imported, which happens after this module runs.
 _HOME = tempfile.mkdtemp(prefix="kinetics-tests-")
@@ -121,8 +121,10 @@ def torchcodec(torch: ModuleType) -> ModuleType:
 
 
 @pytest.fixture
-def ray() -> dict[str, str]:
-    """The environment of a child process that uses Ray on this machine only.
+def ray(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a child process that uses Ray on this machine only; one test at a time has it.
+
+    A test would join the cluster of another one, or kill its workers.
 
     Ray cannot run in the tests' own process: `ray.init` leaves a SIGTERM handler with which later pools never end.
     """
@@ -130,11 +132,13 @@ def ray() -> dict[str, str]:
         _skip("Ray is not installed")
     elif importlib.util.find_spec("ray") is None:
         pytest.skip("Ray does not support this Python")
-    return {
-        **os.environ,
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    }
+    root = tmp_path_factory.getbasetemp()
+    with FileLock((root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "ray.lock"):
+        yield {
+            **os.environ,
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        }
 
 
 @pytest.fixture

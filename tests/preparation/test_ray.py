@@ -24,7 +24,7 @@ import ray
 from kinetics_tools import prepare
 from kinetics_tools.media import Encoding
 
-ray.init(num_cpus=2, _node_ip_address="127.0.0.1", include_dashboard=False)
+ray.init("local", num_cpus=2, _node_ip_address="127.0.0.1", include_dashboard=False)
 tree, out = sys.argv[1:]
 assert prepare("700", tree, out, encoding=Encoding(preset="ultrafast"), clips_per_shard=4, engine="ray").is_complete
 """

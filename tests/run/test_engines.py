@@ -63,7 +63,7 @@ from kinetics_tools.run import spread
 from tests.run.test_engines import double, fail
 
 # Without an address of its own it asks which way the Internet lies.
-ray.init(num_cpus=2, _node_ip_address="127.0.0.1", include_dashboard=False)
+ray.init("local", num_cpus=2, _node_ip_address="127.0.0.1", include_dashboard=False)
 found = dict(spread(double, [(number, number) for number in range(10)], engine="ray", workers=2))
 assert {key: value for key, (value, _) in found.items()} == {number: 2 * number for number in range(10)}, found
 assert os.getpid() not in {pid for _, pid in found.values()}
