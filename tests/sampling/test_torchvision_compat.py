@@ -19,24 +19,12 @@ from kinetics_tools.verification import verify
 from tests.support import mounts
 from tests.support.trees import Clip, write_annotations
 
+pytestmark = pytest.mark.usefixtures("probed_here")
+
 HEIGHT, WIDTH = 48, 64
 PROBES = ".kinetics-probes.jsonl"
 LABELS = ("abseiling", "massaging person's head", "zumba")
 FRAMES = (30, 12, 20)
-
-
-@pytest.fixture
-def worker_processes():
-    """Use worker processes; other tests probe in this process."""
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(request, monkeypatch):
-    def run_here(function, items, **_):
-        return ((key, function(item)) for key, item in items)
-
-    if "worker_processes" not in request.fixturenames:
-        monkeypatch.setattr("kinetics_tools.probing.files.run_processes", run_here)
 
 
 @pytest.fixture

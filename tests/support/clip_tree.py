@@ -20,6 +20,7 @@ from kinetics_tools.preparation import prepare
 from kinetics_tools.preparation.manifest import LOCK_NAME
 from kinetics_tools.preparation.report import Report
 from kinetics_tools.publication.digests import DIGESTS_NAME
+from tests.support.in_process import run_here
 from tests.support.trees import Clip, write_tree
 
 LABELS = ("abseiling", "massaging person's head", "hurling (sport)", "zumba")
@@ -71,10 +72,6 @@ def prepared(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads clips in this process: starting one for each shard takes most of the time of a small run."""
-
-    def run_here(function: Callable[[Any], Any], items: Any, **_: Any) -> Iterator[tuple[Any, Any]]:
-        yield from ((key, function(item)) for key, item in items)
-
     for module in ("shard", "run"):
         monkeypatch.setattr(f"kinetics_tools.preparation.{module}.run", run_here)
 

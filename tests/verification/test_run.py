@@ -36,6 +36,8 @@ from tests.support.fault_server import FaultServer
 from tests.support.mirror import tar, tar_gz, write_mirror
 from tests.support.trees import LAYOUTS, Clip, write_annotations, write_clips
 
+pytestmark = pytest.mark.usefixtures("probed_here")
+
 FPS = 4
 
 
@@ -62,20 +64,6 @@ def sound(tmp_path_factory):
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path.read_bytes()
-
-
-@pytest.fixture
-def worker_processes():
-    """Use the processes of the command; other tests probe in this process."""
-
-
-@pytest.fixture(autouse=True)
-def in_this_process(request, monkeypatch):
-    def run_here(function, items, **_):
-        return ((key, function(item)) for key, item in items)
-
-    if "worker_processes" not in request.fixturenames:
-        monkeypatch.setattr("kinetics_tools.probing.files.run_processes", run_here)
 
 
 def with_content(clip, content):

@@ -1,5 +1,6 @@
 """Formatting of sizes, counts, lists and file names, and errors of arguments."""
 
+import abc
 import difflib
 import logging
 import math
@@ -79,12 +80,12 @@ def is_utf8(text: str) -> bool:
     return True
 
 
-class TextReport:
+class TextReport(abc.ABC):
     """Base of reports, which notebooks show as the lines that the command prints."""
 
+    @abc.abstractmethod
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         return "\n".join(map(printable, self.lines()))

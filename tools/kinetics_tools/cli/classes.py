@@ -4,14 +4,14 @@ from typing import Annotated
 
 import typer
 
-from kinetics_tools.cli.options import examples
+from kinetics_tools.cli.options import RELEASE_HELP, examples
 
 EPILOG = examples("kinetics classes", "kinetics classes 700 dog", "kinetics classes 400 > classes.txt")
 _PATTERN = "Show only classes whose name has this text; upper and lower case are the same."
 
 
 def classes(
-    release: Annotated[str, typer.Argument(help="Release: 400, 600, 700 or 700-2020.")] = "700",
+    release: Annotated[str, typer.Argument(help=RELEASE_HELP)] = "700",
     pattern: Annotated[str, typer.Argument(help=_PATTERN, show_default="all")] = "",
 ) -> None:
     """Print the classes of a release, a line each: index and name, in label order."""

@@ -25,7 +25,7 @@ _MERGE = "Instead: merge these clips of 400, 600 and 700 into lists of 710 class
 def export(
     trainer: Annotated[str, option(OUTPUT, _FOR, True, "--for")],
     out: Annotated[Path, option(OUTPUT, "Output directory for the lists.")],
-    release: Annotated[str | None, typer.Argument(help="Release: 400, 600, 700 or 700-2020.")] = None,
+    release: Annotated[str | None, typer.Argument(help=options.RELEASE_HELP)] = None,
     directory: Annotated[str | None, typer.Argument(help="Clip directory, or with --extract prepared shards.")] = None,
     splits: options.Splits = None,
     classes: options.Classes = None,

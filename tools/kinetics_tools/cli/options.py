@@ -112,7 +112,8 @@ _MAX_PER_CLASS = "Maximum number of clips per class."
 _PUBLISHED = "the published ones"
 _BESIDE = "those beside the clips, else the published ones"
 
-Release = Annotated[str, typer.Argument(help="Release: 400, 600, 700 or 700-2020.")]
+RELEASE_HELP = "Release: 400, 600, 700 or 700-2020."
+Release = Annotated[str, typer.Argument(help=RELEASE_HELP)]
 Splits = Annotated[list[str] | None, option(SELECTION, _ALL_SPLITS, "all", "--split", **_SPLITS)]
 Classes = Annotated[list[str] | None, option(SELECTION, "Class labels.", "all", **_CLASSES)]
 MaxPerClass = Annotated[int | None, option(SELECTION, _MAX_PER_CLASS, "no limit", "--max-per-class")]

@@ -7,7 +7,7 @@ import typer
 
 import kinetics_tools
 from kinetics_tools.cli import options
-from kinetics_tools.cli.options import OUTPUT, SELECTION, SOURCE, option
+from kinetics_tools.cli.options import OUTPUT, RELEASE_HELP, SELECTION, SOURCE, option
 from kinetics_tools.run import PlainConsole
 
 EPILOG = options.examples(
@@ -16,7 +16,6 @@ EPILOG = options.examples(
     "kinetics report user/kinetics 700 --out report --predictions scores.parquet",
 )
 SOURCE_HELP = "Clip directory, prepared shards, USER/NAME or URL of published ones, or the CSV file of verify."
-RELEASE_HELP = "Release: 400, 600, 700 or 700-2020."
 _METADATA = "CSV or Parquet with youtube_id and more columns, such as country, to count clips by."
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from kinetics_tools.cli import options
-from kinetics_tools.cli.options import OUTPUT, SELECTION, SOURCE, flag, option
-from kinetics_tools.cli.report import RELEASE_HELP, SOURCE_HELP
+from kinetics_tools.cli.options import OUTPUT, RELEASE_HELP, SELECTION, SOURCE, flag, option
+from kinetics_tools.cli.report import SOURCE_HELP
 from kinetics_tools.run import PlainConsole
 
 EPILOG = options.examples("kinetics view k700 700", "kinetics view prepared --compare user/kinetics")

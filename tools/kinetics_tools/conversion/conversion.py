@@ -14,12 +14,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from kinetics_tools.conversion.formats import FORMATS, Format
 from kinetics_tools.conversion.source import Part, Source, SourceClip, fingerprint, open_source, plan_parts, repeated
-from kinetics_tools.io import JsonLog, check_apart, check_shape, disk_errors, read_json_lines
+from kinetics_tools.io import JsonLog, check_apart, check_shape, disk_errors, held_alone, read_json_lines
 from kinetics_tools.preparation import DROPPED_SHAPE, DroppedClip
 from kinetics_tools.run import Crash, Progress, spread
 from kinetics_tools.text import check_choice, check_count, few, format_count
@@ -112,7 +111,9 @@ def convert(
     clips = open_source(source, release, splits=splits, annotations=annotations)
     folder = Path(out).absolute()
     head = {"to": to, "source": fingerprint(clips, to)}
-    with _resumable(), _locked(folder), _open_log(folder, head) as log, kind(folder, clips.release) as format:
+    busy = f"{folder} is being written by another conversion; wait until it has ended"
+    lock = held_alone(folder / _LOCK_NAME, busy)
+    with _resumable(), lock, _open_log(folder, head) as log, kind(folder, clips.release) as format:
         records = _Job(clips, format).run(log, workers, console)
         by_split = {split: [one for one in records if one["split"] == split] for split in clips.units}
         for split, parts in by_split.items():
@@ -190,21 +191,6 @@ def _resumable() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt("interrupted; finished parts are kept. Rerun the same command to resume") from None
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / _LOCK_NAME)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise ValueError(f"{folder} is being written by another conversion; wait until it has ended") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _open_log(folder: Path, head: dict[str, str]) -> JsonLog:

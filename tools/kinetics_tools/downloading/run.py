@@ -22,7 +22,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from kinetics_tools.annotations import Selection
@@ -35,7 +34,7 @@ from kinetics_tools.downloading.state import SplitState
 from kinetics_tools.downloading.youtube.errors import RETRIED_KINDS
 from kinetics_tools.downloading.youtube.run import SegmentRun, clips_to_fetch
 from kinetics_tools.downloading.youtube.session import YouTubeOptions
-from kinetics_tools.io import RateLimit, discard_partial, disk_errors
+from kinetics_tools.io import RateLimit, discard_partial, held_alone
 from kinetics_tools.run import PlainConsole, Progress
 from kinetics_tools.text import check_choice, check_count, format_size
 
@@ -235,22 +234,18 @@ class _Run:
 def _locked(out: Path) -> Iterator[None]:
     """Keep other runs out of `out`, which is created; at the end remove `.partial` if no archive is unfinished."""
     folder = out / PARTIAL_FOLDER
-    lock_file = folder / "lock"
-    with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(lock_file)
+    lock_file, is_empty = folder / "lock", False
+    busy = f"another run is writing to {out}; wait until it ends, or pass another directory"
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"another run is writing to {out}; wait until it ends, or pass another directory") from None
-    try:
-        yield
+        with held_alone(lock_file, busy):
+            try:
+                yield
+            finally:
+                # The file goes while the lock holds, so that no other run can have begun to use it.
+                is_empty = all(path == lock_file for path in folder.iterdir())
+                if is_empty:
+                    lock_file.unlink(missing_ok=True)
     finally:
-        # The file goes while the lock holds, so that no other run can have begun to use it.
-        is_empty = all(path == lock_file for path in folder.iterdir())
-        if is_empty:
-            lock_file.unlink(missing_ok=True)
-        lock.release()
         if is_empty:
             with contextlib.suppress(OSError):  # another run has just begun
                 folder.rmdir()

@@ -61,6 +61,7 @@ class Evaluation(TextReport):
             Clips without a prediction are in no column.
         missing: names without a prediction; they count as wrong.
         unknown: names of predictions without an annotation; they do not count.
+        best: key of a clip or video -> its best classes, best first, of each valid prediction.
         bad: "name: reason" of invalid predictions; their clips are missing.
         better_order: the label order that fits the predictions, if that in use does not; see `better_order`.
     """
@@ -73,6 +74,7 @@ class Evaluation(TextReport):
     class_mean: float
     per_class: dict[str, tuple[int, float, float]]
     confusion: npt.NDArray[np.int64] = field(repr=False)
+    best: Mapping[str, list[int]] = field(default_factory=dict, repr=False)
     missing: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     bad: tuple[str, ...] = ()
@@ -198,7 +200,6 @@ def evaluate(
     )
     release = asked.release
     check_predictions(predictions)
-    release = asked.release
     space = find_space(label_space or "sorted", release)
     path = annotation_file(release, split, annotations=asked.annotations, mirror=mirror)
     annotated = read_split(path, release, split)
@@ -297,6 +298,7 @@ def _scored(
         class_mean=float(np.mean([top1 for _, top1, _ in per_class.values()])),
         per_class=per_class,
         confusion=confusion,
+        best=found,
         missing=tuple(sorted(classes.keys() - found.keys())),
         unknown=tuple(sorted(found.keys() - classes.keys())),
         bad=tuple(bad),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kinetics_tools.io.json_shape import check_shape, parse_json
     from kinetics_tools.io.jsonl import JsonLog, read_json_lines
     from kinetics_tools.io.limits import RateLimit, Stopped
+    from kinetics_tools.io.lock import held_alone
     from kinetics_tools.io.partial import PartialFile, discard_partial, partial_size
     from kinetics_tools.io.retry import RetryPolicy
     from kinetics_tools.io.tar import read_archive
@@ -38,6 +39,7 @@ __all__ = [
     "disk_errors",
     "disk_spaces",
     "has_host",
+    "held_alone",
     "hide_credentials",
     "is_url",
     "is_web_page",
@@ -69,6 +71,7 @@ __getattr__ = lazy_exports(
         "json_shape": ["check_shape", "parse_json"],
         "jsonl": ["JsonLog", "read_json_lines"],
         "limits": ["RateLimit", "Stopped"],
+        "lock": ["held_alone"],
         "partial": ["PartialFile", "discard_partial", "partial_size"],
         "retry": ["RetryPolicy"],
         "tar": ["read_archive"],

@@ -64,9 +64,9 @@ def check_same_columns(splits: Mapping[str, Any]) -> ExtraColumns:
         ValueError: the splits differ, so that `datasets` cannot load them as one release.
     """
     chosen = {name: ExtraColumns.of(split.get("options", {})) for name, split in splits.items()}
-    for field, none in (("audio_column", "no column"), ("poster", "no column")):
+    for field in ("audio_column", "poster"):
         values = {name: getattr(one, field) for name, one in chosen.items()}
         if len(set(values.values())) > 1:
-            described = ", ".join(f"{name}: {value or none}" for name, value in values.items())
+            described = ", ".join(f"{name}: {value or 'no column'}" for name, value in values.items())
             raise ValueError(f"{field} differs between splits ({described}); prepare all splits of a release alike")
     return next(iter(chosen.values()), ExtraColumns())

@@ -93,7 +93,7 @@ def watchable(clips: Clips) -> pa.ChunkedArray:
     """Return for each clip whether it has a file that can be opened alone, unlike a member of an archive."""
     table = clips.table
     if clips.folder is None:
-        return pc.is_null(table["release"])
+        return pa.chunked_array([pa.repeat(False, len(table))])
     in_archive = pc.match_substring_regex(table["path"], r"\.(tar|tgz|tar\.gz)/")
     return pc.and_(pc.is_in(table["status"], pa.array(_WATCHABLE)), pc.invert(pc.fill_null(in_archive, False)))
 

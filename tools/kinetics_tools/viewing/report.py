@@ -22,7 +22,7 @@ from kinetics_tools.viewing.charts import charts_of, prediction_charts, write_pi
 from kinetics_tools.viewing.clips import Clips, read_clips
 from kinetics_tools.viewing.continents import continents_of
 from kinetics_tools.viewing.page import BEGINNING, write_page
-from kinetics_tools.viewing.predictions import only_release, read_predicted, wrong
+from kinetics_tools.viewing.predictions import only_release, with_predictions, wrong
 from kinetics_tools.viewing.previews import preview_paths, write_previews
 
 
@@ -76,7 +76,7 @@ def write_report(
         truth = annotations or (clips.source if clips.kind == "directory" else None)
         found = evaluate(only_release(table), predictions, split=prediction_split, annotations=truth)
         charts += prediction_charts(found)
-        wrong_rows = _escaped(wrong(read_predicted(clips, predictions, prediction_split).table))
+        wrong_rows = _escaped(wrong(with_predictions(clips.table, found.split, found.best)))
     write_pictures(folder / "charts", charts)
     previews, notes = {}, _notes(clips)
     if clips.folder is not None and "://" not in clips.folder:

@@ -56,10 +56,7 @@ def by_reason(clips: pa.Table) -> pa.Table:
     detail = pc.fill_null(bad["detail"], "")
     is_told = pc.and_(pc.equal(bad["status"], "missing"), pc.not_equal(detail, ""))
     reason = pc.if_else(is_told, detail, bad["status"])
-    counts = pc.value_counts(reason).flatten()
-    names = counts[0].take(pc.sort_indices(counts[1], sort_keys=[("", "descending")]))[:_SHOWN_VALUES]
-    reason = pc.if_else(pc.is_in(reason, names), reason, _OTHERS)
-    return _counted(bad.append_column("reason", reason), ["release", "split", "status", "reason"])
+    return _counted(bad.append_column("reason", _frequent(reason)), ["release", "split", "status", "reason"])
 
 
 def by_class(clips: pa.Table) -> pa.Table:
@@ -119,11 +116,7 @@ def by_value(clips: pa.Table, column: str) -> pa.Table:
         values = pc.cast(clips[column], pa.string())
     table = pa.table({"split": clips["split"], "value": values})
     table = table.filter(pc.is_valid(table["value"]))
-    if len(table):
-        counts = pc.value_counts(table["value"]).flatten()
-        names = counts[0].take(pc.sort_indices(counts[1], sort_keys=[("", "descending")]))[:_SHOWN_VALUES]
-        table = table.set_column(1, "value", pc.if_else(pc.is_in(table["value"], names), table["value"], _OTHERS))
-    return _counted(table, ["split", "value"])
+    return _counted(table.set_column(1, "value", _frequent(table["value"])), ["split", "value"])
 
 
 def shared_videos(clips: pa.Table) -> pa.Table:
@@ -198,6 +191,13 @@ def with_metadata(clips: pa.Table, metadata: pa.Table) -> pa.Table:
     for name in others:
         clips = clips.append_column(name, joined[name])
     return clips
+
+
+def _frequent(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return texts with "other" in place of all but the twelve most frequent ones."""
+    names, counts = pc.value_counts(values).flatten()
+    shown = names.take(pc.sort_indices(counts, sort_keys=[("", "descending")]))[:_SHOWN_VALUES]
+    return pc.if_else(pc.is_in(values, shown), values, _OTHERS)
 
 
 def _measure(clips: pa.Table, measure: str) -> np.ndarray:

@@ -82,6 +82,7 @@ def row_of(clip: SourceClip, **more: Any) -> Row:
 
 def put(path: Path, content: bytes) -> None:
     """Write a file that is complete or not there. Threads of this process may write the same one."""
+    # Not `Folder.write`: its temporary files have random names, and those of a killed run would stay.
     partial = path.with_name(f".{path.name}.tmp")
     with disk_errors(path), _LOCKS[hash(path) % len(_LOCKS)]:
         path.parent.mkdir(parents=True, exist_ok=True)
