@@ -348,6 +348,17 @@ def test_crops_are_cut_out_before_they_are_scaled(crop, pixels):
     assert psnr(scaled, expected) > 25
 
 
+@pytest.mark.parametrize("width", [64, 66, 72, 340])
+def test_an_odd_crop_has_the_right_edge_of_the_picture(width):
+    """libswscale skips the last columns of planar RGB if the width is 1 to 8 more than a multiple of 16."""
+    content = encoded(2, size=(48, width))
+    part = plain(content)[1, 1:46, width - 41 :]
+    scaled = decode(content, [1], crop=(1, width - 41, 45, 41), size=(90, 82))[0]
+    image = av.VideoFrame.from_ndarray(np.ascontiguousarray(part), format="rgb24")
+    expected = image.reformat(82, 90, "rgb24", interpolation="BILINEAR").to_ndarray()
+    assert psnr(scaled[:, -8:], expected[:, -8:]) > 30
+
+
 def test_crops_outside_of_the_picture(clip):
     for crop in ((0, 0, 49, 64), (-1, 0, 4, 4), (0, 60, 4, 5), (0, 0, 0, 4)):
         with pytest.raises(ValueError, match=r"must lie in the picture of 48x64 pixels"):

@@ -164,8 +164,12 @@ class FrameWriter:
         down, right = _SUBSAMPLING.get(frame.format.name, (1, 1))
         is_aligned = not top % (1 << down) and not left % (1 << right)
         if frame.format.name not in _SUBSAMPLING or not is_aligned:
-            frame = _converted(self._cropping, frame, frame, (frame.height, frame.width), "gbrp")
-            down = right = 0
+            # Not to "gbrp" at once: libswscale 9.5 then skips up to 8 columns at the right edge.
+            frame = _converted(self._cropping, frame, frame, (frame.height, frame.width), "rgb24")
+            part = av.VideoFrame(width, height, "rgb24")
+            cut = _lines(frame.planes[0])[top : top + height, 3 * left : 3 * (left + width)]
+            _lines(part.planes[0])[:, : 3 * width] = cut
+            return part
         part = av.VideoFrame(width, height, frame.format.name)
         for number, (source, target) in enumerate(zip(frame.planes, part.planes, strict=True)):
             y, x, rows, columns = top, left, height, width
