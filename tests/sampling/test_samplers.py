@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kinetics_tools import sampling
-from kinetics_tools.media import View
+from kinetics_tools.media import View, write_clip
 from kinetics_tools.sampling import (
     CenterCrop,
     EveryClip,
@@ -310,9 +310,17 @@ def test_random_resized_crops_have_the_areas_and_shapes_asked_for():
         (lambda: RandomCrop(64, 256), "short_side must be (low, high), with low at least size=64, got 256"),
         (lambda: Frames(RandomClip(4), (224, 224)), "size must be an integer of at least 1, got (224, 224)"),
         (lambda: Frames(RandomClip(4), "224"), "size must be an integer of at least 1, got '224'"),
-        (lambda: Frames(RandomClip(4), CenterCrop), "must be an object such as RandomClip(16, 4) or CenterCrop(224)"),
-        (lambda: Frames(4), "sampler=4: must be an object such as RandomClip(16, 4)"),
-        (lambda: Frames(RandomClip), "RandomClip'>: must be an object such as RandomClip(16, 4)"),
+        (lambda: Frames(RandomClip(4), CenterCrop), "CenterCrop'>: must be a framing such as CenterCrop(224)"),
+        (lambda: Frames(RandomClip(4), RandomClip(4)), "framing=RandomClip(num_frames=4,"),
+        (lambda: Frames(RandomClip(4), len), "framing=<built-in function len>: must be a framing such as"),
+        (lambda: Frames(RandomClip(4), lambda height, width, rng: 5), "must be a framing such as CenterCrop(224)"),
+        (lambda: Frames(4), "sampler=4: must be a sampler such as RandomClip(16, 4)"),
+        (lambda: Frames(RandomClip), "RandomClip'>: must be a sampler such as RandomClip(16, 4)"),
+        (
+            lambda: Frames(CenterCrop(32), RandomClip(4)),
+            "sampler=CenterCrop(size=32, short_side=None): must be a sampler",
+        ),
+        (lambda: Frames(CenterCrop(32), RandomClip(4)), "the sampler comes first, as in Frames(RandomClip(16, 4), Cen"),
         (lambda: RandomClip(8, short="black"), "unknown short 'black' (valid: repeat_last, loop)"),
         (lambda: RandomClip(8, align="gop"), "unknown align 'gop' (valid: grid)"),
         (lambda: RandomClip(8, align="grid", target_fps=30), "pass only one of them"),
@@ -345,3 +353,16 @@ def test_mistakes_are_named(make, message):
 def test_a_clip_without_frames_has_none_to_choose(sampler):
     with pytest.raises(ValueError, match="num_frames must be at least 1, got 0"):
         sampler(0, 30.0, np.random.default_rng(0))
+
+
+def test_functions_of_a_user_are_samplers_and_framings(tmp_path):
+    """Also those that are for clips of other sizes than the one that they are tried with."""
+    write_clip(tmp_path / "clip.mp4", np.zeros((9, 48, 64, 3), np.uint8), fps=10)
+
+    def last(num_frames, fps, rng):
+        if num_frames > 20:
+            raise ValueError("too long")
+        return np.array([num_frames - 1])
+
+    frames = Frames(last, lambda height, width, rng: [View(size=({(48, 64): 24}[height, width], 32))])
+    assert frames.decode(str(tmp_path / "clip.mp4")).shape == (1, 24, 32, 3)

@@ -4,13 +4,13 @@ import operator
 import os
 import warnings
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from kinetics_tools.media import ClipError, Layout, VideoReader
+from kinetics_tools.media import ClipError, Layout, VideoReader, View
 from kinetics_tools.sampling.collate import shared_zero
 from kinetics_tools.sampling.crops import CenterCrop, Framing
 from kinetics_tools.sampling.samplers import Sampler
@@ -61,9 +61,7 @@ class Frames:
         check_count(0, seed=seed)
         self.sampler = sampler
         self.framing: Framing = framing if callable(framing) else CenterCrop(framing)
-        for name, function in (("sampler", self.sampler), ("framing", self.framing)):
-            if isinstance(function, type) or not callable(function):
-                raise ValueError(f"{name}={function!r}: must be an object such as RandomClip(16, 4) or CenterCrop(224)")
+        _check_callables(self.sampler, self.framing)
         self.layout, self.seed, self.on_error, self.column = layout, seed, on_error, column
         self._epoch = shared_zero()
         self._failures = 0
@@ -152,6 +150,30 @@ class Frames:
     def _rows(self, examples: Mapping[str, Any], decoded: Sequence[Any], rows: Sequence[int]) -> dict[str, Any]:
         batch = {name: [values[row] for row in rows] for name, values in examples.items() if name != self.column}
         return {**batch, "frames": [decoded[row] for row in rows]}
+
+
+def _check_callables(sampler: Any, framing: Any) -> None:
+    """Raise ValueError if `sampler` gives no frames, or `framing` no views, of a clip of 300 frames of 256 x 340."""
+    rng = np.random.default_rng(0)
+    gives_frames = _gives(lambda: sampler(300, 30, rng), lambda found: isinstance(found, np.ndarray))
+    gives_views = _gives(lambda: framing(256, 340, rng), lambda found: all(isinstance(one, View) for one in found))
+    for name, value, is_good in (("sampler", sampler, gives_frames), ("framing", framing, gives_views)):
+        if isinstance(value, type) or not is_good:
+            example = "RandomClip(16, 4)" if name == "sampler" else "CenterCrop(224)"
+            raise ValueError(
+                f"{name}={value!r}: must be a {name} such as {example}; "
+                "the sampler comes first, as in Frames(RandomClip(16, 4), CenterCrop(224))"
+            )
+
+
+def _gives(call: Callable[[], Any], is_good: Callable[[Any], bool]) -> bool:
+    """Return False if a call does not take its arguments, or gives something else."""
+    try:
+        return is_good(call())
+    except TypeError:
+        return False
+    except Exception:  # a function of the user's for other clips
+        return True
 
 
 def _good_rows(decoded: Sequence[npt.NDArray[np.uint8] | Exception]) -> list[int]:
