@@ -1,6 +1,7 @@
 """Shards of work on threads and on Ray."""
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from itertools import count
 import pytest
 
 from kinetics_tools.run import check_engine, spread
+from tests.support.fault_server import FaultServer
 
 
 def test_spread_gives_each_key_its_result_and_makes_no_more_at_once_than_asked():
@@ -60,10 +62,12 @@ WITH_RAY = """
 import os
 import ray
 from kinetics_tools.run import spread
+from kinetics_tools.run.ray_tasks import check_reachable
 from tests.run.test_engines import double, fail
 
 # Without an address of its own it asks which way the Internet lies.
 ray.init("local", num_cpus=2, _node_ip_address="127.0.0.1", include_dashboard=False)
+check_reachable(ray.get_runtime_context().gcs_address)
 found = dict(spread(double, [(number, number) for number in range(10)], engine="ray", workers=2))
 assert {key: value for key, (value, _) in found.items()} == {number: 2 * number for number in range(10)}, found
 assert os.getpid() not in {pid for _, pid in found.values()}
@@ -92,3 +96,19 @@ def test_ray_gives_the_same_and_raises_the_same(ray):
 def test_arguments_are_checked(arguments, message):
     with pytest.raises(ValueError, match=message):
         check_engine(**arguments)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_is_not_there_is_named_at_once(ray, scheme):
+    """Ray itself tries for over 100 s."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(ConnectionError, match=rf"no Ray cluster at address='{address}' \(Connection refused\)"):
+            check_engine("ray", address=address)
+
+
+def test_another_server_than_ray_is_named(ray, tmp_path):
+    """Such as that of the dashboard."""
+    with FaultServer(tmp_path) as server, pytest.raises(ConnectionError, match="another server answers there"):
+        check_engine("ray", address=server.url.removeprefix("http://"))

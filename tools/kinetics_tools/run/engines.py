@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
 from kinetics_tools.run.processes import Crash, available_cores
-from kinetics_tools.run.ray_tasks import spread_by_ray
+from kinetics_tools.run.ray_tasks import check_reachable, spread_by_ray
 from kinetics_tools.run.threads import Take, merge
 from kinetics_tools.text import check_choice, check_count
 
@@ -25,9 +25,11 @@ def check_engine(engine: str, *, workers: int | None = None, address: str | None
         raise ValueError(f"address={address!r} is valid only with engine='ray'; pass both or omit address")
     if engine == "ray":
         try:
-            import ray  # noqa: F401
+            import ray
         except ImportError:
             raise ModuleNotFoundError("engine='ray' needs Ray: pip install ray", name="ray") from None
+        if not ray.is_initialized():
+            check_reachable(address)
 
 
 def spread(

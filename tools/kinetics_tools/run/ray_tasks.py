@@ -1,5 +1,6 @@
 """Tasks of Ray, one per item, on the nodes of a cluster that may grow and shrink."""
 
+import os
 import socket
 import traceback
 from collections.abc import Callable, Generator, Iterable
@@ -10,6 +11,9 @@ from typing import Any, TypeVar
 from kinetics_tools.run.processes import RETRIES_AFTER_KILL, Crash
 
 _TASKS_PER_CORE = 2  # one runs and one waits, so that an autoscaler sees work for more nodes
+_CONNECT_SECONDS = 8.0
+# What a client of gRPC sends first, and the type of the frame with which a server begins: RFC 9113, sections 3.4, 6.5.
+_HTTP2_START, _HTTP2_SETTINGS = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5), b"\x04"
 _POLL_SECONDS = 5.0  # until the number of cores is looked up again
 # Errors of Ray after its own retries, by name.
 _LOSSES = {
@@ -53,6 +57,29 @@ def spread_by_ray(
     finally:
         if is_ours:
             ray.shutdown()
+
+
+def check_reachable(address: str | None) -> None:
+    """Raise ConnectionError if no server of gRPC is at `address`, or at RAY_ADDRESS: Ray tries for minutes, or forever.
+
+    Other addresses than HOST:PORT, such as "auto", are taken to be right.
+    """
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT_SECONDS) as connection:
+            connection.sendall(_HTTP2_START)
+            is_grpc = os.environ.get("RAY_USE_TLS") == "1" or connection.recv(9)[3:4] == _HTTP2_SETTINGS
+        problem = None if is_grpc else "another server answers there"
+    except (OSError, OverflowError) as error:
+        problem = getattr(error, "strerror", None) or str(error)
+    if problem is not None:
+        raise ConnectionError(
+            f"no Ray cluster at address={address!r} ({problem}); check the host and the port, by default 6379, "
+            "or omit it for the cluster of this machine"
+        )
 
 
 class _Tasks:
