@@ -1,11 +1,13 @@
 """HttpFile against a server that drops connections, refuses, stalls, lies and changes."""
 
+import contextlib
 import errno
 import io
 import logging
 import random
 import socket
 import ssl
+import threading
 import urllib.error
 import urllib.request
 from email.utils import formatdate
@@ -14,6 +16,7 @@ import pytest
 
 from kinetics_tools.io import http
 from kinetics_tools.io.http import HttpFile
+from kinetics_tools.io.retry import RetryPolicy
 from tests.support.fault_server import Fault, FaultServer
 
 SIZE = 300_000
@@ -173,7 +176,7 @@ def test_an_unknown_host_is_given_up_as_soon(waits, monkeypatch):
     def unknown(*args, **options):
         raise urllib.error.URLError(socket.gaierror(-2, "Name or service not known"))
 
-    monkeypatch.setattr(urllib.request, "urlopen", unknown)
+    monkeypatch.setattr(http, "_urlopen", unknown)
     with pytest.raises(ConnectionError, match=r"^http://nowhere\.invalid/x: .*not known, after 3 attempts"):
         HttpFile("http://nowhere.invalid/x")
     assert len(waits) == 2
@@ -183,10 +186,70 @@ def test_no_route_is_given_up_as_soon(waits, monkeypatch):
     def unreachable(*args, **options):
         raise urllib.error.URLError(OSError(errno.ENETUNREACH, "Network is unreachable"))
 
-    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(http, "_urlopen", unreachable)
     with pytest.raises(ConnectionError, match=r"Network is unreachable, after 3 attempts"):
         HttpFile("http://127.0.0.1:9/x")
     assert sum(waits) < 10
+
+
+@pytest.fixture
+def clock(monkeypatch, waits):
+    """Time that passes in waits alone."""
+    monkeypatch.setattr(http, "_hosts_that_answered", set())
+    monkeypatch.setattr(http.time, "monotonic", lambda: sum(waits))
+
+
+@contextlib.contextmanager
+def listening(backlog):
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(backlog)
+        yield server.getsockname()
+
+
+def test_a_host_that_drops_packets_is_given_up_after_one_attempt(monkeypatch, waits):
+    """As a firewall does: with a full queue, the kernel answers no further request for a connection."""
+    monkeypatch.setattr(http, "_CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(HttpFile, "unreachable_seconds", 0.2)
+    message = r"x: no connection within 0 s, after 1 attempt; check your network"
+    with listening(0) as address, socket.create_connection(address), pytest.raises(ConnectionError, match=message):
+        HttpFile("http://127.0.0.1:{1}/x".format(*address))
+    assert waits == []
+
+
+def test_a_server_that_takes_connections_and_never_answers_is_given_up_after_a_minute(monkeypatch, clock, waits):
+    monkeypatch.setattr(HttpFile, "timeout_seconds", 0.01)
+    monkeypatch.setattr(HttpFile, "policy", RetryPolicy(retries=10**6, first_wait_seconds=20.0))
+    with listening(99) as address, pytest.raises(ConnectionError, match=r"x: timed out, after \d attempts; check your"):
+        HttpFile("http://127.0.0.1:{1}/x".format(*address))
+    assert 60 < sum(waits) < 60 + 1.5 * 60
+
+
+def test_a_server_that_takes_connections_and_answers_late_is_read(monkeypatch, clock):
+    """It is slower than the limit for a host that is not there."""
+    monkeypatch.setattr(HttpFile, "timeout_seconds", 0.2)
+    monkeypatch.setattr(HttpFile, "unreachable_seconds", 0.0)
+
+    def answer(server):
+        with server.accept()[0], server.accept()[0] as connection:
+            connection.recv(1 << 16)
+            connection.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 4\r\n\r\nclip")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer, args=[server])
+        thread.start()
+        with HttpFile("http://127.0.0.1:{1}/x".format(*server.getsockname())) as file:
+            assert file.read() == b"clip"
+        thread.join()
+
+
+def test_a_host_that_has_answered_is_waited_for_in_later_files(tmp_path, waits):
+    (tmp_path / NAME[1:]).parent.mkdir()
+    (tmp_path / NAME[1:]).write_bytes(DATA)
+    with FaultServer(tmp_path) as server:
+        assert read(server) == DATA
+    with pytest.raises(ConnectionError, match=r"refused, after 7 attempts"):
+        read(server)
 
 
 def test_a_server_that_was_there_is_waited_for_though_it_refuses(mirror, waits, monkeypatch):
@@ -197,7 +260,7 @@ def test_a_server_that_was_there_is_waited_for_though_it_refuses(mirror, waits, 
         def refused(*args, **options):
             raise urllib.error.URLError(ConnectionRefusedError(111, "Connection refused"))
 
-        monkeypatch.setattr(urllib.request, "urlopen", refused)
+        monkeypatch.setattr(http, "_urlopen", refused)
         with pytest.raises(ConnectionError, match=r"at byte 1,000 of 300,000, after 7 attempts; received bytes are"):
             file.read()
     assert len(waits) == HttpFile.policy.retries
@@ -239,25 +302,23 @@ class Broken:
     ],
 )
 def test_whatever_breaks_a_body_is_tried_again(mirror, error, monkeypatch, waits):
-    original = urllib.request.urlopen
+    original = http._urlopen
     answers = []
 
     def urlopen(request, **options):
         answers.append(original(request, **options))
         return Broken(answers[-1], 100_000, error) if len(answers) == 1 else answers[-1]
 
-    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(http, "_urlopen", urlopen)
     assert read(mirror, 5000) == DATA
     assert ranges(mirror) == [None, "bytes=100000-"]
     assert len(waits) == 1
 
 
 def test_a_body_that_is_always_broken_is_given_up(mirror, monkeypatch, waits):
-    original = urllib.request.urlopen
+    original = http._urlopen
     error = ssl.SSLError(1, "bad record mac")
-    monkeypatch.setattr(
-        urllib.request, "urlopen", lambda request, **options: Broken(original(request, **options), 0, error)
-    )
+    monkeypatch.setattr(http, "_urlopen", lambda request, **options: Broken(original(request, **options), 0, error))
     with pytest.raises(ConnectionError, match=r"bad record mac.*after 7 attempts"):
         read(mirror)
     assert len(waits) == HttpFile.policy.retries
@@ -441,13 +502,13 @@ def test_a_file_that_changes_in_between_is_an_error_and_no_mixture(mirror, other
 
 def test_the_request_names_the_program_and_asks_for_bytes_as_they_are(mirror, monkeypatch):
     seen = []
-    original = urllib.request.urlopen
+    original = http._urlopen
 
     def urlopen(request, **options):
         seen.append(request)
         return original(request, **options)
 
-    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(http, "_urlopen", urlopen)
     read(mirror)
     headers = {name.lower(): value for name, value in seen[0].header_items()}
     assert headers["user-agent"].startswith("kinetics-dataset/")

@@ -492,6 +492,7 @@ BAD_LISTS = {
     "no archive": ("{public}/a.txt\n", "which is not an archive on"),
     "a login page": ("<!DOCTYPE html><html>...", "a web page came instead of the file; does this network need a login"),
     "nothing": ("\n\n", "the list names no archive"),
+    "no end": ("\n" * ((1 << 24) + 1), r"the list is longer than 16\.8 MB; pass another mirror="),
     "no text": ("\udcff", "which is not an archive on"),
 }
 

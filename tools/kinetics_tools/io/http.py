@@ -2,8 +2,10 @@
 
 import base64
 import errno
+import functools
 import http.client
 import io
+import math
 import re
 import socket
 import time
@@ -19,7 +21,7 @@ from kinetics_tools import __version__
 from kinetics_tools.errors import ChangedError
 from kinetics_tools.io.retry import RetryPolicy, parse_retry_after
 from kinetics_tools.io.urls import is_url, without_credentials
-from kinetics_tools.text import printable
+from kinetics_tools.text import format_count, printable
 
 _logger = get_logger("datasets.kinetics")
 
@@ -35,7 +37,9 @@ _ERROR_OF_STATUS = {
 WEB_PAGE = "a web page came instead of the file; does this network need a login? Open it in a browser, then rerun"
 """Message for a server that answers with a page, such as the login of a network."""
 _HEAD_TIMEOUT_SECONDS = 30.0
+_CONNECT_SECONDS = 8.0  # the first packet is repeated after 1, 3 and 7 s
 _TOLD_WAIT_SECONDS = 30.0  # longer waits are told
+_hosts_that_answered: set[str] = set()
 
 
 class HttpFile(io.RawIOBase):
@@ -64,13 +68,17 @@ class HttpFile(io.RawIOBase):
     """
 
     policy = RetryPolicy(retries=6, longest_wait_seconds=600.0)
-    # For a refused connection, an unknown host or no route, as long as there was no answer at all.
+    # For a refused connection, an unknown host or no route, as long as the host has not answered this process at all.
     policy_without_answer = RetryPolicy(retries=2)
     timeout_seconds = 30.0
+    # As long as the host has not answered, no retry starts later, the latter for hosts that take connections.
+    unreachable_seconds, unanswered_seconds = 8.0, 60.0
 
     def __init__(self, url: str, *, start: int = 0, etag: str | None = None):
         self.url = url
         self._shown = without_credentials(url)
+        self._host = urllib.parse.urlsplit(self._shown).netloc
+        self._started = time.monotonic()
         self.etag = etag
         self.size: int | None = None
         self._position = start
@@ -103,10 +111,11 @@ class HttpFile(io.RawIOBase):
 
     def _attempt(self, step: Callable[[], int]) -> int | None:
         """Run `step`; return None after a retryable error, when it is time for the next attempt."""
-        retry_after, policy = None, self.policy
+        retry_after, policy, limit_seconds = None, self.policy, math.inf
         try:
             result = step()
         except urllib.error.HTTPError as error:
+            _hosts_that_answered.add(self._host)
             if error.code not in _TRANSIENT_STATUS and error.code < 500:
                 if error.code == 416 and self._is_end(error.headers):
                     self.size = self._position
@@ -119,24 +128,32 @@ class HttpFile(io.RawIOBase):
         except (http.client.HTTPException, OSError) as error:  # of TLS and of routes, too
             cause = getattr(error, "reason", error)  # what urllib wraps
             reason = str(cause) or type(cause).__name__
-            if not self._has_answered and _is_unreachable(cause):
-                policy = self.policy_without_answer
+            policy, limit_seconds = self._limits(cause)
         else:
             self._failures = 0
             self._has_answered = True
+            _hosts_that_answered.add(self._host)
             return result
         self._disconnect()
         self._failures += 1
-        if self._failures > policy.retries:
+        if self._failures > policy.retries or time.monotonic() - self._started > limit_seconds:
             raise self._exhausted(reason)
         if not self._has_warned:
             self._has_warned = True
-            _logger.warning(f"no answer from {urllib.parse.urlsplit(self._shown).netloc} ({reason}); retrying")
+            _logger.warning(f"no answer from {self._host} ({reason}); retrying")
         wait = policy.wait_seconds(self._failures, retry_after)
         tell = _logger.warning if wait >= _TOLD_WAIT_SECONDS else _logger.info
         tell(f"{self._shown}: {reason} at byte {self._position:,}; next attempt in {wait:.1f} s")
         time.sleep(wait)
         return None
+
+    def _limits(self, cause: object) -> tuple[RetryPolicy, float]:
+        """Return the policy after an error without an answer, and the seconds after which no retry starts."""
+        if self._host in _hosts_that_answered:
+            return self.policy, math.inf
+        if _is_unreachable(cause):
+            return self.policy_without_answer, self.unreachable_seconds
+        return self.policy, self.unanswered_seconds
 
     def _permanent(self, error: urllib.error.HTTPError) -> OSError:
         meaning = ""
@@ -153,7 +170,8 @@ class HttpFile(io.RawIOBase):
         if self._position:
             where = f", at byte {self._position:,}" + ("" if self.size is None else f" of {self.size:,}")
             advice = "received bytes are kept; rerun the same command to resume"
-        return ConnectionError(f"{self._shown}: {reason}{where}, after {self._failures} attempts; {advice}")
+        attempts = format_count(self._failures, "attempt")
+        return ConnectionError(f"{self._shown}: {reason}{where}, after {attempts}; {advice}")
 
     def _connect(self) -> int:
         # Identity, because a proxy that compresses would make byte positions meaningless.
@@ -221,7 +239,7 @@ def open_binary(path: str) -> BinaryIO:
 def _is_unreachable(cause: object) -> bool:
     """Return True if an error means that there is no such host, no route to it, or no server."""
     no_route = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN)
-    is_unknown = isinstance(cause, ConnectionRefusedError | socket.gaierror)
+    is_unknown = isinstance(cause, ConnectionRefusedError | socket.gaierror | _NoConnectionError)
     return is_unknown or (isinstance(cause, OSError) and cause.errno in no_route)
 
 
@@ -270,9 +288,55 @@ def _open(url: str, headers: dict[str, str], *, timeout: float, method: str = "G
         if user:  # not for the host of a redirection
             basic = base64.b64encode(urllib.parse.unquote(user).encode()).decode()
             request.add_unredirected_header("Authorization", f"Basic {basic}")
-        return urllib.request.urlopen(request, timeout=timeout)
+        return _urlopen(request, timeout=timeout)
     except (ValueError, http.client.InvalidURL):
         raise ValueError(f"{without_credentials(url)}: not a valid URL") from None
+
+
+class _NoConnectionError(TimeoutError):
+    """Raised when a host does not take a connection, as behind a firewall that drops packets."""
+
+
+def _connect(address: tuple[str, int], timeout: float, source_address: Any = None) -> socket.socket:
+    """Connect like `socket.create_connection`, with a limit of its own for all addresses of a host together."""
+    addresses = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)
+    try:
+        connection = socket.create_connection(address, _CONNECT_SECONDS / len(addresses), source_address)
+    except TimeoutError:
+        raise _NoConnectionError(f"no connection within {_CONNECT_SECONDS:.0f} s") from None
+    connection.settimeout(timeout)
+    return connection
+
+
+class _HttpConnection(http.client.HTTPConnection):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._create_connection = _connect
+
+
+class _HttpsConnection(http.client.HTTPSConnection):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._create_connection = _connect
+
+
+class _HttpHandler(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_HttpConnection, req)
+
+
+class _HttpsHandler(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(_HttpsConnection, req, context=self._context)  # type: ignore[attr-defined]
+
+
+@functools.cache
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_HttpHandler, _HttpsHandler)
+
+
+def _urlopen(request: urllib.request.Request, *, timeout: float) -> Any:
+    return _opener().open(request, timeout=timeout)
 
 
 def _status(error: urllib.error.HTTPError) -> str:

@@ -10,7 +10,7 @@ from kinetics_tools.io.http import WEB_PAGE, is_web_page, open_binary
 from kinetics_tools.io.urls import path_part, quoted, without_credentials
 from kinetics_tools.releases import LABELS, PUBLIC_HOSTS, REPLACEMENTS_URL, archive_list_url
 from kinetics_tools.sources.replacements import has_replacements
-from kinetics_tools.text import is_archive_name
+from kinetics_tools.text import format_size, is_archive_name
 
 _MAX_LIST_BYTES = 1 << 24  # the longest public list has 100 kB
 
@@ -30,14 +30,19 @@ def archive_urls(
         mirror: URL that replaces the public hosts, by default the environment variable KINETICS_MIRROR.
 
     Raises:
-        RemoteError: the mirror's list names no archive, or something else than archives on the public hosts or on the
-            mirror itself.
+        RemoteError: the mirror's list is longer than 16.8 MB, names no archive, or names something else than archives
+            on the public hosts or on the mirror itself.
     """
     list_url = mirrored(archive_list_url(release, split), mirror)
     with open_binary(list_url) as file:
-        content = file.read(_MAX_LIST_BYTES)
+        content = file.read(_MAX_LIST_BYTES + 1)
     if is_web_page(content):
         raise RemoteError(f"{without_credentials(list_url)}: {WEB_PAGE}")
+    if len(content) > _MAX_LIST_BYTES:
+        raise RemoteError(
+            f"{without_credentials(list_url)}: the list is longer than {format_size(_MAX_LIST_BYTES)}; "
+            "pass another mirror="
+        )
     lines = filter(None, map(str.strip, content.decode("utf-8", "backslashreplace").splitlines()))
     urls = [_archive_url(line, list_url, mirror) for line in lines]
     if not urls:
