@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kinetics_tools.io.lock import held_alone
     from kinetics_tools.io.partial import PartialFile, discard_partial, partial_size
     from kinetics_tools.io.retry import RetryPolicy
+    from kinetics_tools.io.stores import open_store
     from kinetics_tools.io.tar import read_archive
     from kinetics_tools.io.urls import has_host, hide_credentials, is_url, join_url, path_part, without_credentials
 
@@ -47,6 +48,7 @@ __all__ = [
     "mirror_url",
     "mirrored",
     "open_binary",
+    "open_store",
     "parse_json",
     "partial_size",
     "path_part",
@@ -74,6 +76,7 @@ __getattr__ = lazy_exports(
         "lock": ["held_alone"],
         "partial": ["PartialFile", "discard_partial", "partial_size"],
         "retry": ["RetryPolicy"],
+        "stores": ["open_store"],
         "tar": ["read_archive"],
         "urls": ["has_host", "hide_credentials", "is_url", "join_url", "path_part", "without_credentials"],
     },

@@ -14,6 +14,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from kinetics_tools.io.atomic import disk_errors
+from kinetics_tools.io.stores import open_store
 
 _LOCK_SECONDS = 60.0
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -33,7 +34,7 @@ class Folder:
     def __init__(self, url: str | os.PathLike[str]):
         self.url = os.fspath(url).rstrip("/") or "/"
         if "://" in self.url:
-            fs, root = fsspec.url_to_fs(self.url)
+            fs, root = open_store(self.url)
         else:  # "::" in a path is not a chain of file systems
             fs, root = fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(self.url))
             self.url = root

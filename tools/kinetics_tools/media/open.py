@@ -16,6 +16,7 @@ import av.stream
 import av.video.stream
 
 from kinetics_tools.errors import ClipError
+from kinetics_tools.io.stores import open_store
 from kinetics_tools.media.truncation import Headers, read_headers
 
 # These containers state when a frame is decoded, not when it is shown. FFmpeg derives the latter for most codecs, but
@@ -44,9 +45,8 @@ def load(video: Any) -> Mapping[str, Any]:
     else:
         content, path = (video, None) if isinstance(video, bytes) else (None, video)
     if content is None and isinstance(path, str) and "://" in path:
-        import fsspec
-
-        with fsspec.open(path, "rb") as file:
+        store, name = open_store(path)
+        with store.open(name, "rb") as file:
             content = file.read()
     elif content is None and isinstance(path, str | os.PathLike):
         with open(path, "rb") as file:

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fsspec
-
 from kinetics_tools.errors import TransientError
 from kinetics_tools.io.retry import RetryPolicy, retry
+from kinetics_tools.io.stores import open_store
 from kinetics_tools.media import ClipError, ClipInfo, Encoding, encode, probe
 from kinetics_tools.preparation.extra_columns import ExtraColumns
 
@@ -110,7 +109,7 @@ def read_clip(path: str) -> bytes:
 
 
 def _fetch(url: str) -> bytes:
-    fs, name = fsspec.url_to_fs(url)
+    fs, name = open_store(url)
     try:
         content: bytes = fs.cat_file(name)  # in one request: `open` of a web server calls any error "not found"
     except _CONFIGURATION_ERRORS:
@@ -142,7 +141,7 @@ def readable_bytes(path: str) -> int:
         if "://" not in path:
             with open(path, "rb") as file:
                 return os.fstat(file.fileno()).st_size if file.read(1) else 0
-        fs, name = fsspec.url_to_fs(path)
+        fs, name = open_store(path)
         return int(fs.size(name) or 0) if fs.cat_file(name, start=0, end=1) else 0
     except Exception:  # as in `_fetch`
         return 0

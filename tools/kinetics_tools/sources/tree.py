@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from stat import S_ISDIR
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kinetics_tools.annotations.find import find_annotations
 from kinetics_tools.annotations.labels import label_index, normalize_label
 from kinetics_tools.annotations.read import YOUTUBE_ID
+from kinetics_tools.io.stores import open_store
 from kinetics_tools.releases import SPLITS, directory_names
 from kinetics_tools.text import few, is_archive_name, is_video_name, stem_of
 
@@ -146,7 +146,7 @@ def has_bytes(path: str) -> bool:
     """Return True if a file exists and is not empty. `path` may be a URL that `fsspec` opens."""
     try:
         if "://" in path:
-            files, name = fsspec.url_to_fs(path)
+            files, name = open_store(path)
             return bool(files.size(name) != 0)
         return os.path.getsize(path) > 0
     except OSError:
