@@ -60,7 +60,7 @@ def test_the_command(tree, prepared, clips, tmp_path):
     assert "validation: dropped: 1 missing, 1 empty, 2 unreadable" in result.output
     assert f'load_dataset("{out}", "700", split="validation") loads it' in result.output
     assert f"validation: {clips[4].stem}: empty\n" in result.output
-    assert f"validation: {clips[5].stem}: unreadable: is not a readable clip" in result.output
+    assert f"validation: {clips[5].stem}: unreadable: Invalid data found when processing input\n" in result.output
     assert files_of(out) == files_of(prepared)
     for more in (["--split", "val"], ["--dry-run"]):
         result = CliRunner().invoke(app, [*given, "--preset", "ultrafast", *more])

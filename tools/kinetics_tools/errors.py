@@ -1,5 +1,7 @@
 """Exceptions of the project. Each also derives from the nearest built-in exception."""
 
+import re
+
 from kinetics_tools.text import printable
 
 
@@ -14,12 +16,29 @@ class ClipError(KineticsError, ValueError):
     """Raised for a clip that cannot be read: not a video, truncated, or without a video stream or frames."""
 
 
+def clip_reason(message: str, name: str) -> str:
+    """Return the reason in the message of a ClipError, for a text that names the clip and says that it is unreadable.
+
+    Args:
+        message: message, or any other text, which is returned unchanged.
+        name: name of the clip, with or without its suffix.
+    """
+    found = re.fullmatch(
+        rf"{re.escape(name)}(?:\.\w+)?: (?:is not a readable clip \((.*)\)|(.*?))(?:; [^;]*)?", message
+    )
+    return message if found is None else found[1] or found[2]
+
+
 class EmptySegmentError(ClipError):
     """Raised when no frame lies in a segment, usually because the video ends before it."""
 
 
 class EmptySplitError(KineticsError):
     """Raised when a split has no clips to load."""
+
+
+class NoLabelsError(KineticsError, ValueError):
+    """Raised when classes are selected in a split without labels."""
 
 
 class ArchiveError(KineticsError, OSError):

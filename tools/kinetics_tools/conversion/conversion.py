@@ -18,6 +18,7 @@ from rich.console import Console
 
 from kinetics_tools.conversion.formats import FORMATS, Format
 from kinetics_tools.conversion.source import Part, Source, SourceClip, fingerprint, open_source, plan_parts, repeated
+from kinetics_tools.errors import clip_reason
 from kinetics_tools.io import JsonLog, check_apart, check_shape, disk_errors, held_alone, read_json_lines
 from kinetics_tools.preparation import DROPPED_SHAPE, DroppedClip
 from kinetics_tools.run import Crash, Progress, spread
@@ -62,7 +63,7 @@ class ConversionReport:
         lines += [f"{split}: missing: {count:,}" for split, count in self.missing.items() if count]
         for split, clips in self.dropped.items():
             if clips:
-                examples = few(f"{clip.name}: {clip.detail or clip.reason}" for clip in clips)
+                examples = few(f"{clip.name}: {clip_reason(clip.detail, clip.name) or clip.reason}" for clip in clips)
                 lines.append(f"{split}: dropped: {len(clips):,} ({examples}); the same command retries them")
         count = format_count(sum(self.written.values()), "clip")
         return [*lines, *self.notes, f"converted {count} to {self.to} in {self.out}"]

@@ -1,6 +1,5 @@
 """Reports of `prepare`, as data and as text."""
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 from rich.box import SIMPLE
 from rich.table import Table
 
+from kinetics_tools.errors import clip_reason
 from kinetics_tools.io import Folder
 from kinetics_tools.preparation.clip import REASON_NAMES, DroppedClip
 from kinetics_tools.preparation.parquet import ShardReport
@@ -245,5 +245,5 @@ class Report(TextReport):
 
 
 def _description(one: DroppedClip) -> str:
-    detail = re.sub(rf"^{re.escape(one.name)}\.\w+: ", "", one.detail)  # the name is not repeated
+    detail = clip_reason(one.detail, one.name)
     return printable(f"{one.name}: {one.reason}" + (f": {detail}" if detail else ""))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, BinaryIO
 
+from kinetics_tools.errors import clip_reason
 from kinetics_tools.io.digest import file_sha256
 from kinetics_tools.media import ClipError, ClipInfo, check_frames, probe
 
@@ -14,7 +15,6 @@ from kinetics_tools.media import ClipError, ClipInfo, check_frames, probe
 # and whose ends agree are nearly always the same.
 _END_BYTES = 4096
 _FACTS = attrgetter(*(field.name for field in fields(ClipInfo)))
-_PREFIX = "is not a readable clip ("
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +75,7 @@ def probe_clip(clip: str | bytes, *, deep: bool = False) -> ClipProbe:
             check_frames(clip)
     except ClipError as problem:
         # The report names the file and says what to do.
-        name = f"a clip of {size} bytes" if isinstance(clip, bytes) else clip
-        reason = str(problem).removeprefix(f"{name}: ").rpartition("; ")[0]
-        error = reason[len(_PREFIX) : -1] if reason.startswith(_PREFIX) else reason
+        error = clip_reason(str(problem), f"a clip of {size} bytes" if isinstance(clip, bytes) else clip)
     except (OSError, MemoryError) as problem:
         error, is_final = getattr(problem, "strerror", None) or type(problem).__name__, False
     return ClipProbe(size, ends, info, error, sha256, is_final)

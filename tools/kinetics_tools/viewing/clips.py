@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 from kinetics_tools.annotations import Selection, annotation_file, clip_names, read_split
+from kinetics_tools.errors import clip_reason
 from kinetics_tools.io import Folder
 from kinetics_tools.preparation import read_manifest
 from kinetics_tools.releases import LABELS, RELEASES, SPLITS
@@ -164,7 +165,7 @@ def _dropped(release: str, split: str, entry: dict[str, Any], labels: dict[str, 
     """Return the annotated clips that no shard holds."""
     unusable = [(one["name"], "empty" if one["reason"] == "empty" else "unreadable", one) for one in entry["unusable"]]
     rows = [(name, "missing", "") for name in entry.get("absent", ())]
-    rows += [(name, status, one["detail"] or one["reason"]) for name, status, one in unusable]
+    rows += [(name, status, clip_reason(one["detail"] or one["reason"], name)) for name, status, one in unusable]
     names = [name for name, _, _ in rows]
     columns = {
         "release": pa.repeat(release, len(rows)),

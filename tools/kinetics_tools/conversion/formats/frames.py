@@ -10,7 +10,7 @@ from kinetics_tools.conversion.files import safe_folder
 from kinetics_tools.conversion.formats.base import Format, Row, new_directory, put, row_of
 from kinetics_tools.conversion.source import Part, SourceClip
 from kinetics_tools.conversion.trainers import SPLIT_WORDS
-from kinetics_tools.errors import ClipError
+from kinetics_tools.errors import ClipError, clip_reason
 from kinetics_tools.media import write_jpegs
 from kinetics_tools.preparation import DroppedClip
 from kinetics_tools.run import Crash, IdleProcesses, run
@@ -68,4 +68,4 @@ def _frames_of(clip: tuple[bytes, str]) -> int | str:
         with new_directory(Path(directory)) as folder:
             return write_jpegs(content, folder)
     except ClipError as error:
-        return str(error)
+        return clip_reason(str(error), f"a clip of {len(content)} bytes")
