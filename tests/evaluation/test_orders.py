@@ -14,7 +14,7 @@ from kinetics_tools import evaluate
 from kinetics_tools.cli.app import app
 from kinetics_tools.evaluation.orders import better_order, fitting_classes
 from kinetics_tools.releases import LABELS
-from tests.support.trees import Clip, write_annotations
+from tests.support.trees import Clip, torchvision_folder, write_annotations
 
 ACCURACY = 0.5
 
@@ -94,6 +94,32 @@ def test_the_known_space_that_fits_is_named(shared, tmp_path, release, space, pa
     found = evaluate(release, tmp_path / "p.parquet", label_space=space, annotations=annotations)
     assert found.top1 == wrong.better_order.top1
     assert found.better_order is None
+
+
+@pytest.mark.parametrize(("release", "moved"), [("400", 2), ("600", 4), ("700", 5)])
+def test_an_order_that_differs_in_a_few_classes_is_named(tmp_path, release, moved):
+    """torchvision numbers the names of its folders in their own order."""
+    labels, ids = write_truth(tmp_path, release, 6)
+    names = LABELS[release]
+    folders = sorted(map(torchvision_folder, names))
+    order = np.array([folders.index(torchvision_folder(name)) for name in names])
+    annotations = str(tmp_path / "annotations")
+
+    def evaluated(predicted, **options):
+        columns = {"youtube_id": ids, "label": predicted.tolist(), "score": [1.0] * len(ids)}
+        pq.write_table(pa.table(columns), tmp_path / "p.parquet")
+        return evaluate(release, tmp_path / "p.parquet", annotations=annotations, **options)
+
+    space = f"torchvision-folders-{release}"
+    found = evaluated(order[labels])
+    assert found.top1 == pytest.approx(1 - moved / len(names))
+    assert (found.better_order.name, found.better_order.top1) == (space, 1.0)
+    assert evaluated(order[labels], label_space=space).better_order is None
+    assert evaluated(labels).better_order is None
+    assert evaluated(labels, label_space=space).better_order.name == f"sorted-{release}"
+    # A model that confuses just these classes half of the time is no sign of another order.
+    confused = np.where(np.arange(len(labels)) % 2, order[labels], labels)
+    assert evaluated(confused).better_order is None
 
 
 def test_scores_of_710_classes_are_gathered_for_the_classes_of_a_release(shared, tmp_path):

@@ -10,6 +10,7 @@ A clip without a prediction is wrong. These are the rules of the ActivityNet cha
 """
 
 import csv
+import functools
 import json
 import os
 from collections import defaultdict
@@ -32,7 +33,7 @@ from kinetics_tools.annotations import (
     spaces_of,
 )
 from kinetics_tools.annotations import label_space as find_space
-from kinetics_tools.evaluation.orders import BetterOrder, better_order
+from kinetics_tools.evaluation.orders import BetterOrder, better_order, fits_moved_classes
 from kinetics_tools.evaluation.ranking import TOP
 from kinetics_tools.evaluation.read import check_predictions, read_predictions
 from kinetics_tools.io import disk_errors, replacing
@@ -221,7 +222,8 @@ def evaluate(
     found = scored(space)
     spaces = [one for size in (len(LABELS[release]), MERGED_CLASSES) for one in spaces_of(release, size)]
     others = (one for one in spaces if one.name != space.name)
-    return replace(found, better_order=better_order(found.top1, found.confusion, others, top1_of))
+    is_better = functools.partial(fits_moved_classes, in_use=space, release=release, confusion=found.confusion)
+    return replace(found, better_order=better_order(found.top1, found.confusion, others, top1_of, is_better))
 
 
 def _score(
