@@ -9,11 +9,14 @@ from typer.testing import CliRunner
 from kinetics_tools import export_merged
 from kinetics_tools.cli.app import app
 from kinetics_tools.conversion.merge import MergeReport
+from tests.support.clip_tree import with_content
 from tests.support.trees import Clip, write_tree
+
+pytestmark = pytest.mark.usefixtures("probed_here")
 
 
 def clip(label, name, start=0):
-    return Clip(label, name.ljust(11, "_"), start, start + 10)
+    return with_content(Clip(label, name.ljust(11, "_"), start, start + 10))
 
 
 # By the rule, of the training clips those marked with "kept" remain.

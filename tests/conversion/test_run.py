@@ -8,13 +8,16 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from kinetics_tools import export, label_space
+from kinetics_tools import export, label_space, verify
 from kinetics_tools.cli.app import app
 from kinetics_tools.errors import DiskError
 from kinetics_tools.releases import LABELS
-from tests.support.clip_tree import SOURCE, run
-from tests.support.trees import CLIPS, Clip, torchvision_folder, write_annotations, write_tree
+from tests.support.clip_tree import SOURCE, run, with_content
+from tests.support.trees import CLIPS as CLIPS_OF_TEXT
+from tests.support.trees import Clip, torchvision_folder, write_annotations, write_tree
 
+pytestmark = pytest.mark.usefixtures("probed_here")
+CLIPS = {split: [*map(with_content, of_split)] for split, of_split in CLIPS_OF_TEXT.items()}
 SPLITS = {"train": "train", "val": "validation", "test": "test"}
 
 
@@ -67,7 +70,7 @@ READERS = {
 
 @pytest.fixture
 def data_dir(tmp_path):
-    return write_tree(tmp_path / "tree")
+    return write_tree(tmp_path / "tree", clips=CLIPS)
 
 
 def labels_of(clips, space=None):
@@ -134,6 +137,21 @@ def test_clips_without_a_file_or_a_label_are_counted(tmp_path):
     assert "test: without a label, not listed: 8" in report.lines()
 
 
+def test_clips_that_no_trainer_can_read_are_counted_and_named(tmp_path):
+    """As `verify` names them, whose cache is used."""
+    clips = CLIPS["train"]
+    tree = write_tree(tmp_path / "tree", "flat", clips={"train": clips})
+    for clip, content in zip(clips, (b"", b"no clip", clips[2].content[:99]), strict=False):
+        (tree / "train" / clip.file_name).write_bytes(content)
+    report = export("700", tree, tmp_path / "lists", trainer="slowfast", link=tmp_path / "links")
+    assert report.written == {"train.csv": 5}
+    named = dict(one.split(": ", 1) for one in report.unreadable["train"])
+    found = {row["clip"]: row for row in verify("700", tree).clips.to_pylist()}
+    assert named == {clip.stem: found[clip.stem]["detail"] or "has no bytes" for clip in clips[:3]}
+    assert f"train: unreadable, not listed: 3 ({clips[0].stem}: has no bytes, " in "\n".join(report.lines())
+    assert sum(path.is_file() for path in (tmp_path / "links").rglob("*")) == 5
+
+
 def test_without_labels_of_test_the_test_list_is_that_of_validation(tmp_path):
     tree = write_tree(tmp_path / "tree", "flat", clips={"validation": CLIPS["validation"]})
     report = export(700, tree, tmp_path / "lists", trainer="slowfast")
@@ -144,7 +162,7 @@ def test_without_labels_of_test_the_test_list_is_that_of_validation(tmp_path):
 
 def test_clips_of_a_class_that_a_space_does_not_have_are_skipped_and_named(tmp_path):
     """OpenGVLab's published list of 700 does not have archaeological excavation."""
-    clips = [*CLIPS["train"], Clip("archaeological excavation", "excavation0", 0, 10)]
+    clips = [*CLIPS["train"], with_content(Clip("archaeological excavation", "excavation0", 0, 10))]
     tree = write_tree(tmp_path / "tree", "flat", clips={"train": clips})
     report = export("700", tree, tmp_path / "lists", trainer="umt")
     assert report.skipped == {"archaeological excavation": 1}

@@ -5,8 +5,11 @@ import functools
 import json
 import os
 import shutil
+import struct
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -37,6 +40,18 @@ def clip_bytes(folder: Path, number: int, *, frames: int = 9) -> bytes:
     path = folder / f"{number}.mp4"
     write_clip(path, images, fps=15)
     return path.read_bytes()
+
+
+@functools.cache
+def small_clip() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return clip_bytes(Path(folder), 0, frames=1)
+
+
+def with_content(clip: Clip) -> Clip:
+    """Return `clip` with the bytes of a real clip, and its name behind them."""
+    name = clip.stem.encode()
+    return replace(clip, content=small_clip() + struct.pack(">I4s", 8 + len(name), b"free") + name)
 
 
 @pytest.fixture(scope="session")

@@ -5,13 +5,30 @@ import re
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from kinetics_tools.annotations import clip_names
 from kinetics_tools.conversion.source import Part, Source, SourceClip
 from kinetics_tools.conversion.trainers import SPLIT_WORDS
 from kinetics_tools.errors import DiskError
 from kinetics_tools.io import disk_errors, replacing
+from kinetics_tools.probing import probe_files
 from kinetics_tools.releases import LABELS
+from kinetics_tools.text import printable
+
+
+def without_unreadable(clips: pa.Table, root: str) -> tuple[pa.Table, list[str]]:
+    """Return the clips that are readable by their headers, as for `verify`, and the names and reasons of the others.
+
+    Args:
+        clips: rows of `clip_tables` with a path.
+        root: clip directory, whose cache of probes is used.
+    """
+    paths = pc.utf8_slice_codeunits(clips["path"], len(root) + 1).to_pylist()
+    probes = probe_files(root, paths)
+    names = clip_names(clips)
+    reasons = [f"{names[number]}: {printable(probes.errors[number])}" for number in sorted(probes.errors)]
+    return clips.filter(pa.array(probes.readable())), reasons
 
 
 def safe_folder(label: int, release: str) -> str:

@@ -46,6 +46,7 @@ class ExportReport(TextReport):
         space: label space of the lists.
         written: file name -> number of clips.
         missing: split -> number of selected clips without a file.
+        unreadable: split -> names of clips that are empty or unreadable, with the reasons; they are not listed.
         unlabelled: split -> number of clips without a label, which are skipped.
         skipped: class name -> number of clips that are skipped because the label space has no index for it.
         notes: further lines.
@@ -55,6 +56,7 @@ class ExportReport(TextReport):
     space: str
     written: Mapping[str, int]
     missing: Mapping[str, int]
+    unreadable: Mapping[str, Sequence[str]]
     unlabelled: Mapping[str, int]
     skipped: Mapping[str, int]
     notes: Sequence[str] = field(default=())
@@ -64,6 +66,9 @@ class ExportReport(TextReport):
         lines = [f"{name}: {format_count(count, 'clip')}" for name, count in self.written.items()]
         for what, counts in (("missing, not listed", self.missing), ("without a label, not listed", self.unlabelled)):
             lines += [f"{split}: {what}: {count:,}" for split, count in counts.items() if count]
+        for split, names in self.unreadable.items():
+            if names:
+                lines.append(f"{split}: unreadable, not listed: {len(names):,} ({few(names)})")
         if self.skipped:
             count = sum(self.skipped.values())
             names = few(self.skipped)

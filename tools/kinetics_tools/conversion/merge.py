@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kinetics_tools.annotations import MERGED, Selection, annotation_file, label_space, read_split
-from kinetics_tools.conversion.files import link_clips
+from kinetics_tools.conversion.files import link_clips, without_unreadable
 from kinetics_tools.conversion.lists import ClipList, ExportReport, in_order, write_lists
 from kinetics_tools.conversion.run import list_name
 from kinetics_tools.conversion.trainers import TRAINERS
@@ -35,7 +35,7 @@ class MergeReport(TextReport):
 
     Attributes:
         export: lists and skipped clips.
-        train, validation: release -> number of clips with a file; "merged" -> number of clips that are kept.
+        train, validation: release -> number of readable clips; "merged" -> number of clips that are kept.
         held_out: number of training clips of held-out videos, which are dropped. Further clips are dropped because
             another one is of the same video.
     """
@@ -90,7 +90,12 @@ def export_merged(
         check_apart(root, *(os.fspath(place) for place in (out, link) if place is not None))
     tables = {release: dict(clip_tables(Selection(release, splits=_SPLITS), root)) for release, root in roots.items()}
     held_out = _held_out(tables, roots)
-    clips = {split: {release: in_order(found[split]) for release, found in tables.items()} for split in _SPLITS}
+    clips: dict[str, dict[str, pa.Table]] = {split: {} for split in _SPLITS}
+    unreadable = {}
+    for release, found in tables.items():
+        for split in _SPLITS:
+            readable, unreadable[f"{release} {split}"] = without_unreadable(in_order(found[split]), roots[release])
+            clips[split][release] = readable
     kept = {split: _one_per_video(clips[split], held_out if split == "train" else set()) for split in _SPLITS}
     lists = []
     for split in _SPLITS:
@@ -110,7 +115,7 @@ def export_merged(
     notes = [note for note in [target.note()] if note and skipped]
     videos = pa.array(sorted(held_out), pa.string())
     return MergeReport(
-        ExportReport(os.fspath(out), target.name, written, missing, {}, skipped, notes),
+        ExportReport(os.fspath(out), target.name, written, missing, unreadable, {}, skipped, notes),
         train=_counts(clips["train"], kept["train"]),
         validation=_counts(clips["validation"], kept["validation"]),
         held_out=sum(len(one.filter(pc.is_in(one["youtube_id"], value_set=videos))) for one in clips["train"].values()),

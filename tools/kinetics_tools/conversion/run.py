@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kinetics_tools.annotations import Selection, label_space
-from kinetics_tools.conversion.files import extract_clips, link_clips
+from kinetics_tools.conversion.files import extract_clips, link_clips, without_unreadable
 from kinetics_tools.conversion.lists import ClipList, ExportReport, in_order, write_lists
 from kinetics_tools.conversion.source import open_source
 from kinetics_tools.conversion.trainers import SPLIT_WORDS, TRAINERS, Trainer
@@ -43,7 +43,8 @@ def export(
 ) -> ExportReport:
     """Write the lists of clips that a trainer reads, under the names that it expects.
 
-    Clips without a file or a label are counted and not listed. Lists are sorted by the names of clips.
+    Clips that are missing, empty or unreadable, or have no label, are counted and not listed. Each file is opened once,
+    as by `verify`, whose cache is used. Lists are sorted by the names of clips.
 
     Args:
         release: "400", "600", "700" or "700-2020".
@@ -85,10 +86,10 @@ def export(
         root = _extracted(root, asked, extract)
     elif Path(root, release, MANIFEST_NAME).exists():
         raise ValueError(f"{root} holds prepared shards; pass extract=DIRECTORY to write their clips to files")
-    missing, unlabelled, tables = {}, {}, {}
+    missing, unreadable, unlabelled, tables = {}, {}, {}, {}
     for split, clips in clip_tables(asked, root):
         missing[split] = clips["path"].null_count
-        there = clips.filter(pc.is_valid(clips["path"]))
+        there, unreadable[split] = without_unreadable(clips.filter(pc.is_valid(clips["path"])), root)
         unlabelled[split] = pc.sum(pc.less(there["label"], 0)).as_py() or 0
         listed = in_order(there)
         if len(listed):
@@ -98,7 +99,7 @@ def export(
     written, skipped = write_lists(lists, out, kind, chosen)
     notes = [note for note in [chosen.note()] if note and skipped]
     notes += [f"{name}: lists the clips of validation" for name in test_of_validation(kind, release, tables)]
-    return ExportReport(os.fspath(out), chosen.name, written, missing, unlabelled, skipped, notes)
+    return ExportReport(os.fspath(out), chosen.name, written, missing, unreadable, unlabelled, skipped, notes)
 
 
 def list_names(trainer: Trainer, release: str, tables: dict[str, pa.Table]) -> Iterator[tuple[str, pa.Table]]:

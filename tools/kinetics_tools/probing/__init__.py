@@ -7,7 +7,7 @@ from kinetics_tools._lazy import lazy_exports
 if TYPE_CHECKING:
     from kinetics_tools.probing.cache import ProbeCache, open_cache
     from kinetics_tools.probing.clip_probe import ClipProbe, FileState, PackedProbe, digest, file_state, probe_clip
-    from kinetics_tools.probing.files import FileProber, probe_items
+    from kinetics_tools.probing.files import FileProber, probe_bar, probe_files, probe_items
     from kinetics_tools.probing.table import ProbeTable
 
 __all__ = [
@@ -20,7 +20,9 @@ __all__ = [
     "digest",
     "file_state",
     "open_cache",
+    "probe_bar",
     "probe_clip",
+    "probe_files",
     "probe_items",
 ]
 
@@ -29,7 +31,7 @@ __getattr__ = lazy_exports(
     {
         "cache": ["ProbeCache", "open_cache"],
         "clip_probe": ["ClipProbe", "FileState", "PackedProbe", "digest", "file_state", "probe_clip"],
-        "files": ["FileProber", "probe_items"],
+        "files": ["FileProber", "probe_bar", "probe_files", "probe_items"],
         "table": ["ProbeTable"],
     },
 )

@@ -6,11 +6,13 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from kinetics_tools.probing.cache import ProbeCache
+from kinetics_tools.probing.cache import ProbeCache, open_cache
 from kinetics_tools.probing.clip_probe import PackedProbe, file_state, probe_packed
 from kinetics_tools.probing.table import ProbeTable
 from kinetics_tools.run import Crash
 from kinetics_tools.run import run as run_processes
+
+_BAR_SECONDS = 2.0  # work that takes longer shows a progress bar
 
 Key = TypeVar("Key")
 
@@ -85,3 +87,21 @@ class FileProber:
             if place >= 0 and state == (sizes[place], times[place]):
                 with contextlib.suppress(ValueError):  # a line that is invalid costs only itself
                     self._probes.put(first + place, probe, state, deep=is_deep)
+
+
+def probe_files(root: str, paths: Sequence[str], *, workers: int | None = None) -> ProbeTable:
+    """Return the probes of the files `paths`, relative to `root`, from its cache or in worker processes.
+
+    Work of more than 2 s shows a progress bar.
+    """
+    probes = ProbeTable()
+    with open_cache(root, on_error="skip") as cache, probe_bar(len(paths)) as bar:
+        FileProber(root, probes, cache, workers=workers).add(paths, bar.update, lambda number: bar.update())
+    return probes
+
+
+def probe_bar(count: int) -> Any:
+    """Return a progress bar of `count` clips that are read."""
+    from datasets.utils import tqdm
+
+    return tqdm(total=count, desc="Reading headers", unit=" clips", delay=_BAR_SECONDS)

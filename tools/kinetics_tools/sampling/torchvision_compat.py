@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from kinetics_tools.annotations.selection import Selection
 from kinetics_tools.media import ClipError, VideoReader, View, read_audio
-from kinetics_tools.probing import FileProber, ProbeTable, open_cache, probe_items
+from kinetics_tools.probing import ProbeTable, probe_bar, probe_files, probe_items
 from kinetics_tools.releases import LABELS, find_split
 from kinetics_tools.sampling.collate import as_torch, has_torch
 from kinetics_tools.sampling.frames import check_column, check_split_chosen, position_of
@@ -22,7 +22,6 @@ from kinetics_tools.sources import check_data_dir, local_clips
 from kinetics_tools.text import check_choice, few, format_count
 
 OutputFormat = Literal["TCHW", "THWC"]
-_BAR_SECONDS = 2.0  # a start that takes longer shows a progress bar
 _BYTES_AT_ONCE = 4  # clips in memory that are sent to a worker process
 
 # torchvision's arguments that have no effect here: their default, and what to do instead.
@@ -194,7 +193,7 @@ class _Rows:
         probes = ProbeTable()
         probes.extend(len(self.dataset))
         items = ((row, _clip_of(self.dataset[row]["video"])) for row in range(len(self.dataset)))
-        with _bar(len(self.dataset)) as bar:
+        with probe_bar(len(self.dataset)) as bar:
             for row, probe, _ in probe_items(items, workers=workers, batch_size=_BYTES_AT_ONCE):
                 probes.put(row, probe)
                 bar.update()
@@ -215,10 +214,7 @@ class _Files:
 
     def lengths(self, workers: int | None) -> _Lengths:
         paths = pc.utf8_slice_codeunits(self.paths, len(self.root) + 1).to_pylist()
-        probes = ProbeTable()
-        with open_cache(self.root, on_error="skip") as cache, _bar(len(paths)) as bar:
-            FileProber(self.root, probes, cache, workers=workers).add(paths, bar.update, lambda number: bar.update())
-        return _lengths(probes, paths.__getitem__)
+        return _lengths(probe_files(self.root, paths, workers=workers), paths.__getitem__)
 
     def clip(self, number: int) -> tuple[Any, int]:
         return self.paths[number].as_py(), int(self.labels[number])
@@ -235,12 +231,6 @@ def _lengths(probes: ProbeTable, name_of: Callable[[int], str]) -> _Lengths:
 def _clip_of(video: Mapping[str, Any] | None) -> str | bytes:
     content, path = (video or {}).get("bytes"), (video or {}).get("path")
     return (path or b"") if content is None else content
-
-
-def _bar(count: int) -> Any:
-    from datasets.utils import tqdm
-
-    return tqdm(total=count, desc="Reading headers", unit=" clips", delay=_BAR_SECONDS)
 
 
 def _of_directory(root: Path, release: str, split: str) -> Any:
