@@ -2,7 +2,7 @@
 
 import pytest
 
-from kinetics_tools.text import format_size, printable
+from kinetics_tools.text import as_names, format_size, printable
 
 
 @pytest.mark.parametrize(
@@ -30,3 +30,8 @@ def test_text_from_outside_is_one_line_without_control_characters(text, shown):
 
 def test_text_from_outside_may_be_shortened():
     assert (printable("abcdef", 3), printable("abc", 3)) == ("abc...", "abc")
+
+
+def test_names_in_texts_and_iterables():
+    assert as_names("a,b c , ,") == as_names(["a", "b c,"]) == as_names(one for one in ("a,b c",)) == ["a", "b c"]
+    assert (as_names([400, "600,700"]), as_names([]), as_names(None), as_names(5)) == ([400, "600", "700"], [], None, 5)

@@ -90,13 +90,14 @@ def test_several_splits_in_a_text_and_commas_in_paths(tmp_path):
         assert Selection(700, exclude=texts).exclude == expected
 
 
-def test_a_split_does_not_exclude_itself(tmp_path):
+def test_a_split_does_not_exclude_itself_and_says_so(tmp_path, caplog):
     clips = [Clip("zumba", "aaaaaaaaaaa", 0, 10), Clip("zumba", "bbbbbbbbbbb", 0, 10)]
     path = write_annotations(tmp_path / "val.csv", clips, "val")
     table = read_split(str(path), "700", "validation")
     asked = Selection("700", exclude=[f"700:val={path}"])
     assert asked.exclude == (f"700:validation={path}",)
     assert len(asked.choose(table, "validation")) == 2
+    assert caplog.messages == ["kinetics 700 validation: 700:validation excludes nothing, because it is this split"]
     assert len(asked.choose(table, "train")) == 0
     assert asked.options() == [f"--exclude=700:validation={path}"]
 

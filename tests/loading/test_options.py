@@ -55,6 +55,7 @@ def test_splits_loads_those_alone_and_reads_nothing_of_the_others(tmp_path, stre
 def test_splits_may_be_one_name_and_several(data_dir):
     assert list(load(data_dir=data_dir, splits="test")) == ["test"]
     assert set(load(data_dir=data_dir, splits=["test", "train"])) == {"train", "test"}
+    assert set(load(data_dir=data_dir, splits="test, val")) == {"validation", "test"}
 
 
 def test_a_split_that_is_asked_for_but_absent_is_an_error_that_names_its_folders(tmp_path):
@@ -498,3 +499,19 @@ def test_videos_of_other_splits_are_excluded(data_dir, tmp_path, streaming, capl
     assert "kinetics 700 train: excluded 3 clips of 8, whose videos are in 400:validation" in caplog.text
     by_seconds = load(data_dir=data_dir, split="train", exclude=[exclude], exclude_by="seconds", streaming=streaming)
     assert rows(by_seconds) == rows_of(train[1:])  # [0, 10) and [5, 15) overlap
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_bad_annotations_to_exclude_end_a_load(data_dir, tmp_path, streaming):
+    """They are a wrong argument, and no reason to skip the splits that they would be excluded from."""
+    path = write_annotations(tmp_path / "val.csv", CLIPS["validation"], "val")
+    with pytest.raises(ValueError, match=r"val\.csv has no row of the test split"):
+        load(data_dir=data_dir, exclude=f"400:test={path}", streaming=streaming)
+
+
+def test_text_with_commas_names_several_classes(data_dir):
+    """As it does for the commands."""
+    found = load(data_dir=data_dir, split="train", classes="zumba, petting animal (not cat),")
+    assert rows(found) == rows_of(with_labels(CLIPS["train"], "zumba", "petting animal (not cat)"))
+    with pytest.raises(ValueError, match=r"classes must be a list of at least one name, or None for all, got \[\]"):
+        load(data_dir=data_dir, classes="")

@@ -534,7 +534,7 @@ def test_a_dry_run_sends_nothing(hub: Hub, out: Path) -> None:
 def test_release_and_split_choose(hub: Hub, out: Path) -> None:
     write_prepared(out, "400", "train")
     write_prepared(out, "400", "test")
-    quiet(out, REPO, releases=["400"], splits=["test"])
+    quiet(out, REPO, releases="400,", splits="test")
     assert {name.rpartition("-of")[0][:-6] for name in files(hub) if name.endswith("parquet")} == {"400/test"}
 
 

@@ -485,7 +485,7 @@ def test_a_choice_of_nothing_is_not_complete_but_an_error(tmp_path, pool):
         run(tmp_path, classes=["archery"])
     # A split that has none beside one that has some is complete.
     tree(tmp_path, good(pool, 2, "validation"), folder="val")
-    report = run(tmp_path, classes=["zumba"], overlaps=[f"600:train={tmp_path}"])
+    report = run(tmp_path, classes=["zumba"], overlaps=f"600:train={tmp_path}")
     assert report.splits["validation"].annotated == 0
     assert report.is_complete
     assert "validation: 0 of 0 videos (0.0%) are in 600 train" in report.lines()

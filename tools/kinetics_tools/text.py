@@ -112,6 +112,18 @@ def is_archive_name(file_name: str) -> bool:
 # ---- Arguments ----------------------------------------------------------------------------------------------
 
 
+def as_names(names: Any) -> Any:
+    """Return the names of an iterable or a text as a list; anything else unchanged.
+
+    A text may hold several names with commas between them, as an option of a command does.
+    """
+    if isinstance(names, str):
+        return [name.strip() for name in names.split(",") if name.strip()]
+    if not isinstance(names, Iterable):
+        return names
+    return [name for one in names for name in (as_names(one) if isinstance(one, str) else [one])]
+
+
 def check_choice(value: Any, choices: Sequence[str], what: str) -> Any:
     """Return `value` if it is one of `choices`.
 

@@ -4,6 +4,8 @@ The releases were drawn from one pool: a model trained on one may have seen vide
 compared, not clips, because another segment of a video shows the same people in the same place.
 """
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,6 +56,14 @@ class OtherSplit:
             raise FileNotFoundError(
                 f"{text!r}: {annotations} does not exist; pass the path of the annotations of {names}"
             ) from None
+
+    @classmethod
+    def parse_all(cls, texts: str | Iterable[str]) -> "list[OtherSplit]":
+        """Return the splits in texts, or in one text, which may hold several with commas between them; see `parse`."""
+        texts = [texts] if isinstance(texts, str) else texts
+        # Paths may have commas, too.
+        parts = (part for text in texts for part in re.split(r"\s*,\s*(?=\d+[^,/]*:)", text))
+        return list(dict.fromkeys(map(cls.parse, parts)))
 
     @property
     def name(self) -> str:

@@ -4,7 +4,6 @@ import functools
 import hashlib
 import json
 import os
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +17,11 @@ from kinetics_tools.annotations.labels import find_label
 from kinetics_tools.annotations.other_split import OtherSplit, shares_video
 from kinetics_tools.annotations.read import clip_names
 from kinetics_tools.annotations.subsets import Subset, read_subset
+from kinetics_tools.errors import NoLabelsError
 from kinetics_tools.io import DownloadCache
 from kinetics_tools.io.hosts import mirror_url
 from kinetics_tools.releases import LABELS, check_release, find_split
-from kinetics_tools.text import check_choice, check_count, few, format_count
+from kinetics_tools.text import as_names, check_choice, check_count, few, format_count
 
 _logger = get_logger("datasets.kinetics")
 
@@ -50,8 +50,8 @@ class Selection:
 
     Attributes:
         release: "400", "600", "700" or "700-2020"; also as a number.
-        splits: selected splits, in any spelling when passed; None for all that exist.
-        classes: class names, in any public spelling when passed; None for all.
+        splits: selected splits, in any spelling when passed, also as text with commas; None for all that exist.
+        classes: class names, in any public spelling when passed, also as text with commas; None for all.
         max_clips_per_class: largest number of annotated clips of each class; None for all.
         seed: seed for the choice of clips with `max_clips_per_class`.
         annotations: directory, file or URL of the annotations; None for those found beside the clips, or else the
@@ -86,7 +86,7 @@ class Selection:
     def __post_init__(self) -> None:
         object.__setattr__(self, "release", check_release(self.release))
         for name in ("splits", "classes"):
-            values = as_list(getattr(self, name))
+            values = as_names(getattr(self, name))
             if values is not None and (not isinstance(values, list) or not values):
                 raise ValueError(f"{name} must be a list of at least one name, or None for all, got {values!r}")
             object.__setattr__(self, name, values and tuple(dict.fromkeys(values)))
@@ -127,9 +127,7 @@ class Selection:
             return
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise ValueError(f'exclude must name splits of releases, such as "400:validation", got {self.exclude!r}')
-        # Paths may have commas, too.
-        others = [OtherSplit.parse(part) for text in texts for part in re.split(r"\s*,\s*(?=\d+[^,/]*:)", text)]
-        object.__setattr__(self, "_others", tuple(dict.fromkeys(others)))
+        object.__setattr__(self, "_others", tuple(OtherSplit.parse_all(texts)))
         object.__setattr__(self, "exclude", tuple(map(str, self._others)))
 
     @functools.cached_property
@@ -162,14 +160,15 @@ class Selection:
             cache: download cache for the annotations of `exclude`.
 
         Raises:
-            ValueError: classes are asked for, and no row has a label.
+            NoLabelsError: classes are asked for, and no row has a label.
+            ValueError: the annotations of `exclude` are malformed.
         """
         if self.takes_all:
             return table
         if self.class_names is not None:
             indices = pa.array([find_label(name, self.release) for name in self.class_names], type=pa.int64())
             if pc.all(pc.less(table["label"], 0)).as_py():
-                raise ValueError("no clip of this split has a label, so classes cannot choose among them")
+                raise NoLabelsError("no clip of this split has a label, so classes cannot choose among them")
             table = table.filter(pc.is_in(table["label"], value_set=indices))
         if self._subset is not None:
             table = self._subset.choose(table)
@@ -185,6 +184,7 @@ class Selection:
         counts = {}
         for other in self._others:
             if (other.release, other.split) == (self.release, split):
+                _logger.warning(f"{self.title(split)}: {other.name} excludes nothing, because it is this split")
                 continue
             theirs = other.table(mirror=self.mirror, cache=cache)
             kept = table.filter(pc.invert(shares_video(table, theirs, by=self.exclude_by)))

@@ -33,7 +33,9 @@ def flag(panel: str, name: str, help: str) -> Any:
 
 def split_commas(values: list[str] | None) -> list[str] | None:
     """Return the items of an option that may be repeated and may hold several items, separated by commas."""
-    return [item.strip() for value in values for item in value.split(",") if item.strip()] if values else None
+    from kinetics_tools.text import as_names
+
+    return as_names(values) or None
 
 
 def parse_splits(values: list[str] | None) -> list[str] | None:

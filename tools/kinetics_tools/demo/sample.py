@@ -25,6 +25,7 @@ from kinetics_tools.annotations.read import clip_name
 from kinetics_tools.media import Pixels, write_clip
 from kinetics_tools.releases import RELEASES, check_release
 from kinetics_tools.run import Progress
+from kinetics_tools.text import as_names
 
 HEIGHT, WIDTH = 256, 340
 SAMPLE_RATE = 44_100
@@ -129,7 +130,7 @@ def make_sample(
         FileExistsError: `out` is a file, or a directory with other content, which is never removed.
     """
     out = Path(out)
-    releases = [*map(check_release, releases)]
+    releases = [*map(check_release, as_names(releases))]
     made = json.dumps({"made_as": _MADE_AS, "releases": [*releases], "seconds": seconds, "seed": seed})
     marker = out / _MARKER
     if marker.exists():

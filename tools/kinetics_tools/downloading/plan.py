@@ -14,6 +14,7 @@ from kinetics_tools.downloading.archive import Archive
 from kinetics_tools.downloading.clip_tree import ClipTree, copy_annotations
 from kinetics_tools.downloading.ledger import Entry
 from kinetics_tools.downloading.state import SplitState
+from kinetics_tools.errors import NoLabelsError
 from kinetics_tools.io import remote_size
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.sources import archive_urls
@@ -50,7 +51,7 @@ class Plan:
         for split in selection.splits or SPLITS:
             try:
                 self._splits[split] = self._split(split, archives=archives)
-            except _NoLabelsError as error:
+            except NoLabelsError as error:
                 if selection.splits is not None:
                     raise
                 console.print(f"{split}: skipped: {error}")
@@ -61,10 +62,7 @@ class Plan:
         path = annotation_file(release, split, annotations=asked.annotations, mirror=asked.mirror)
         table = read_split(path, release, split)
         annotated = drop_repeats(table, path)
-        try:
-            index = ClipIndex(annotated, asked.choose(annotated, split))
-        except ValueError as error:
-            raise _NoLabelsError(str(error)) from None
+        index = ClipIndex(annotated, asked.choose(annotated, split))
         found = [Archive(self.out, url, split, number) for number, url in enumerate(urls)]
         return _Split(table, index, path, found)
 
@@ -123,7 +121,3 @@ class Plan:
         share = len(plan.index) / max(rows, 1)
         mine = {archive.key: size for archive, size in sizes.items() if archive.split == state.tree.split}
         return sum(max(0.0, size * share - state.bytes_of[key]) for key, size in mine.items())
-
-
-class _NoLabelsError(ValueError):
-    """Raised when classes are asked for in a split without labels."""

@@ -11,6 +11,7 @@ from kinetics_tools.preparation import FORMAT, ShardPlan, parse_name, prepared_f
 from kinetics_tools.preparation.card import annotation_features
 from kinetics_tools.preparation.extra_columns import ExtraColumns, check_same_columns
 from kinetics_tools.releases import RELEASES, check_release, find_split
+from kinetics_tools.text import as_names
 
 
 @dataclass(frozen=True)
@@ -82,8 +83,8 @@ def find_parts(store: Folder, releases: Sequence[str] | None, splits: Sequence[s
     Raises:
         ValueError: a release or split is unknown or not in the folder.
     """
-    releases = None if releases is None else [*map(check_release, releases)]
-    splits = None if splits is None else [*map(find_split, splits)]
+    releases = None if releases is None else [*map(check_release, as_names(releases))]
+    splits = None if splits is None else [*map(find_split, as_names(splits))]
     found = [
         Part.from_manifest(release, split, entry)
         for release in RELEASES

@@ -14,7 +14,7 @@ from kinetics_tools.annotations.index import ClipIndex
 from kinetics_tools.annotations.labels import label_index, normalize_label
 from kinetics_tools.annotations.read import YOUTUBE_ID, clip_name, drop_repeats, read_split
 from kinetics_tools.annotations.selection import Selection
-from kinetics_tools.errors import EmptySplitError
+from kinetics_tools.errors import EmptySplitError, NoLabelsError
 from kinetics_tools.io.cache import DownloadCache
 from kinetics_tools.io.http import url_exists
 from kinetics_tools.io.links import utf8_path
@@ -301,7 +301,7 @@ class ClipFinder:
             return ClipIndex(table.combine_chunks()), annotations
         try:
             return ClipIndex(table, selection.choose(table, split, self._cache)), annotations
-        except ValueError as error:
+        except NoLabelsError as error:
             if selection.splits is not None:
                 raise
             raise EmptySplitError(str(error)) from None

@@ -43,7 +43,10 @@ def clip_tables(selection: Selection, data_dir: str | os.PathLike[str]) -> Itera
         if clips is None:
             continue
         if not len(clips):
-            raise ValueError(f"no clip of the {split} split is asked for; choose other classes, subsets or annotations")
+            by = f" by {asked}" if (asked := selection.text()) else ""
+            raise ValueError(
+                f"no clip of the {split} split is selected{by}; choose other classes, subsets or annotations"
+            )
         count += 1
         yield split, clips
     if not count:

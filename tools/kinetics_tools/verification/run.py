@@ -51,7 +51,7 @@ def verify(
     annotations: str | None = None,
     force_release: bool = False,
     deep: bool = False,
-    overlaps: Sequence[str] = (),
+    overlaps: Sequence[str] | str = (),
     workers: int | None = None,
     report_path: str | os.PathLike[str] | None = None,
     csv_path: str | os.PathLike[str] | None = None,
@@ -105,7 +105,7 @@ def verify(
     if workers is not None:
         check_count(workers=workers)
     check_reports(report_path, csv_path)
-    others = [OtherSplit.parse(text) for text in overlaps]
+    others = OtherSplit.parse_all(overlaps)
     check_class_folders(root, selection)
     paths, tables = _read_annotations(root, selection)
     indices = _choose(tables, selection)
