@@ -1,8 +1,10 @@
 """Text for people."""
 
+from itertools import count
+
 import pytest
 
-from kinetics_tools.text import as_names, format_size, printable
+from kinetics_tools.text import as_names, few, format_size, printable
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,10 @@ def test_text_from_outside_may_be_shortened():
 def test_names_in_texts_and_iterables():
     assert as_names("a,b c , ,") == as_names(["a", "b c,"]) == as_names(one for one in ("a,b c",)) == ["a", "b c"]
     assert (as_names([400, "600,700"]), as_names([]), as_names(None), as_names(5)) == ([400, "600", "700"], [], None, 5)
+
+
+def test_a_few_of_many_names_takes_no_more_than_it_shows():
+    names = map(str, count())
+    assert few(names) == "0, 1, 2, ..."
+    assert next(names) == "4"
+    assert few(["a", "b"]) == "a, b"

@@ -22,3 +22,12 @@ def test_what_no_predictions_have_is_refused_at_once(tmp_path, name, content, re
     (tmp_path / name).write_text(content)
     with pytest.raises(ValueError, match=reason):
         read_predictions(tmp_path / name, "400")
+
+
+def test_the_nearest_class_is_searched_for_a_few_unknown_labels_only(tmp_path):
+    lines = "".join(f"video{number:06d},zumba {number},0.5\n" for number in range(50))
+    (tmp_path / "p.csv").write_text("youtube_id,label,score\n" + lines)
+    best, bad = read_predictions(tmp_path / "p.csv", "400")
+    assert (best, len(bad)) == ({}, 50)
+    assert sum("did you mean 'zumba'?" in reason for reason in bad) == 20
+    assert bad[-1] == "video000049: unknown class of 400 'zumba 49'"

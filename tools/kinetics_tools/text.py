@@ -2,6 +2,7 @@
 
 import abc
 import difflib
+import itertools
 import logging
 import math
 import re
@@ -47,7 +48,7 @@ def format_count(count: int, noun: str) -> str:
 
 def few(names: Iterable[str], shown: int = 3) -> str:
     """Return the first `shown` of many names, with an ellipsis if there are more."""
-    names = list(names)
+    names = list(itertools.islice(names, shown + 1))  # each may cost a search for the nearest class
     return ", ".join(map(printable, names[:shown])) + (", ..." if len(names) > shown else "")
 
 

@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kinetics_tools.annotations import LabelSpace, clip_name, find_label, label_space
+from kinetics_tools.annotations import LabelSpace, clip_name, find_label, label_index, label_space, normalize_label
 from kinetics_tools.releases import LABELS
 from kinetics_tools.text import printable
 
 OUTSIDE = -2
 """Class index of a label that the release does not have, such as some of the merged classes."""
+# Unknown labels for which the nearest class is searched, which takes 5 ms.
+_SUGGESTIONS = 20
 
 
 class LabelIndices(dict[Any, int]):
@@ -33,8 +35,9 @@ class LabelIndices(dict[Any, int]):
         self.release = release
         self.classes = len(LABELS[release])
         self.space = space or label_space("sorted", release)
-        order = self.space.to(label_space("sorted", release))
+        order = np.arange(self.classes) if space is None else space.to(label_space("sorted", release))
         self.order = np.where(order < 0, OUTSIDE, order)
+        self._unknown = 0
 
     def __missing__(self, name: Any) -> int:
         index = self[name] = self._find(name)
@@ -45,6 +48,10 @@ class LabelIndices(dict[Any, int]):
             raise ValueError("has no label")
         text = str(name).removesuffix(".0")  # pandas makes floats of whole numbers beside empty fields
         if not text.isdecimal():
+            if normalize_label(text) not in label_index(self.release):
+                self._unknown += 1
+            if self._unknown > _SUGGESTIONS:
+                raise ValueError(f"unknown class of {self.release} {text!r}")
             return find_label(text, self.release)
         if int(text) >= len(self.order):
             raise ValueError(f"label {text}: {self.title} has {len(self.order)} classes, the first is 0")
