@@ -11,4 +11,4 @@ def test_inputs_are_valid_before_they_are_mutated():
 
 
 def test_only_documented_errors_no_hang_and_no_flood_of_memory(tmp_path):
-    assert fuzz("tests.support.input_fuzz", 0, 100, tmp_path) == (100, [])
+    assert fuzz("tests.support.input_fuzz", 0, 100, tmp_path) == []

@@ -17,7 +17,7 @@ def test_clips_are_whole_before_they_are_mutated():
 
 
 def test_no_other_error_no_hang_and_no_flood_of_memory(tmp_path):
-    assert fuzz("tests.support.media_fuzz", 0, 200, tmp_path) == (200, [])
+    assert fuzz("tests.support.media_fuzz", 0, 200, tmp_path) == []
 
 
 def test_inputs_that_once_raised_other_errors_or_took_gigabytes(shared):

@@ -2,6 +2,7 @@
 
 import random
 import resource
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,9 +92,12 @@ def _is_same(one: Any, other: Any) -> bool:
 def mutation_disagreements(
     seeds: Sequence[Path], numbers: Iterable[int], folder: Path, *, workers: int | None = None
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each mutation of `seeds`, and what is not as it should be of it, such as 10 s or 1 GB."""
+    """Yield the number of each mutation of `seeds`, and what is not as it should be of it, such as 10 s or 1 GB.
+
+    The seconds are of work; a clip that sleeps ends after twelve times as many.
+    """
     tasks = ((number, (str(seeds[number % len(seeds)]), number, str(folder))) for number in numbers)
-    for number, found in run(_checked, tasks, workers=workers, batch_size=1, limit_seconds=LONGEST_SECONDS):
+    for number, found in run(_checked, tasks, workers=workers, batch_size=1, limit_seconds=12 * LONGEST_SECONDS):
         if not isinstance(found, Crash):
             yield number, found
         elif Path(folder, f"{number}.mp4").exists():  # else FFmpeg's muxer crashed on changed stamps
@@ -106,6 +110,7 @@ def _checked(task: tuple[str, int, str]) -> list[str]:
     target = Path(folder, f"{seed}.mp4")
     target.write_bytes(mutated(Path(path).read_bytes(), random.Random(seed)))
     before = _peak_bytes()
+    signal.setitimer(signal.ITIMER_PROF, LONGEST_SECONDS)  # ends this process; others may take the cores
     if resource.getrlimit(resource.RLIMIT_AS)[0] == resource.RLIM_INFINITY:
         resource.setrlimit(resource.RLIMIT_AS, (_ADDRESSES_BYTES, resource.RLIM_INFINITY))
     try:
@@ -113,6 +118,7 @@ def _checked(task: tuple[str, int, str]) -> list[str]:
     except Exception as error:
         return [f"{type(error).__name__}: {error}"]
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         target.unlink()
     return [*found, "took over 1 GB"] if _peak_bytes() > max(before, _MEMORY_BYTES) else found
 

@@ -122,6 +122,7 @@ def _mutated(content: bytes, rng: random.Random) -> bytes:
 
 def _in_file(name: str, content: bytes) -> Path:
     path = _FOLDER / name
+    path.unlink(missing_ok=True)  # a file system may wait for the disk where a file is emptied and written again
     path.write_bytes(content)
     return path
 
