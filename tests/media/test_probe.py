@@ -1,6 +1,8 @@
 """Facts from headers against a full decode by PyAV; truncated clips of every kind; corrupt frames."""
 
+import importlib
 import io
+import struct
 from fractions import Fraction
 
 import av
@@ -149,6 +151,67 @@ def test_frames_before_the_first_key_frame_do_not_count(tmp_path, container):
     info = probe(content)
     assert (info.num_frames, info.fps) == (frames, 25)
     assert info.duration_seconds == pytest.approx(seconds + 1 / 25, abs=1.1e-3)
+
+
+# ---- Plain mp4 files, which FFmpeg is not asked about
+
+
+@pytest.fixture(scope="module")
+def with_sound(tmp_path_factory):
+    """The bytes of a clip whose sound lies in several chunks of different lengths."""
+    path = tmp_path_factory.mktemp("sound") / "clip.mp4"
+    write_clip(path, noise(50), fps=Fraction(30_000, 1001), audio=np.zeros(80_000, np.float32))
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "sound"])
+def test_of_a_plain_mp4_without_ffmpeg(tmp_path, with_sound, monkeypatch, codec):
+    content = with_sound if codec == "sound" else encoded(tmp_path / "clip", format="mp4", codec=codec)
+    with av.open(io.BytesIO(content)) as container:
+        stream = container.streams.video[0]
+        expected = ClipInfo(
+            duration_seconds=pytest.approx(float(stream.duration * stream.time_base), abs=1e-3),
+            fps=pytest.approx(float(stream.average_rate)),
+            num_frames=sum(1 for _ in container.decode(stream)),
+            width=stream.width,
+            height=stream.height,
+            has_audio=len(container.streams.audio) > 0,
+            codec=stream.codec_context.name,
+        )
+    module = importlib.import_module("kinetics_tools.media.probe")
+    monkeypatch.setattr(module, "open_container", lambda *args: pytest.fail("asks FFmpeg"))
+    assert probe(content) == expected
+
+
+# In the last box of the kind, which is of the sound: position after its type, and 4 bytes.
+CORRUPT_SOUND = {
+    "references": (b"dref", 4, 255),
+    "length of the reference": (b"dref", 8, 11),
+    "no descriptions": (b"stsd", 4, 0),
+    "length of the description": (b"stsd", 8, 1),
+    "version": (b"mdhd", 0, 2 << 24),
+}
+
+
+@pytest.mark.parametrize("case", CORRUPT_SOUND)
+def test_a_track_of_sound_that_ffmpeg_refuses_is_corrupt(with_sound, case):
+    kind, offset, number = CORRUPT_SOUND[case]
+    content = bytearray(with_sound)
+    struct.pack_into(">I", content, with_sound.rindex(kind) + 4 + offset, number)
+    with pytest.raises(av.error.FFmpegError), av.open(io.BytesIO(content)):
+        pass
+    with pytest.raises(ClipError, match="is not a readable clip"):
+        probe(bytes(content))
+
+
+def test_an_index_that_points_beyond_the_end_is_corrupt(with_sound):
+    content = bytearray(with_sound)
+    chunks = with_sound.index(b"stco") + 4
+    (count,) = struct.unpack_from(">I", content, chunks + 4)
+    struct.pack_into(">I", content, chunks + 4 + 4 * count, len(content) - 10)
+    for read in (probe, check_frames):
+        with pytest.raises(ClipError, match=r"\(truncated or corrupt\)"):
+            read(bytes(content))
 
 
 # ---- What is no clip

@@ -697,6 +697,10 @@ def test_unusual_files_are_left_to_ffmpeg(clip):
     # Nine edits; one that begins later; a faster one; one that ends before the last frames.
     for position, value in ((edits + 11, 9), (edits + 19, 5), (edits + 21, 2), (edits + 14, 0)):
         assert frame_table(clip[:position] + bytes([value]) + clip[position + 1 :]) is None
+    # The samples of a chunk that have no description, and chunks that begin with the second.
+    runs = clip.index(b"stsc") + 4
+    for position, value in ((runs + 19, 2), (runs + 11, 2)):
+        assert frame_table(clip[:position] + bytes([value]) + clip[position + 1 :]) is None
     scale = clip.index(b"mdhd") + 16
     for timescale in (0, 1 << 31, (1 << 32) - 1):
         content = clip[:scale] + struct.pack(">I", timescale) + clip[scale + 4 :]

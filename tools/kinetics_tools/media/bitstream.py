@@ -10,7 +10,7 @@ _START = b"\0\0\1"
 # Types of H.264's units.
 _SLICES, _IDR_SLICE, _SEQUENCE_PARAMETERS = range(1, 6), 5, 7
 _B_SLICES = (1, 6)
-_BYTES_TO_SLICE = 4096
+BYTES_TO_SLICE = 4096
 # Types of HEVC's units: slices are below 32, and these are slices of a picture that no earlier one is needed for.
 _HEVC_SLICES, _HEVC_IDR = range(32), (19, 20)
 # Profiles of H.264 with the format of chroma in their sequence parameters.
@@ -55,7 +55,7 @@ def may_reorder(codec: str, parameters: bytes | None, packets: Iterable[Any]) ->
         return False
     # The parameters allow it, but only pictures that may refer to a later one are output earlier.
     for packet in packets:
-        for unit in _units(parameters, bytes(memoryview(packet)[:_BYTES_TO_SLICE]), 4):
+        for unit in _units(parameters, bytes(memoryview(packet)[:BYTES_TO_SLICE]), 4):
             if unit[0] & 31 in _SLICES:
                 bits = _Bits(unit[1:16])
                 bits.unsigned()  # number of the first macroblock

@@ -17,12 +17,13 @@ import numpy.typing as npt
 from kinetics_tools.errors import ClipError
 from kinetics_tools.media.bitstream import REORDERING_CODECS, is_hidden_vp8, may_reorder, shows_every_packet
 from kinetics_tools.media.damage import StrictDecoder, whole_packets
-from kinetics_tools.media.mp4_index import MAX_REORDERED
+from kinetics_tools.media.mp4_index import FrameTable
 from kinetics_tools.media.open import VideoSource, is_untimed, open_video, source_of
 
 # A corrupt time can lie years ahead.
 LONGEST_STAND_SECONDS = 60
 _USUAL_RATE = 25
+_MAX_REORDERED = 16  # pictures that a decoder of any codec may hold back
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,35 @@ class FrameIndex:
     def seconds(self) -> Fraction:
         """Duration from the start of the first frame to the end of the last one, in seconds."""
         return (self.end - self.times[0]) * self.time_base
+
+
+def tells_frames(table: FrameTable, first: bytes) -> bool:
+    """Return True if each packet of a plain mp4 becomes one frame; `first` is the first packet, or its first bytes."""
+    is_key = bool(len(table.keys)) and table.keys[0] == 0
+    return (
+        bool(table.sizes.all())
+        and bool(table.durations.all())
+        and shows_every_packet(table.codec, table.parameters, first, is_key=is_key)
+        and not _stands_long(table)
+    )
+
+
+def _stands_long(table: FrameTable) -> bool:
+    longest = LONGEST_STAND_SECONDS * table.timescale
+    span = table.times.max() - table.times.min()
+    return bool(span > longest and np.diff(np.sort(table.times)).max() > longest)
+
+
+def index_table(table: FrameTable) -> tuple[FrameIndex, npt.NDArray[np.int64]]:
+    """Return the frames of a plain mp4 whose table tells them, and positions of their packets (frames,).
+
+    `is_ordered` is True if no two frames are shown at one time.
+    """
+    positions = np.argsort(table.times)
+    times = table.times[positions]
+    end = int(times[-1] + table.durations[positions[-1]])
+    is_ordered = bool(np.diff(times).all())
+    return FrameIndex(times.tolist(), end, Fraction(1, table.timescale), is_ordered), positions
 
 
 def index_frames(
@@ -136,5 +166,5 @@ def is_order_of_times(
     stored = np.sort(positions).searchsorted(positions)
     early = int((stored - np.arange(len(stored))).max(initial=0))  # number of frames that one is shown before, at most
     if early:
-        return codec in REORDERING_CODECS and early <= MAX_REORDERED
+        return codec in REORDERING_CODECS and early <= _MAX_REORDERED
     return not may_reorder(codec, parameters, packets)

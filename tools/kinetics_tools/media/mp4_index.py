@@ -14,14 +14,19 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+_BOX = struct.Struct(">I4s")
 _Ints = npt.NDArray[np.int64]
 _MAX_FRAMES = 1 << 22
 _MAX_PIXELS = 1 << 24  # FFmpeg's reading of larger pictures is refused
 _MAX_TIMESCALE = (1 << 31) - 1  # of FFmpeg, which takes one above for corrupt
-MAX_REORDERED = 16  # pictures that a decoder of any codec may hold back
-_CODECS = (b"avc1", b"avc3", b"hvc1", b"hev1")
+_CODECS = {b"avc1": "h264", b"avc3": "h264", b"hvc1": "hevc", b"hev1": "hevc"}
+_PARAMETERS = {"h264": b"avcC", "hevc": b"hvcC"}  # the box with the parameters of a codec
+# Handlers and sample entries of tracks beside the video that FFmpeg opens by their headers alone.
+_OTHER_TRACKS = {b"vide": tuple(_CODECS), b"soun": (b"mp4a", b"Opus"), b"sbtl": (b"tx3g",)}
 _DESCRIPTION_BYTES = 86  # of a sample entry of video, before the boxes in it
-_IGNORED = {b"pasp", b"btrt"}  # aspect ratio of pixels, which count as square; bit rate
+# The boxes in it that are read or ignored: aspect ratio of pixels, which count as square; bit rate.
+_KNOWN_DETAILS = {b"avcC", b"colr", b"pasp", b"btrt"}
+_PARENTS = (b"mdia", b"minf", b"dinf", b"stbl", b"edts")
 _IDENTITY_MATRIX = struct.pack(">9I", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
 _LENGTH_BYTES = 4  # of the length before each unit of H.264
 _SLICES, _PARAMETER_SETS = (1, 2, 5), (7, 8)  # types of units
@@ -45,9 +50,31 @@ class FrameTable:
     sizes: _Ints  # in bytes
     times: _Ints  # when frames are shown, in units of 1 / timescale s, as FFmpeg counts them
     durations: _Ints  # stated, in the same units
+    duration: int  # sum of them
     keys: _Ints  # positions of key frames, ascending
     timescale: int  # units per second
+    codec: str  # FFmpeg's name
+    parameters: bytes  # of the decoder, b"" if the file has none
+    width: int  # stated, in pixels, before rotation
+    height: int
+    has_sound: bool
+    has_known_tracks: bool  # if all tracks are of usual kinds
     config: DecoderConfig | None  # None if the file states more, such as a rotation, or packets contain parameters
+
+    @property
+    def seconds(self) -> float:
+        """Stated duration of all frames."""
+        return self.duration / self.timescale
+
+    @property
+    def fps(self) -> float:
+        """Stated mean rate."""
+        return self.timescale * len(self.sizes) / self.duration
+
+    def packet(self, content: bytes, position: int) -> bytes:
+        """Return the bytes of a packet."""
+        start = int(self.offsets[position])
+        return content[start : start + int(self.sizes[position])]
 
 
 class PacketsOfTable(Sequence[Any]):
@@ -76,16 +103,23 @@ def frame_table(content: bytes) -> FrameTable | None:
         return None
     try:
         moov = _movie(content)
-        table = None if moov is None else _table(moov, min(len(content), _MAX_FRAMES))
-    except (ValueError, IndexError, KeyError, ArithmeticError):
+    except ValueError:
+        return None
+    table = None if moov is None else movie_table(moov, len(content))
+    if table and table.config and any(_has_parameters(content, table, key) for key in table.keys.tolist()):
+        table = replace(table, config=None)
+    return table
+
+
+def movie_table(moov: bytes, size: int) -> FrameTable | None:
+    """Return the frame table in the only moov box of a file of `size` bytes; None if it is unusual or corrupt."""
+    try:
+        table = _table(moov, min(size, _MAX_FRAMES))
+    except (ValueError, IndexError, KeyError, ArithmeticError, struct.error):
         return None
     if table is None or not len(table.sizes) or table.offsets.min() < 0:
         return None
-    if (table.offsets + table.sizes).max() > len(content):
-        return None
-    if table.config and any(_has_parameters(content, table, key) for key in table.keys.tolist()):
-        table = replace(table, config=None)
-    return table
+    return table if (table.offsets + table.sizes).max() <= size else None
 
 
 def walk_boxes(header_at: Callable[[int], bytes], size: int) -> Iterator[tuple[bytes, int, int]]:
@@ -107,47 +141,15 @@ def walk_boxes(header_at: Callable[[int], bytes], size: int) -> Iterator[tuple[b
         position += length
 
 
-def may_skip_samples(moov: bytes) -> bool:
-    """Return True if the moov box of an mp4 may list samples that are not shown, in any track.
-
-    That is, if some have no bytes, or times so far from the others that an edit list may hide them.
-    """
-    try:
-        return any(_has_empty_samples(moov, place) for place in _places(moov, b"stsz")) or any(
-            _has_far_times(moov, place) for place in _places(moov, b"ctts")
-        )
-    except ValueError:  # a table that does not fit
-        return True
-
-
-def _places(moov: bytes, kind: bytes) -> Iterator[int]:
-    """Yield the positions after each of these words, nearly always boxes: a search takes less time than a walk."""
-    place = moov.find(kind)
-    while place >= 0:
-        yield place + 4
-        place = moov.find(kind, place + 4)
-
-
-def _has_empty_samples(moov: bytes, place: int) -> bool:
-    # In the order of bytes of the machine, which is faster: zero is zero in any.
-    return not _number(moov, place + 4) and not np.frombuffer(moov, "u4", _number(moov, place + 8), place + 12).all()
-
-
-def _has_far_times(moov: bytes, place: int) -> bool:
-    duration = _number(moov, moov.rfind(b"stts", 0, place) + 16)  # of the first samples
-    shown = np.frombuffer(moov, ">i4", 2 * _number(moov, place + 4), place + 8)[1::2].astype(np.int32)
-    return len(shown) > 0 and int(shown.max()) - int(shown.min()) > MAX_REORDERED * duration
-
-
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Type and content of the boxes in a box."""
     # Not by `walk_boxes`, with which a table takes 1.4 times as long: there are many of these.
     position = 0
     while position + 8 <= len(data):
-        length = int.from_bytes(data[position : position + 4], "big")
+        length, kind = _BOX.unpack_from(data, position)
         if length < 8 or position + length > len(data):
             raise ValueError("a box that does not fit")
-        yield data[position + 4 : position + 8], data[position + 8 : position + length]
+        yield kind, data[position + 8 : position + length]
         position += length
 
 
@@ -177,39 +179,57 @@ def _has_parameters(content: bytes, table: FrameTable, position: int) -> bool:
 
 
 def _table(moov: bytes, max_frames: int) -> FrameTable | None:
-    movie_timescale = 0
+    movie_timescale, video, others = 0, None, []
     for kind, content in _boxes(moov):
         if kind == b"mvhd":
             movie_timescale = _number(content, 20 if content[0] else 12)
         elif kind == b"mvex":
             return None
         elif kind == b"trak":
-            track = dict(_boxes(content))
-            media = dict(_boxes(track[b"mdia"]))
-            if media[b"hdlr"][8:12] == b"vide":
-                edits = dict(_boxes(track[b"edts"])).get(b"elst") if b"edts" in track else None
-                header = media[b"mdhd"]
-                timescale = _number(header, 20 if header[0] else 12)
-                information = dict(_boxes(media[b"minf"]))
-                if not _is_self_contained(information[b"dinf"]):
-                    return None
-                samples = dict(_boxes(information[b"stbl"]))
-                if not 0 < timescale <= _MAX_TIMESCALE or _number(samples[b"stsz"], 8) > max_frames:
-                    return None
-                table = _samples(samples, edits, timescale, movie_timescale)
-                matrix = track[b"tkhd"][52 if track[b"tkhd"][0] else 40 :][: len(_IDENTITY_MATRIX)]
-                return table if table is None or matrix == _IDENTITY_MATRIX else replace(table, config=None)
-    return None
+            track = _track(content)
+            if not _is_usual(track):
+                return None
+            if video is None and track[b"hdlr"][8:12] == b"vide":
+                video = track
+            else:
+                others.append(track)
+    if video is None or _number(video[b"stsz"], 8) > max_frames:
+        return None
+    return _samples(video, movie_timescale, others)
 
 
-def _is_self_contained(information: bytes) -> bool:
-    """Return True if the only data reference of a track is the file itself."""
-    references = dict(_boxes(information))[b"dref"]
-    return len(references) == 20 and references[7] == 1 and references[19] & 1 == 1
+def _track(content: bytes) -> dict[bytes, bytes]:
+    """Boxes of a track by type, with those in the boxes that only hold others."""
+    found: dict[bytes, bytes] = {}
+    unread = [content]
+    for data in unread:
+        for kind, inner in _boxes(data):
+            if kind in _PARENTS:
+                unread.append(inner)
+            # In QuickTime a second handler, that of the data, lies deeper.
+            elif found.setdefault(kind, inner) is not inner and kind != b"hdlr":
+                raise ValueError("a repeated box")
+    return found
 
 
-def _samples(boxes: dict[bytes, bytes], edits: bytes | None, timescale: int, movie_timescale: int) -> FrameTable | None:
-    if _number(boxes[b"stsd"], 4) != 1 or boxes[b"stsd"][12:16] not in _CODECS:
+def _is_usual(track: dict[bytes, bytes]) -> bool:
+    """Return True if a track has one sample description, its samples lie in this file, and FFmpeg knows its version."""
+    references, descriptions = track[b"dref"], track[b"stsd"]
+    return (
+        track[b"mdhd"][0] <= 1
+        and (len(references), references[4:12], references[19] & 1) == (20, b"\0\0\0\1\0\0\0\x0c", 1)
+        and descriptions[4:8] == b"\0\0\0\1"
+        and _number(descriptions, 8) == len(descriptions) - 8
+    )
+
+
+def _samples(
+    boxes: dict[bytes, bytes], movie_timescale: int, others: Sequence[dict[bytes, bytes]]
+) -> FrameTable | None:
+    """Return the table of a track beside others."""
+    codec = _CODECS.get(boxes[b"stsd"][12:16])
+    timescale = _number(boxes[b"mdhd"], 20 if boxes[b"mdhd"][0] else 12)
+    if codec is None or not 0 < timescale <= _MAX_TIMESCALE:
         return None
     same, count = _number(boxes[b"stsz"], 4), _number(boxes[b"stsz"], 8)
     sizes = np.full(count, same, np.int64) if same else _numbers(boxes[b"stsz"], 12, count)
@@ -217,27 +237,42 @@ def _samples(boxes: dict[bytes, bytes], edits: bytes | None, timescale: int, mov
     times = np.cumsum(durations) - durations
     if b"ctts" in boxes:
         times = times + _repeated(boxes[b"ctts"], count).astype(np.int32)
-    if edits is not None:
-        start = _only_edit(edits, times, timescale, movie_timescale)
+    if b"elst" in boxes:
+        start = _only_edit(boxes[b"elst"], times, timescale, movie_timescale)
         if start is None:
             return None
         times = times - start
     keys = np.arange(count)
     if b"stss" in boxes:
         keys = _numbers(boxes[b"stss"], 8, _number(boxes[b"stss"], 4)) - 1
-        if (np.diff(keys) <= 0).any() or (len(keys) and not 0 <= keys[0] <= keys[-1] < count):
+        if (keys[1:] <= keys[:-1]).any() or (len(keys) and not 0 <= keys[0] <= keys[-1] < count):
             return None
-    return FrameTable(_offsets(boxes, sizes), sizes, times, durations, keys, timescale, _config(boxes[b"stsd"]))
+    width, height = struct.unpack_from(">HH", boxes[b"stsd"], 8 + 32)
+    details = dict(_boxes(boxes[b"stsd"][8 + _DESCRIPTION_BYTES :]))
+    matrix = boxes[b"tkhd"][52 if boxes[b"tkhd"][0] else 40 :][: len(_IDENTITY_MATRIX)]
+    is_usual = boxes[b"stsd"][12:16] == b"avc1" and width * height <= _MAX_PIXELS and matrix == _IDENTITY_MATRIX
+    return FrameTable(
+        offsets=_offsets(boxes, sizes),
+        sizes=sizes,
+        times=times,
+        durations=durations,
+        duration=int(durations.sum()),
+        keys=keys,
+        timescale=timescale,
+        codec=codec,
+        parameters=details.get(_PARAMETERS.get(codec, b""), b""),
+        width=width,
+        height=height,
+        has_sound=any(track[b"hdlr"][8:12] == b"soun" for track in others),
+        has_known_tracks=all(map(_is_known, others)),
+        config=_config(details) if is_usual else None,
+    )
 
 
-def _config(descriptions: bytes) -> DecoderConfig | None:
-    """Return the configuration in the only sample description; None if anything else there affects the pictures."""
-    width, height = struct.unpack_from(">HH", descriptions, 8 + 32)
-    if descriptions[12:16] != b"avc1" or width * height > _MAX_PIXELS:
-        return None
-    details = dict(_boxes(descriptions[8 + _DESCRIPTION_BYTES :]))
-    parameters, colours = details.pop(b"avcC", b""), details.pop(b"colr", b"")
-    if details.keys() - _IGNORED or len(parameters) < 7 or parameters[4] & 3 != _LENGTH_BYTES - 1:
+def _config(details: dict[bytes, bytes]) -> DecoderConfig | None:
+    """Return the configuration in a sample description; None if anything else there affects the pictures."""
+    parameters, colours = details.get(b"avcC", b""), details.get(b"colr", b"")
+    if details.keys() - _KNOWN_DETAILS or len(parameters) < 7 or parameters[4] & 3 != _LENGTH_BYTES - 1:
         return None
     if not colours:
         return DecoderConfig(parameters, None)
@@ -259,15 +294,30 @@ def _only_edit(edits: bytes, times: _Ints, timescale: int, movie_timescale: int)
     return start if rate == 1 << 16 and start == times.min() and times.max() < end else None
 
 
+def _is_known(track: dict[bytes, bytes]) -> bool:
+    """Return True if the headers of a track beside the video hold nothing that FFmpeg may refuse."""
+    _samples_per_chunk(track, _number(track.get(b"stco") or track[b"co64"], 4))
+    return track[b"stsd"][12:16] in _OTHER_TRACKS.get(track[b"hdlr"][8:12], ())
+
+
+def _samples_per_chunk(boxes: dict[bytes, bytes], count: int) -> _Ints:
+    """Return the number of samples in each of `count` chunks, from runs of chunks that hold the same number."""
+    runs = _numbers(boxes[b"stsc"], 8, 3 * _number(boxes[b"stsc"], 4)).reshape(-1, 3)
+    ends = np.full(len(runs), count + 1)
+    ends[:-1] = runs[1:, 0]
+    lengths = ends - runs[:, 0]
+    if lengths.min() <= 0 or runs[0, 0] != 1 or (runs[:, 2] != 1).any():
+        raise ValueError("chunks without order, or of another sample description")
+    return np.repeat(runs[:, 1], lengths)
+
+
 def _offsets(boxes: dict[bytes, bytes], sizes: _Ints) -> _Ints:
-    """Offset of each frame: frames are contiguous in chunks, and runs of chunks hold the same number of frames."""
+    """Offset of each frame: frames are contiguous in chunks."""
     wide = b"stco" not in boxes
     table = boxes[b"co64" if wide else b"stco"]
     chunks = _numbers(table, 8, _number(table, 4), 8 if wide else 4)
-    runs = _numbers(boxes[b"stsc"], 8, 3 * _number(boxes[b"stsc"], 4)).reshape(-1, 3)
-    lengths = np.diff(np.append(runs[:, 0], len(chunks) + 1))
-    per_chunk = np.repeat(runs[:, 1], lengths)
-    if len(per_chunk) != len(chunks) or per_chunk.sum() != len(sizes):
+    per_chunk = _samples_per_chunk(boxes, len(chunks))
+    if per_chunk.sum() != len(sizes):
         raise ValueError("chunks and frames disagree")
     before = np.cumsum(sizes) - sizes
     firsts = before[np.cumsum(per_chunk) - per_chunk]

@@ -5,7 +5,7 @@ import os
 import reprlib
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import MappingProxyType
 from typing import Any, BinaryIO, cast
 
@@ -82,11 +82,20 @@ def url_of(path: str | os.PathLike[str]) -> str:
 def check_headers(video: VideoSource) -> Headers:
     """Return facts from the headers of a file, or raise ClipError if they show that it is truncated."""
     name, source = source_of(video)
-    if isinstance(source, str):
-        with open(source.removeprefix("file:"), "rb", buffering=0) as file:  # a few bytes are read in each place
-            headers = read_headers(cast(BinaryIO, file))
-    else:
-        headers = read_headers(source)
+    with raw_file(source) as file:
+        return checked_headers(name, file)
+
+
+def raw_file(source: str | BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """Open the file of `source_of` for reading without FFmpeg; an open one is not closed at the end."""
+    if isinstance(source, str):  # without a buffer: a few bytes are read in each place
+        return cast(BinaryIO, open(source.removeprefix("file:"), "rb", buffering=0))
+    return nullcontext(source)
+
+
+def checked_headers(name: str, file: BinaryIO) -> Headers:
+    """Return facts from the headers of a clip; see `check_headers`."""
+    headers = read_headers(file)
     if headers.problem:
         raise ClipError(f"{name}: is not a readable clip ({headers.problem}); drop it or download it again")
     return headers

@@ -15,9 +15,8 @@ import av
 import numpy as np
 
 from kinetics_tools.errors import ClipError
-from kinetics_tools.media.bitstream import shows_every_packet
 from kinetics_tools.media.damage import whole_packets
-from kinetics_tools.media.frame_index import FrameIndex, checked_index, index_frames, is_order_of_times
+from kinetics_tools.media.frame_index import FrameIndex, index_frames, index_table, is_order_of_times, tells_frames
 from kinetics_tools.media.mp4_index import DecoderConfig, FrameTable, PacketsOfTable, frame_table
 from kinetics_tools.media.open import (
     MAX_PIXELS,
@@ -64,53 +63,37 @@ def stored_video(source: Mapping[str, Any]) -> Iterator[StoredVideo]:
     name = source_of(source)[0]
     content: bytes = source["bytes"] or b""
     table = frame_table(content)
-    if table is not None and table.config is not None and _tells(table, "h264", table.config.parameters, content):
+    if table is not None and not tells_frames(table, table.packet(content, 0)):
+        table = None
+    if table is not None and table.config is not None:
         with clip_errors(name), _decoder(table.config) as decoder:
-            yield _of_table(name, table, content, decoder)
-    else:
-        with _opened(source) as container:
-            yield _of_container(name, source, container, table)
+            yield _of_table(table, content, decoder)
+        return
+    with _opened(source) as container:
+        stream = video_stream(name, container)
+        decoder = _ready(stream.codec_context)
+        if table is not None and stream.frames == len(table.sizes):
+            yield _of_table(table, content, decoder)
+        else:
+            yield _of_container(name, source, container, stream, decoder)
 
 
-def _tells(table: FrameTable, codec: str, parameters: bytes | None, content: bytes) -> bool:
-    """Return True if every packet of the table becomes one frame."""
-    first = memoryview(content)[table.offsets[0] : table.offsets[0] + table.sizes[0]]
-    is_key = table.keys[:1].tolist() == [0]
-    return bool(table.sizes.all()) and shows_every_packet(codec, parameters, first, is_key=is_key)
-
-
-def _of_table(name: str, table: FrameTable, content: bytes, decoder: Any) -> StoredVideo:
-    stamps = table.times.tolist()
-    positions = np.argsort(table.times)
-    sorted_times = table.times[positions]
-    times = sorted_times.tolist()
+def _of_table(table: FrameTable, content: bytes, decoder: Any) -> StoredVideo:
     packets = PacketsOfTable(table, content)
-    end = times[-1] + int(table.durations[positions[-1]])
-    is_ordered = bool(np.diff(sorted_times).all()) and is_order_of_times(
-        decoder.codec.canonical_name, decoder.extradata, positions, packets
-    )
+    index, positions = index_table(table)
+    is_ordered = index.is_ordered and is_order_of_times(table.codec, table.parameters, positions, packets)
     return StoredVideo(
         packets=packets,
-        stamps=stamps,
+        stamps=table.times.tolist(),
         keys=table.keys.tolist(),
-        index=checked_index(name, FrameIndex(times, end, Fraction(1, table.timescale), is_ordered)),
+        index=replace(index, is_ordered=is_ordered),
         positions=positions.tolist() if is_ordered else [],
-        stated_fps=table.timescale * len(times) / max(int(table.durations.sum()), 1),
+        stated_fps=table.fps,
         decoder=decoder,
     )
 
 
-def _of_container(name: str, source: Mapping[str, Any], container: Any, table: FrameTable | None) -> StoredVideo:
-    stream = video_stream(name, container)
-    content: bytes = source["bytes"] or b""
-    decoder = _ready(stream.codec_context)
-    if (
-        table is not None
-        and len(table.sizes) == stream.frames
-        and stream.time_base == Fraction(1, table.timescale)
-        and _tells(table, decoder.codec.canonical_name, decoder.extradata, content)
-    ):
-        return _of_table(name, table, content, decoder)
+def _of_container(name: str, source: Mapping[str, Any], container: Any, stream: Any, decoder: Any) -> StoredVideo:
     packets = list(whole_packets(name, container, stream))
     index = index_frames(source, container, stream, packets)
     stamps = [packet.pts for packet in packets]

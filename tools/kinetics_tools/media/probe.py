@@ -2,32 +2,32 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
-from itertools import chain
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import av.container
 import av.video.stream
 
-from kinetics_tools.errors import ClipError
-from kinetics_tools.media.bitstream import shows_every_packet
+from kinetics_tools.media.bitstream import BYTES_TO_SLICE
 from kinetics_tools.media.damage import StrictDecoder, check_count, whole_packets
-from kinetics_tools.media.frame_index import LONGEST_STAND_SECONDS, index_frames
+from kinetics_tools.media.frame_index import index_frames, tells_frames
+from kinetics_tools.media.mp4_index import movie_table
 from kinetics_tools.media.open import (
+    MAX_PIXELS,
     VideoSource,
     check_decoder,
     check_headers,
+    checked_headers,
     find_video_stream,
     open_container,
     open_video,
+    raw_file,
     source_of,
 )
+from kinetics_tools.media.truncation import Headers
 
 # No decoder may run: FFmpeg otherwise decodes the first frames to learn what the headers mostly state.
 _HEADERS_ONLY = {"codec_whitelist": "-", "probesize": "32"}
-# More hidden frames than these change the duration.
-_MAX_HIDDEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,9 @@ class ClipInfo:
 def probe(video: VideoSource) -> ClipInfo:
     """Return facts from a clip's headers; reads only the headers and the first frame of a plain mp4.
 
-    The whole file is read to count frames if the headers do not state their number (Matroska) or contradict themselves.
-    In any container it is also decoded, and checked as by `check_frames`, if packets do not tell the number either:
+    A plain mp4 has H.264 or HEVC and usual tracks, and its index shows each stored frame once. Any other file is read
+    as a whole to count its frames. In any container it is also decoded, and checked as by `check_frames`, if packets do
+    not tell the number either:
 
     - H.264 or HEVC that does not begin with a picture that stands alone, as after a cut without encoding.
     - Interlaced H.264.
@@ -72,15 +73,20 @@ def probe(video: VideoSource) -> ClipInfo:
         ClipError: the clip is unreadable or truncated.
         FileNotFoundError: `video` is a path that does not exist.
     """
-    head, _, may_skip = check_headers(video)
-    with open_container(video, _HEADERS_ONLY, head) as container:
+    name, source = source_of(video)
+    with raw_file(source) as file:
+        headers = checked_headers(name, file)
+        info = _info_of_table(headers, file)
+    if info is not None:
+        return info
+    with open_container(video, _HEADERS_ONLY, headers.head) as container:
         stream = find_video_stream(container)
         if stream is not None and stream.codec_context is not None and stream.width and stream.height:
-            check_decoder(source_of(video)[0], stream)
-            return _info(video, container, stream, may_skip=may_skip)
+            check_decoder(name, stream)
+            return _info(video, container, stream)
     # Some headers leave the size of the picture to the decoder, or do not even name the streams.
     with open_video(video) as (container, stream):
-        return _info(video, container, stream, may_skip=may_skip)
+        return _info(video, container, stream)
 
 
 def check_frames(video: VideoSource) -> int:
@@ -109,52 +115,37 @@ def check_frames(video: VideoSource) -> int:
     return len(index.times)
 
 
-def _info(
-    video: VideoSource,
-    container: av.container.InputContainer,
-    stream: av.video.stream.VideoStream,
-    *,
-    may_skip: bool,
-) -> ClipInfo:
-    name, codec = source_of(video)[0], stream.codec_context
-    frames, rate = stream.frames, stream.average_rate or Fraction(0)
-    seconds = (stream.duration or 0) * (stream.time_base or Fraction(0))
-    packets = whole_packets(name, container, stream)
-    first = next(packets, None)
-    if first is None:
-        raise ClipError(f"{name}: has no frames; drop it or download it again")
-    # In an mp4 the stated number is the length of its index, in other containers a guess of the writer. If it and the
-    # duration disagree, an edit list hides frames, or more of them lie in fragments.
-    is_told = (
-        not may_skip
-        and "mp4" in container.format.name
-        and frames == len(stream.index_entries)
-        and _agree(frames, seconds, rate)
-        and seconds <= LONGEST_STAND_SECONDS
-        and not (first.is_discard or _hides_last_frames(stream.index_entries))
-        and shows_every_packet(codec.codec.canonical_name, codec.extradata, first, is_key=first.is_keyframe)
+def _info_of_table(headers: Headers, file: BinaryIO) -> ClipInfo | None:
+    """Return facts from the frame table of a plain mp4; None if FFmpeg must read the file."""
+    if headers.moov is None or headers.head[4:8] != b"ftyp":
+        return None
+    table = movie_table(headers.moov, headers.size)
+    if table is None or not (table.has_known_tracks and 0 < table.width * table.height <= MAX_PIXELS):
+        return None
+    file.seek(table.offsets[0])
+    if not tells_frames(table, file.read(min(table.sizes[0], BYTES_TO_SLICE))):
+        return None
+    return ClipInfo(
+        duration_seconds=table.seconds,
+        fps=table.fps,
+        num_frames=len(table.sizes),
+        width=table.width,
+        height=table.height,
+        has_audio=table.has_sound,
+        codec=table.codec,
     )
-    if not is_told:
-        index = index_frames(video, container, stream, chain([first], packets))
-        frames, seconds = len(index.times), index.seconds
+
+
+def _info(video: VideoSource, container: av.container.InputContainer, stream: av.video.stream.VideoStream) -> ClipInfo:
+    index = index_frames(video, container, stream, whole_packets(source_of(video)[0], container, stream))
+    frames, seconds, rate = len(index.times), index.seconds, stream.average_rate
     return ClipInfo(
         duration_seconds=float(seconds),
-        fps=float(rate if is_told or _agree(frames, seconds, rate) else frames / seconds),
+        # Matroska, and often an edit list of an mp4, has times in ms.
+        fps=float(rate if rate and 2 * abs(frames - seconds * rate) <= 1 else frames / seconds),
         num_frames=frames,
         width=stream.width,
         height=stream.height,
         has_audio=bool(container.streams.audio),
-        codec=codec.codec.canonical_name,
+        codec=stream.codec_context.codec.canonical_name,
     )
-
-
-def _agree(frames: int, seconds: Fraction, rate: Fraction) -> bool:
-    """Return True if they agree to half a frame: Matroska, and often an edit list of an mp4, has times in ms."""
-    # In integers, which takes a tenth of the time.
-    scale = seconds.denominator * rate.denominator
-    return rate > 0 and 2 * abs(frames * scale - seconds.numerator * rate.numerator) <= scale
-
-
-def _hides_last_frames(entries: Any) -> bool:
-    """Return True if an edit list hides one of the last frames in the index of an mp4."""
-    return any(entries[position].is_discard for position in range(max(len(entries) - _MAX_HIDDEN, 0), len(entries)))

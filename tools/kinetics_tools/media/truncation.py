@@ -11,7 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 from kinetics_tools.errors import ClipError
 from kinetics_tools.media.mp4_claims import false_claim
-from kinetics_tools.media.mp4_index import may_skip_samples, walk_boxes
+from kinetics_tools.media.mp4_index import walk_boxes
 
 __all__ = ["TRUNCATED_SECONDS", "Headers", "check_end", "read_headers"]
 
@@ -36,21 +36,22 @@ class Headers(NamedTuple):
     """Facts from the headers of a file, without FFmpeg."""
 
     head: bytes  # the first 12 bytes
+    size: int  # of the file, in bytes
     problem: str | None  # why an mp4 or Matroska file is truncated or corrupt; None if no header says so
-    may_skip_samples: bool  # if an mp4 may list samples that are not shown
+    moov: bytes | None  # content of the moov box of an mp4 with no other index, such as fragments
 
 
 def read_headers(file: BinaryIO) -> Headers:
     """Read the index of an mp4 and a few bytes of each other outermost element; leave the file at its beginning."""
     size = file.seek(0, os.SEEK_END)
     head = _read(file, 0, 12)
-    problem, may_skip = None, False
+    problem, moov = None, None
     if head[4:8] in _FIRST_BOXES:
-        problem, may_skip = _of_mp4(file, size)
+        problem, moov = _of_mp4(file, size)
     elif head[:4] == _EBML:
         problem = _matroska_problem(file, size)
     file.seek(0)
-    return Headers(head, problem, may_skip)
+    return Headers(head, size, problem, moov)
 
 
 def _read(file: BinaryIO, position: int, count: int) -> bytes:
@@ -58,20 +59,23 @@ def _read(file: BinaryIO, position: int, count: int) -> bytes:
     return file.read(count)
 
 
-def _of_mp4(file: BinaryIO, size: int) -> tuple[str | None, bool]:
-    has_index = may_skip = False
+def _of_mp4(file: BinaryIO, size: int) -> tuple[str | None, bytes | None]:
+    """Return the problem of an mp4, and the content of its moov box if all boxes are valid and none is like it."""
+    moov, indices, is_valid = None, 0, False
     with suppress(ValueError):  # an invalid box ends the search
         for kind, start, end in walk_boxes(lambda position: _read(file, position, 16), size):
             if end > size and kind in _NEEDED_BOXES:
-                return f"truncated: {end - size:,} bytes of its {kind.decode()} box are missing", may_skip
+                return f"truncated: {end - size:,} bytes of its {kind.decode()} box are missing", None
             if kind in (b"moov", b"moof"):
-                has_index = True
                 content = _read(file, start, end - start)
                 claim = false_claim(content, size)
                 if claim:
-                    return claim, may_skip
-                may_skip |= kind == b"moov" and may_skip_samples(content)
-    return None if has_index else "truncated: it has no moov box", may_skip
+                    return claim, None
+                indices += 1
+                moov = content if kind == b"moov" else None
+        is_valid = True
+    problem = None if indices else "truncated: it has no moov box"
+    return problem, moov if is_valid and indices == 1 else None
 
 
 def _matroska_problem(file: BinaryIO, size: int) -> str | None:

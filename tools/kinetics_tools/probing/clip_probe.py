@@ -68,7 +68,7 @@ def probe_clip(clip: str | bytes, *, deep: bool = False) -> ClipProbe:
         if isinstance(clip, bytes):
             size, ends, sha256 = len(clip), _digest_of_ends(clip[:_END_BYTES], clip[-_END_BYTES:]), digest(clip)
         else:
-            with open(clip, "rb") as file:
+            with open(clip, "rb", buffering=0) as file:
                 size, ends = _ends(file)
         info = probe(clip)
         if deep:
