@@ -39,7 +39,7 @@ def test_the_same_tree_arrives_and_a_second_push_sends_nothing(
     """With a token from the environment, or else given as `token`."""
     url, given = f"{BUCKET}/{folder}", ["--token", token] if token else []
     stored = None if token else ANN
-    done = run(pusher, out, url, *given, "--private", "--verify", token=stored, xet=True)
+    done = run(pusher, out, url, *given, "--no-pictures", "--private", "--verify", token=stored, xet=True)
     assert done.returncode == 0, done.stderr
     assert "verified 23 clips: identical to the local shards" in done.stdout
     assert f"see {url.rstrip('/')}\n" in done.stdout
@@ -47,11 +47,11 @@ def test_the_same_tree_arrives_and_a_second_push_sends_nothing(
     assert len(files(hub)) == 10
     assert hub.repositories["buckets/ann/clips"].state["private"]
     hub.clear(log=True)
-    again = quiet(out, url)
+    again = quiet(out, url, pictures=False)
     assert (again.files_sent, again.commits) == (0, 0)
     assert quiet(out, url, dry_run=True).files_sent == 0
     assert {request.method for request in hub.requests} == {"GET"}
-    assert quiet(out, url, private=False).commits == 0
+    assert quiet(out, url, private=False, pictures=False).commits == 0
     assert not hub.repositories["buckets/ann/clips"].state["private"]
     changed = out / shards(out)[3]
     footer_changed = changed.read_bytes().replace(b"parquet-cpp", b"PARQUET-CPP")  # it says what wrote it
@@ -68,10 +68,10 @@ def test_neighbours_are_not_taken_for_the_folder(hub: Hub, pusher: Clients, out:
 
 
 def test_another_preparation_takes_the_place_of_the_first(hub: Hub, pusher: Clients, out: Path, tmp_path: Path) -> None:
-    assert run(pusher, out, BUCKET, xet=True).returncode == 0
+    assert run(pusher, out, BUCKET, "--no-pictures", xet=True).returncode == 0
     new = tmp_path / "new"
     write_prepared(new, "700", "validation", crf=30)
-    done = run(pusher, new, BUCKET, "--delete-local", xet=True)
+    done = run(pusher, new, BUCKET, "--no-pictures", "--delete-local", xet=True)
     assert "deleted 8 shards of earlier preparations" in done.stdout, done.stderr
     assert "removed 8 local shards" in done.stdout
     write_prepared(new, "700", "validation", crf=30)
@@ -101,6 +101,7 @@ print("ANSWER" + json.dumps(answer))
 def test_pyarrow_and_datasets_read_it(hub: Hub, pusher: Clients, reader: Clients, out: Path) -> None:
     url = f"{BUCKET}/some/prefix"
     assert run(pusher, out, url, "--private", xet=True).returncode == 0
+    assert "some/prefix/images/classes.svg" in files(hub)
     ways = ["files", *(["card"] if hasattr(datasets.load, "HubBucketDatasetModuleFactory") else [])]  # from 4.8 on
     answer = answer_of(reader.run(READ, url, *ways, token=ANN, xet=True))
     expected = ["pyarrow", *(f"{way} {streaming}" for way in ways for streaming in (True, False))]
@@ -126,14 +127,14 @@ def test_a_push_that_is_killed_goes_on_and_the_card_comes_last(
     hub: Hub, pusher: Clients, out: Path, fault: Fault, arrived: list[str]
 ) -> None:
     hub.add(fault)
-    client = pusher.start(MAIN, "push", out, BUCKET, token=ANN, xet=True)
+    client = pusher.start(MAIN, "push", out, BUCKET, "--no-pictures", token=ANN, xet=True)
     hub.wait_for(lambda request: "stall" in request.faults)
     client.kill()
     expected = [*(shards(out) if "700/*" in arrived else []), *arrived[1:]]
     assert sorted(files(hub)) == sorted(expected)
     hub.clear()
     hub.clear(log=True)
-    done = run(pusher, out, BUCKET, xet=True)
+    done = run(pusher, out, BUCKET, "--no-pictures", xet=True)
     assert done.returncode == 0, done.stderr
     assert ("nothing to upload" in done.stdout) == ("README.md" in arrived)
     assert files(hub) == tree(out)
@@ -148,7 +149,7 @@ def test_faults_are_outlived(hub: Hub, pusher: Clients, out: Path) -> None:
         Fault("cut", "*/batch", at=0, times=1),
         Fault("status", "*/batch", code=422, skip=1, times=1),
     )
-    done = run(pusher, out, BUCKET, xet=True)
+    done = run(pusher, out, BUCKET, "--no-pictures", xet=True)
     assert done.returncode == 0, done.stderr
     assert files(hub) == tree(out)
     assert sum(len(request.faults) for request in hub.requests) == 5

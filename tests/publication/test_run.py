@@ -29,6 +29,7 @@ from tests.support.hub import Hub
 from tests.support.hub_clients import PUSHER, Clients, clients_of
 from tests.support.hub_process import environment
 from tests.support.hub_pushes import (
+    BESIDE,
     REPO,
     content,
     files,
@@ -52,7 +53,7 @@ from tests.support.prepared import write_prepared
 def test_a_push_is_loaded_and_a_second_one_sends_nothing(hub: Hub, out: Path, tmp_path: Path, reader: Clients) -> None:
     report = quiet(out, REPO)
     assert (report.files_sent, report.commits, report.bytes_sent) == (8, 1, size(out))
-    assert sorted(files(hub)) == sorted([*shards(out), "README.md", "700/prepare.json"])
+    assert sorted(files(hub)) == sorted([*shards(out), *BESIDE])
     assert content(hub) == size(out)
     assert text(hub, "700/prepare.json") == (out / "700" / "prepare.json").read_text()
     assert f'load_dataset("{REPO}", "700", split="validation"' in text(hub, "README.md")
@@ -163,7 +164,7 @@ def test_another_preparation_takes_the_place_of_the_first_in_one_commit(
     write_prepared(new, "700", "train", shards=16, clips=16, crf=30, absent=["700tr000007"])
     report = quiet(new, REPO)
     assert (report.files_sent, report.files_deleted, report.commits) == (16, 16, 2)
-    assert sorted(files(hub)) == sorted([*shards(new), "README.md", "700/prepare.json"])
+    assert sorted(files(hub)) == sorted([*shards(new), *BESIDE])
     history = [commit.oid for commit in hub.repositories[REPO].history()]
     assert len(history) - first == 2
     seen = readers_see(reader, history)
@@ -320,7 +321,7 @@ def test_a_repository_that_holds_something_else_is_left_alone(hub: Hub, out: Pat
         quiet(out, REPO)
     assert files(hub) == before
     assert quiet(out, REPO, force=True).commits == 1
-    assert files(hub).keys() == {*shards(out), "700/prepare.json", *before}
+    assert files(hub).keys() == {*shards(out), *BESIDE, *before}
 
 
 def test_a_card_without_text_as_the_website_makes_it_is_taken_over(hub: Hub, large: Path) -> None:
@@ -543,12 +544,12 @@ def test_release_and_split_choose(hub: Hub, out: Path) -> None:
 
 def test_a_folder_gets_the_same_tree(out: Path, tmp_path: Path) -> None:
     target = tmp_path / "there" / "kinetics"
-    report = quiet(out, f"file://{target}", verify=True)
+    report = quiet(out, f"file://{target}", verify=True, pictures=False)
     assert (report.files_sent, report.verified) == (8, 23)
     assert shards(target) == shards(out)
     for path in ("README.md", "700/prepare.json", *shards(out)):
         assert (target / path).read_bytes() == (out / path).read_bytes()
-    assert quiet(out, f"file://{target}").commits == 0
+    assert quiet(out, f"file://{target}", pictures=False).commits == 0
     write_prepared(tmp_path / "new", "700", "validation", crf=30)
     report = quiet(tmp_path / "new", f"file://{target}")
     assert (report.files_sent, report.files_deleted) == (8, 8)
@@ -575,8 +576,8 @@ def test_a_folder_in_a_store_gets_the_card_last(out: Path, monkeypatch: pytest.M
     monkeypatch.setattr(type(fs), "mv", lambda self, *names, **how: (moved.append(names[1]), move(self, *names, **how)))
     try:
         quiet(out, "memory://bucket/kinetics")
-        assert [name.rpartition("/")[2] for name in moved][-2:] == ["prepare.json", "README.md"]
-        assert len(moved) == 10
+        assert [name.rpartition("/")[2] for name in moved][-3:] == ["prepare.json", "classes.svg", "README.md"]
+        assert len(moved) == 11
         with pytest.raises(ValueError, match="private, public and gated are settings of the Hub, and"):
             quiet(out, "memory://bucket/kinetics", private=True, dry_run=True)
     finally:
@@ -595,6 +596,7 @@ def test_annotations_without_video(hub: Hub, out: Path, tmp_path: Path, pusher: 
     asked = {"annotations_only": True, "annotations": str(table)}
     quiet(out, REPO, **asked)
     assert "**it holds no video.**" in text(hub, "README.md")
+    assert "Kinetics-700, 23 clips in 23 of 700 classes: most 1 (abseiling)" in text(hub, "images/classes.svg")
     assert "| 700 | validation | 23 | 24 | 1 |" in text(hub, "README.md")
     assert content(hub) < 50_000
     found = run(pusher, out, REPO, "--annotations-only", "--annotations", table, "--verify")

@@ -22,6 +22,7 @@ from tests.support.hub_clients import MAIN, Client, Clients
 from tests.support.hub_token import ANN
 
 REPO = "ann/kinetics"
+BESIDE = ("README.md", "700/prepare.json", "images/classes.svg")  # what a push adds to shards without real videos
 SHARDS_WITH_CARD = 8  # fewer than users have it, so that few shards take several commits
 
 

@@ -17,7 +17,7 @@ from tests.support.hub_storage import BLOCK_BYTES, Storage, now, write_whole
 # Of the .gitattributes that the Hub puts into a new dataset.
 GITATTRIBUTES = "".join(
     f"{pattern} filter=lfs diff=lfs merge=lfs -text\n"
-    for pattern in ("*.arrow", "*.bin", "*.gz", "*.parquet", "*.tar", "*.zip", "*.mp4", "*.webm")
+    for pattern in ("*.arrow", "*.bin", "*.gz", "*.parquet", "*.tar", "*.zip", "*.mp4", "*.webm", "*.jpg")
 )
 
 

@@ -15,6 +15,7 @@ from kinetics_tools.preparation.manifest import write_manifest
 from kinetics_tools.preparation.parquet import FORMAT, ShardReport, ShardWriter, prepared_features
 from kinetics_tools.preparation.plan import ShardPlan
 from kinetics_tools.preparation.report import Report, SplitReport
+from kinetics_tools.releases import LABELS
 
 
 def plan_of(release: str, split: str, clips: int, shards: int, crf: int = 23) -> ShardPlan:
@@ -38,7 +39,7 @@ def write_shard(
     store: Folder, plan: ShardPlan, shard: int, *, clip_bytes: int, absent: Iterable[str] = ()
 ) -> ShardReport:
     """One of a plan; of each clip the bytes are a function of its name, the options and the size."""
-    dropped, rows = [], 0
+    dropped, rows, per_class = [], 0, [0] * len(LABELS[plan.release])
     with (
         store.writing(plan.name(shard)) as file,
         ShardWriter(file, prepared_features(plan.release)) as writer,
@@ -53,9 +54,11 @@ def write_shard(
             video = {"bytes": content, "path": f"{row['name']}.mp4"}
             writer.add({"video": video, **keys, **measured, "has_audio": False})
             rows += 1
+            per_class[row["label"]] += 1
         size = rows * clip_bytes
         clips = len(plan.rows(shard))
-        report = ShardReport(plan.fingerprint, clips, rows, size, size, 10.0 * rows, tuple(dropped))
+        counts = (clips, rows, size, size, 10.0 * rows, tuple(dropped))
+        report = ShardReport(plan.fingerprint, *counts, per_class=tuple(per_class))
         writer.report(report)
     return report
 

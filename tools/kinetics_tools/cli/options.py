@@ -172,6 +172,8 @@ _ALL_RELEASES = "Releases: 400, 600, 700, 700-2020."
 _RELEASES: Any = {"metavar": "RELEASE,...", "callback": split_commas}
 _VISIBILITY = "Visibility of the repository. A new one is private unless --public."
 _STREAM = "Prepare shards during the upload, and delete each after it. Needs one --release."
+_NO_PICTURES = "Publish no chart of classes and no frames of clips with the card."
+_DRY_RUN = "Print the pending changes; publish nothing."
 _ANNOTATIONS_ONLY = "Publish keys, labels and availability without videos."
 
 RepoId = Annotated[str, typer.Argument(help=_REPO_ID, metavar="REPO_ID")]
@@ -183,9 +185,12 @@ CreatePr = Annotated[bool, flag(OUTPUT, "--create-pr", "Open a pull request inst
 CommitMessage = Annotated[str | None, option(OUTPUT, "Message of the last commit.", "a summary")]
 Token = Annotated[str | None, option(OUTPUT, "Hub token with write access.", "HF_TOKEN or `hf auth login`")]
 DeleteLocal = Annotated[bool, flag(OUTPUT, "--delete-local", "Delete the local shards when all are published.")]
+NoPictures = Annotated[bool, flag(OUTPUT, "--no-pictures", _NO_PICTURES)]
 ReadBack = Annotated[bool, flag(OUTPUT, "--verify", "Read samples back and compare them.")]
 AllowPartial = Annotated[bool, flag(OUTPUT, "--allow-partial", "Publish splits with missing shards, too.")]
 Force = Annotated[bool, flag(OUTPUT, "--force", "Push even if the repository has other content.")]
+Uploads = Annotated[int, option(PARALLELISM, "Number of parallel uploads.")]
+PushDryRun = Annotated[bool, flag(OUTPUT, "--dry-run", _DRY_RUN)]
 AnnotationsOnly = Annotated[bool, flag(SOURCE, "--annotations-only", _ANNOTATIONS_ONLY)]
 Stream = Annotated[bool, flag(SOURCE, "--stream", _STREAM)]
 StreamForceRelease = Annotated[bool, flag(SELECTION, "--force-release", f"With --stream: {_FORCE_RELEASE.lower()}")]
@@ -205,6 +210,7 @@ def push_arguments(context: typer.Context) -> dict[str, Any]:
         if not typed["annotations_only"]:
             refuse_without("--stream or --annotations-only", context, ["annotations"])
     passed = {name: value for name, value in typed.items() if name not in ("out", "target", "stream", *_STREAM_ONLY)}
+    passed["pictures"] = not passed.pop("no_pictures")
     if not typed["stream"]:
         return passed
 

@@ -7,7 +7,6 @@ import typer
 
 import kinetics_tools
 from kinetics_tools.cli import options
-from kinetics_tools.cli.options import OUTPUT, PARALLELISM, flag, option
 from kinetics_tools.run import PlainConsole
 
 EPILOG = options.examples(
@@ -40,7 +39,7 @@ def push(
     audio: options.Audio = None,
     clips_per_shard: options.ClipsPerShard = 512,
     seed: options.OrderSeed = 0,
-    workers: Annotated[int, option(PARALLELISM, "Number of parallel uploads.")] = 5,
+    workers: options.Uploads = 5,
     private: options.Private = None,
     gated: options.Gated = None,
     revision: options.Revision = None,
@@ -48,11 +47,12 @@ def push(
     commit_message: options.CommitMessage = None,
     token: options.Token = None,
     delete_local: options.DeleteLocal = False,
+    no_pictures: options.NoPictures = False,
     verify: options.ReadBack = False,
     allow_partial: options.AllowPartial = False,
     allow_mixed_versions: options.AllowMixedVersions = False,
     force: options.Force = False,
-    dry_run: Annotated[bool, flag(OUTPUT, "--dry-run", "Print the pending changes; publish nothing.")] = False,
+    dry_run: options.PushDryRun = False,
 ) -> None:
     """Publish prepared clips atomically: readers see the old version or the new one. Rerun the command to resume."""
     console = PlainConsole()

@@ -13,7 +13,7 @@ from kinetics_tools.media.open import VideoSource
 from kinetics_tools.media.pictures import Pixels, contact_sheet, write_png
 from kinetics_tools.media.probe import ClipInfo, check_frames, probe
 from kinetics_tools.media.reader import VideoReader, decode
-from kinetics_tools.media.thumbnails import jpeg, thumbnail, webp
+from kinetics_tools.media.thumbnails import comment_of, jpeg, middle_tile, thumbnail, webp, with_comment
 from kinetics_tools.media.transforms import Layout, View
 from kinetics_tools.media.write import write_clip
 
@@ -30,16 +30,19 @@ __all__ = [
     "VideoSource",
     "View",
     "check_frames",
+    "comment_of",
     "contact_sheet",
     "cut",
     "decode",
     "encode",
     "jpeg",
+    "middle_tile",
     "mono_flac",
     "probe",
     "read_audio",
     "thumbnail",
     "webp",
+    "with_comment",
     "write_clip",
     "write_jpegs",
     "write_png",

@@ -9,9 +9,10 @@ import numpy as np
 
 from kinetics_tools.media.pictures import Pixels
 from kinetics_tools.media.reader import VideoReader
-from kinetics_tools.media.transforms import View
+from kinetics_tools.media.transforms import Size, View
 
 _WEBP_QUALITIES = (75, 60, 45, 30, 15, 5)
+_START, _COMMENT = b"\xff\xd8", b"\xff\xfe"  # markers of JPEG
 _JPEG_QUALITIES = (3, 5, 8, 12, 18, 31)  # of FFmpeg: the quantizer, so the best comes first
 
 
@@ -31,6 +32,22 @@ def thumbnail(reader: VideoReader, height: int, indices: Sequence[int] | None = 
     return reader.decode_views([reader.num_frames // 2] if indices is None else indices, views=views)[0]
 
 
+def middle_tile(reader: VideoReader, size: Size) -> Pixels:
+    """Return the middle frame of a clip, cut to a shape around its center: (H, W, 3) uint8 RGB.
+
+    Args:
+        reader: open clip.
+        size: (height, width) in pixels to scale to.
+    """
+
+    def views(height: int, width: int) -> list[View]:
+        kept = min(height, max(1, width * size[0] // size[1])), min(width, max(1, height * size[1] // size[0]))
+        return [View(crop=((height - kept[0]) // 2, (width - kept[1]) // 2, *kept), size=size)]
+
+    tile: Pixels = reader.decode_views([reader.num_frames // 2], views=views)[0][0]
+    return tile
+
+
 def jpeg(frames: Pixels, *, max_bytes: int) -> bytes:
     """Return the first frame as a JPEG file of at most `max_bytes`.
 
@@ -46,6 +63,19 @@ def jpeg(frames: Pixels, *, max_bytes: int) -> bytes:
             if len(content) <= max_bytes:
                 return content
         frames = frames[:1, ::2, ::2]
+
+
+def with_comment(picture: bytes, comment: str) -> bytes:
+    """Return a JPEG file with a comment of at most 65,000 bytes, which viewers do not show."""
+    content = comment.encode()
+    return b"".join([picture[:2], _COMMENT, (len(content) + 2).to_bytes(2, "big"), content, picture[2:]])
+
+
+def comment_of(picture: bytes) -> str | None:
+    """Return the comment that `with_comment` put into a JPEG file; None if there is none."""
+    if picture[:4] != _START + _COMMENT:
+        return None
+    return picture[6 : 4 + int.from_bytes(picture[4:6], "big")].decode(errors="replace")
 
 
 def webp(frames: Pixels, *, max_bytes: int, fps: float = 8.0) -> bytes:

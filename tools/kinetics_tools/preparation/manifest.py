@@ -9,7 +9,7 @@ from typing import Any
 from kinetics_tools.io import Folder, check_shape, parse_json
 from kinetics_tools.preparation.parquet import DROPPED_SHAPE
 from kinetics_tools.preparation.report import MANIFEST_NAME, Report, SplitReport
-from kinetics_tools.releases import SPLITS
+from kinetics_tools.releases import LABELS, SPLITS
 
 LOCK_NAME = ".prepare.lock"
 """File name of the lock beside the releases, held by writers of a manifest or the card."""
@@ -33,6 +33,7 @@ _ENTRY_SHAPE = {
     "basis": (_BASIS_SHAPE, None),
     "options": ({str: object}, None),
     "made_with": ({str: str}, None),
+    "per_class": ([int], None),
     "content": (str, None),
 }
 
@@ -74,6 +75,8 @@ def _check_entry(release: str, split: str, entry: Mapping[str, Any]) -> None:
     check_shape({**entry, "basis": None if basis == {} else basis}, _ENTRY_SHAPE)
     if not re.fullmatch("[0-9a-f]{8}", entry["fingerprint"]):
         raise ValueError(f"fingerprint of {split} must be 8 hexadecimal digits, got {entry['fingerprint']!r}")
+    if len(entry.get("per_class") or LABELS[release]) != len(LABELS[release]):
+        raise ValueError(f"per_class of {split} must have {len(LABELS[release])} numbers")
     # The card names these files to `datasets`.
     files = f"{release}/{split}-*-of-{entry['shards']:05d}-{entry['fingerprint']}.parquet"
     if entry["files"] != files:
@@ -88,16 +91,20 @@ def put_split(manifest: dict[str, Any], split: str, entry: dict[str, Any]) -> No
 
 def manifest_entry(split: SplitReport, about: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entry of a split; `about` has its options, and its versions if no shard names them."""
-    values = asdict(split)
+    values = {name: value for name, value in asdict(split).items() if value is not None}
     versions = values.pop("made_with") or about.get("made_with", {})
     return {**values, **about, "made_with": versions}
 
 
 def manifest_bytes(manifest: dict[str, Any]) -> bytes:
-    """Return a manifest as JSON, with the names of missing clips on one line."""
+    """Return a manifest as JSON, with the names of missing clips and the counts of classes on one line each."""
     text = json.dumps(manifest, indent=2)
-    text = re.sub(r'(?<="absent": )\[\n(?:.*\n)*? +\]', lambda found: json.dumps(json.loads(found[0])), text)
+    text = re.sub(r'("absent"|"per_class"): (\[\n(?:.*\n)*? +\])', _on_one_line, text)
     return f"{text}\n".encode()
+
+
+def _on_one_line(found: re.Match[str]) -> str:
+    return f"{found[1]}: {json.dumps(json.loads(found[2]))}"
 
 
 def write_manifest(folder: Folder, report: Report) -> bool:

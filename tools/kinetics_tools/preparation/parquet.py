@@ -84,6 +84,7 @@ class ShardReport:
         bytes_in, bytes_out: size of the written clips before and after preparation.
         seconds: duration of the written clips.
         made_with: library -> version; empty in shards of early releases.
+        per_class: number of rows of each class, in the order of labels; None in shards of early releases.
     """
 
     fingerprint: str
@@ -94,6 +95,7 @@ class ShardReport:
     seconds: float
     dropped: tuple[DroppedClip, ...]
     made_with: Mapping[str, str] = field(default_factory=dict)
+    per_class: tuple[int, ...] | None = None
 
 
 DROPPED_SHAPE = {"name": str, "reason": str, "detail": (str, None), "size": (int, None)}
@@ -104,6 +106,7 @@ _REPORT_SHAPE = {
     "seconds": float,
     "dropped": [DROPPED_SHAPE],
     "made_with": ({str: str}, None),
+    "per_class": ([int], None),
 }
 
 
@@ -189,7 +192,9 @@ def read_report(file: BinaryIO) -> ShardReport | None:
         DroppedClip(one["name"], one["reason"], one.get("detail") or "", one.get("size")) for one in values["dropped"]
     )
     known = {name: values.get(name) for name in _REPORT_SHAPE}
-    return ShardReport(**{**known, "dropped": tuple(dropped), "made_with": known["made_with"] or {}})
+    per_class = None if known["per_class"] is None else tuple(known["per_class"])
+    known |= {"dropped": tuple(dropped), "made_with": known["made_with"] or {}, "per_class": per_class}
+    return ShardReport(**known)
 
 
 def read_footer(file: BinaryIO, size: int) -> bytes:

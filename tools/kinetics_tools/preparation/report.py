@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol
@@ -53,6 +53,7 @@ class SplitReport:
         seconds: duration of the prepared clips.
         basis: as in `ShardPlan`; empty for old manifests.
         made_with: library -> versions with which the shards were made; empty if none names them.
+        per_class: number of prepared clips of each class, in the order of labels; None if a shard does not tell it.
     """
 
     fingerprint: str
@@ -69,6 +70,7 @@ class SplitReport:
     seconds: float
     basis: Mapping[str, Any]
     made_with: Mapping[str, str] = field(default_factory=dict)
+    per_class: tuple[int, ...] | None = None
 
     @classmethod
     def of(cls, plan: _Shards, finished: Mapping[int, ShardReport]) -> "SplitReport":
@@ -90,12 +92,18 @@ class SplitReport:
             seconds=round(sum(report.seconds for report in reports), 3),
             basis=plan.basis,
             made_with=merge_versions(report.made_with for report in reports),
+            per_class=_total([report.per_class for report in reports]),
         )
 
     @property
     def is_complete(self) -> bool:
         """True if all of its shards exist."""
         return self.shards == self.shards_done
+
+
+def _total(counts: Sequence[Sequence[int] | None]) -> tuple[int, ...] | None:
+    known = [one for one in counts if one is not None]
+    return tuple(map(sum, zip(*known, strict=True))) if known and len(known) == len(counts) else None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from kinetics_tools.preparation.extra_columns import ExtraColumns
 from kinetics_tools.preparation.parquet import ShardReport, ShardWriter, clip_row, prepared_features, read_report
 from kinetics_tools.preparation.plan import ShardPlan
 from kinetics_tools.preparation.versions import check_versions, made_with
+from kinetics_tools.releases import LABELS
 from kinetics_tools.run import Crash, IdleProcesses, run
 
 _LIMIT_SECONDS = 300.0  # for one clip, which takes about two
@@ -110,6 +111,7 @@ def _write_shard(
         on_clip(one.reason, 0)
     rows = bytes_in = bytes_out = 0
     seconds = 0.0
+    per_class = [0] * len(LABELS[job.release])
     with (
         contextlib.closing(_clips(job, idle)) as clips,
         folder.writing(job.name) as file,
@@ -125,6 +127,8 @@ def _write_shard(
             bytes_in += clip.bytes_in
             bytes_out += size
             seconds += clip.info.duration_seconds
+            if row["label"] >= 0:
+                per_class[row["label"]] += 1
             on_clip("prepared", size)
         report = ShardReport(
             fingerprint=job.fingerprint,
@@ -135,6 +139,7 @@ def _write_shard(
             seconds=round(seconds, 3),
             dropped=tuple(sorted(dropped, key=lambda one: one.name)),
             made_with=made_with(),
+            per_class=tuple(per_class),
         )
         writer.report(report)
     return report

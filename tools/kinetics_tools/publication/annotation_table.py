@@ -64,6 +64,7 @@ def write_annotation_table(
             seconds=round(sum(one.seconds for one in reports), 3),
             dropped=tuple(one for report in reports for one in report.dropped),
             made_with=made_with(),
+            per_class=SplitReport.of(part, dict(enumerate(reports))).per_class,
         )
         metadata = {**table.schema.metadata, FOOTER_KEY.encode(): json.dumps(asdict(report)).encode()}
         with target.writing(pattern.replace("*", "00000")) as file:

@@ -2,9 +2,9 @@
 
 import contextlib
 import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, BinaryIO
 
 from kinetics_tools.errors import PushError
 from kinetics_tools.io.folder import Folder
@@ -24,6 +24,8 @@ from kinetics_tools.preparation import (
 )
 from kinetics_tools.preparation.card import (
     CARD_NAME,
+    CLASS_CHART,
+    CONTACT_SHEET,
     card_patterns,
     check_header,
     has_text,
@@ -34,20 +36,23 @@ from kinetics_tools.preparation.card import (
 )
 from kinetics_tools.publication.digests import DIGESTS_NAME, Digests, FileState
 from kinetics_tools.publication.parts import Part
+from kinetics_tools.publication.pictures import MAX_BYTES, Pictures, make_pictures
 from kinetics_tools.publication.remote import Change, Listing, Remote
 from kinetics_tools.releases import RELEASES
 
 _SHARDS_WITH_CARD = 50  # largest number of shards that one commit uploads together with their card
 _WORKERS = 16
-_HARMLESS = (CARD_NAME, LOCK_NAME, DIGESTS_NAME, ".gitattributes", ".gitignore", "LICENSE", "dataset_infos.json")
+_PICTURES = (CLASS_CHART, CONTACT_SHEET)
+_BESIDE = (LOCK_NAME, DIGESTS_NAME, ".gitattributes", ".gitignore", "LICENSE", "dataset_infos.json")
+_HARMLESS = (CARD_NAME, *_PICTURES, *_BESIDE)
 
 
 class Publication:
     """Publication of `parts` from a local folder to a remote.
 
-    With `in_one`, all changes are one commit. A shard is up to date if the SHA-256 at the remote is the same. Buckets
-    and folders list none; there size and Parquet footer count, which names each clip and the offset of its bytes.
-    Remote footers are read once per run.
+    With `in_one`, all changes are one commit. With `pictures`, the card gets pictures; `notes` names those that it does
+    not have. A shard is up to date if the SHA-256 at the remote is the same. Buckets and folders list none; there size
+    and Parquet footer count, which names each clip and the offset of its bytes. Remote footers are read once per run.
     """
 
     def __init__(
@@ -60,14 +65,17 @@ class Publication:
         force: bool = False,
         in_one: bool = False,
         is_mixture_allowed: bool = False,
+        pictures: bool = True,
     ):
         self.parts = parts
         self.store = store
         self.in_one = in_one
+        self.notes: list[str] = []
         self._remote = remote
         self._allow_partial = allow_partial
         self._force = force
         self._is_mixture_allowed = is_mixture_allowed
+        self._has_pictures = pictures
         self._digests = Digests(store)
         self._uploaded: dict[str, FileState] = {}  # name -> state of the file at that moment
         self._footers: dict[tuple[str, int], bytes] = {}  # of the remote, by name and size
@@ -205,20 +213,22 @@ class Publication:
         return self._last_change(listing, missing, card) if last else None
 
     def _last_change(self, listing: Listing, missing: Sequence[str], card: str) -> Change | None:
-        delete = self.replaced(listing)
+        replaced = self.replaced(listing)
+        description, stale = self._description(listing, missing, replaced, card)
         texts = {
             name: content
-            for name, content in self._description(listing, missing, delete, card).items()
-            if name not in listing.files or self._read(listing, name).encode() != content
+            for name, content in description.items()
+            if name not in listing.files or self._content(listing, name) != content
         }
+        delete = (*replaced, *stale)
         if not (missing or delete or texts):
             return None
-        return Change(tuple(missing), texts, tuple(delete), is_visible=True)
+        return Change(tuple(missing), texts, delete, is_visible=True)
 
     def _description(
         self, listing: Listing, missing: Sequence[str], delete: Sequence[str], card: str
-    ) -> dict[str, bytes]:
-        """Return the new prepare.json of each release, and the new card."""
+    ) -> tuple[dict[str, bytes], list[str]]:
+        """Return the new prepare.json of each release, the new card and its pictures; and pictures to delete."""
         manifests = {release: self._manifest(listing, release) for release in RELEASES}
         for part in self.parts:
             report = SplitReport.of(part, self.reports(listing, part))
@@ -227,17 +237,41 @@ class Publication:
         sizes |= {name: size for name, size in self.all_local().items() if name in missing}
         changed = dict.fromkeys(part.release for part in self.parts)
         texts = {f"{release}/{MANIFEST_NAME}": manifest_bytes(manifests[release]) for release in changed}
-        text = make_card(manifests, sizes, repo_id=self._remote.repo_id, previous=card)
-        return {**texts, CARD_NAME: text.encode()}
+        pictures = self._pictures(listing, manifests, sizes)
+        text = make_card(manifests, sizes, repo_id=self._remote.repo_id, previous=card, pictures=pictures.texts)
+        return {**texts, **pictures.files, CARD_NAME: text.encode()}, pictures.stale
+
+    def _pictures(self, listing: Listing, manifests: Mapping[str, Any], sizes: Mapping[str, int]) -> Pictures:
+        local = self.all_local()
+
+        def read(name: str, function: Callable[[BinaryIO], None]) -> None:
+            if name not in local:
+                self._remote.use(name, listing, function)
+                return
+            with self.store.open(name) as file:
+                function(file)
+
+        published = {
+            name: self._content(listing, name) if listing.files[name] <= MAX_BYTES else b""
+            for name in _PICTURES
+            if name in listing.files
+        }
+        pictures = make_pictures(manifests, sizes, published, read, is_wanted=self._has_pictures)
+        self.notes = pictures.notes
+        return pictures
 
     def _manifest(self, listing: Listing, release: str) -> dict[str, Any]:
         name = f"{release}/{MANIFEST_NAME}"
         return parse_manifest(release, self._read(listing, name), where=f"{self._remote.url}: {name}")
 
     def _read(self, listing: Listing, name: str) -> str:
-        if name in listing.files and name not in listing.texts:
-            listing.texts[name] = self._remote.read(name, listing).decode(errors="replace")
-        return listing.texts.get(name, "")
+        return self._content(listing, name).decode(errors="replace")
+
+    def _content(self, listing: Listing, name: str) -> bytes:
+        """Return the content of a small file of the remote; nothing if it does not exist."""
+        if name in listing.files and name not in listing.contents:
+            listing.contents[name] = self._remote.read(name, listing)
+        return listing.contents.get(name, b"")
 
     def _foreign(self, listing: Listing) -> list[str]:
         """Return the files of a remote without a card of ours; empty if it has one."""

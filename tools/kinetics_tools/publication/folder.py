@@ -1,16 +1,18 @@
 """Folder that `fsspec` opens, on a disk or in an object store, as a remote."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from kinetics_tools.io.folder import Folder
-from kinetics_tools.preparation import read_footer
-from kinetics_tools.preparation.card import CARD_NAME
+from kinetics_tools.preparation.card import CARD_NAME, PICTURE_FOLDER
 from kinetics_tools.publication.remote import Access, Change, Listing, Remote
 from kinetics_tools.publication.upload_bar import OnBytes
 from kinetics_tools.releases import RELEASES
 
 _BLOCK_BYTES = 1 << 20
+
+T = TypeVar("T")
 
 
 class FolderRemote(Remote):
@@ -30,8 +32,8 @@ class FolderRemote(Remote):
 
     def list_files(self) -> Listing:
         files = self._store.sizes()
-        for release in RELEASES:
-            files |= {f"{release}/{name}": size for name, size in self._store.sizes(release).items()}
+        for folder in (*RELEASES, PICTURE_FOLDER):
+            files |= {f"{folder}/{name}": size for name, size in self._store.sizes(folder).items()}
         return Listing({name: size for name, size in files.items() if not name.endswith(".tmp")})
 
     def read(self, name: str, listing: Listing) -> bytes:
@@ -40,9 +42,9 @@ class FolderRemote(Remote):
     def open(self, name: str, listing: Listing) -> BinaryIO:
         return self._store.open(name)
 
-    def footer(self, name: str, listing: Listing) -> bytes:
+    def use(self, name: str, listing: Listing, function: Callable[[BinaryIO], T]) -> T:
         with self.open(name, listing) as file:
-            return read_footer(file, listing.files[name])
+            return function(file)
 
     def commit(self, change: Change, listing: Listing, message: str, local: Folder, on_bytes: OnBytes) -> str:
         def upload(name: str) -> None:

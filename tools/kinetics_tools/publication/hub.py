@@ -3,8 +3,8 @@
 import contextlib
 import functools
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, BinaryIO, TypeVar
 
 import huggingface_hub
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, HfFileSystem, errors, utils
@@ -14,7 +14,7 @@ from packaging.version import Version
 from kinetics_tools.errors import PushError, TransientError
 from kinetics_tools.io.folder import Folder
 from kinetics_tools.io.retry import parse_retry_after
-from kinetics_tools.preparation import FOOTER_BYTES, read_footer
+from kinetics_tools.preparation import FOOTER_BYTES
 from kinetics_tools.publication.remote import Access, Change, Listing, Remote
 from kinetics_tools.publication.upload_bar import OnBytes, client_bytes
 
@@ -22,6 +22,8 @@ _CLIENT = "1.29"  # the first with resumable folder uploads and bucket settings
 _TOKENS = "https://huggingface.co/settings/tokens"
 _FATAL = (400, 401, 403, 404, 413)
 _CONFLICTS = (409, 412)
+
+T = TypeVar("T")
 
 
 class HubRemote(Remote):
@@ -77,10 +79,6 @@ class HubRemote(Remote):
             if access.private is False:
                 self._set("private", False)
 
-    def read(self, name: str, listing: Listing) -> bytes:
-        with self._errors(f"read {name} of {self._name}"), self.open(name, listing) as file:
-            return file.read(listing.files[name])
-
     def open(self, name: str, listing: Listing) -> BinaryIO:
         with self._errors(f"open {name} of {self._name}"):
             path = self._path(name, listing)
@@ -88,9 +86,9 @@ class HubRemote(Remote):
             file: BinaryIO = self._fs.open(path, block_size=FOOTER_BYTES, size=listing.files[name])
             return file
 
-    def footer(self, name: str, listing: Listing) -> bytes:
-        with self._errors(f"read the footer of {name} of {self._name}"), self.open(name, listing) as file:
-            return read_footer(file, listing.files[name])
+    def use(self, name: str, listing: Listing, function: Callable[[BinaryIO], T]) -> T:
+        with self._errors(f"read {name} of {self._name}"), self.open(name, listing) as file:
+            return function(file)
 
     @abstractmethod
     def _path(self, name: str, listing: Listing) -> str: ...

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, TypeVar
 from kinetics_tools.errors import PushError, TransientError
 from kinetics_tools.io.folder import Folder
 from kinetics_tools.io.retry import RetryPolicy, retry
+from kinetics_tools.preparation import read_footer
 from kinetics_tools.publication.upload_bar import OnBytes
 
 _POLICY = RetryPolicy(retries=7, first_wait_seconds=1.0, longest_wait_seconds=60.0)
@@ -37,14 +38,14 @@ class Listing:
         head: commit of the files; None for a bucket, a folder and an empty remote.
         exists: False if the repository, its branch or the bucket must be created first.
         digests: path -> SHA-256 in hexadecimal, for files whose digest the remote lists.
-        texts: text files that were read so far, by path.
+        contents: small files that were read so far, by path.
     """
 
     files: Mapping[str, int]
     head: str | None = None
     exists: bool = True
     digests: Mapping[str, str] = field(default_factory=dict, repr=False)
-    texts: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
+    contents: dict[str, bytes] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class Change:
 
     Attributes:
         shards: names of local shards to upload.
-        texts: path -> content of the files that describe the shards.
-        delete: paths of remote shards that no card names any more.
+        texts: path -> content of the files that describe the shards, such as the card and its pictures.
+        delete: paths of remote shards and pictures that no card names any more.
         is_visible: True if the step writes the card that names the shards, so that readers see them.
     """
 
@@ -94,16 +95,20 @@ class Remote(ABC):
         """Return the files of the remote."""
 
     @abstractmethod
-    def read(self, name: str, listing: Listing) -> bytes:
-        """Return the bytes of a file."""
-
-    @abstractmethod
     def open(self, name: str, listing: Listing) -> BinaryIO:
         """Open a file for ranged reads."""
 
     @abstractmethod
+    def use(self, name: str, listing: Listing, function: Callable[[BinaryIO], T]) -> T:
+        """Return `function` of an open file. Errors of its reads are those of this class."""
+
+    def read(self, name: str, listing: Listing) -> bytes:
+        """Return the bytes of a file."""
+        return self.use(name, listing, lambda file: file.read(listing.files[name]))
+
     def footer(self, name: str, listing: Listing) -> bytes:
         """Return the footer of a shard."""
+        return self.use(name, listing, lambda file: read_footer(file, listing.files[name]))
 
     @abstractmethod
     def commit(self, change: Change, listing: Listing, message: str, local: Folder, on_bytes: OnBytes) -> str:

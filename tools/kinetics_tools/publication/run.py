@@ -25,6 +25,7 @@ from rich.console import Console
 
 from kinetics_tools.errors import PushError
 from kinetics_tools.io.folder import Folder, check_apart
+from kinetics_tools.preparation import parse_name
 from kinetics_tools.publication.annotation_table import write_annotation_table
 from kinetics_tools.publication.bucket import BUCKETS, Bucket
 from kinetics_tools.publication.changes import Publication
@@ -68,6 +69,7 @@ class PushReport(TextReport):
         changes: names and new values of the settings of the remote that changed.
         path, revision: arguments of `load_dataset` that load it; `path` is None if it reads no card there.
         files: URL pattern of the shards of the first split, if `path` is None.
+        notes: pictures that the card cannot have, with the reason.
     """
 
     url: str
@@ -87,6 +89,7 @@ class PushReport(TextReport):
     path: str | None = None
     revision: str | None = None
     files: str | None = None
+    notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
@@ -110,6 +113,7 @@ class PushReport(TextReport):
         if self.is_new and self.private is not False:
             lines.append("created it as private; the option --public opens it to all readers")
         lines += [f"made it {_SETTINGS[value]}" for _, value in self.changes]
+        lines += self.notes
         lines.append(f"see {self.url}")
         if self.path is not None and self.splits:
             release, split = next(iter(self.splits)).split()
@@ -144,6 +148,7 @@ def push(
     stream: Stream | None = None,
     annotations_only: bool = False,
     annotations: str | None = None,
+    pictures: bool = True,
     console: Console | None = None,
 ) -> PushReport:
     """Publish the shards that `prepare` wrote to the local folder `out`, atomically for readers.
@@ -171,6 +176,8 @@ def push(
         stream: prepare shards in `out` during the push, and remove each once the remote has it.
         annotations_only: publish keys, labels, segments and availability of clips, without video.
         annotations: annotations with the labels of dropped clips, for `annotations_only`; None for the published ones.
+        pictures: publish a chart of clips per class and a contact sheet, which the card shows; False deletes those of
+            an earlier push.
         console: prints progress; None to log it.
 
     Raises:
@@ -213,6 +220,7 @@ def push(
             force=force,
             in_one=create_pr,
             is_mixture_allowed=allow_mixed_versions,
+            pictures=pictures,
         )
         report = PushReport(remote.url, {part.title: part.count for part in parts}, private=private, gated=gated)
         report.revision = revision
@@ -293,6 +301,7 @@ class _Run:
         elif isinstance(self._remote, FolderRemote):
             self._report.files = f"{self._remote.url}/{self._publication.parts[0].pattern}"
         self._report.changes = [*self._remote.changes]
+        self._report.notes = self._publication.notes
         self._report.wall_seconds = time.monotonic() - started
         return self._report
 
@@ -337,7 +346,7 @@ class _Run:
         self._uploads.update(change.shards)
         self._report.files_sent += len(change.shards)
         self._report.bytes_sent += size
-        self._report.files_deleted += len(change.delete)
+        self._report.files_deleted += sum(parse_name(name) is not None for name in change.delete)
         self._report.commits += 1
 
     def _upload_and_remove(self) -> None:

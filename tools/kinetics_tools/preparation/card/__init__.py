@@ -1,5 +1,6 @@
 """Dataset card of prepared clips."""
 
+from kinetics_tools.preparation.card.body import CLASS_CHART, CONTACT_SHEET, PICTURE_FOLDER
 from kinetics_tools.preparation.card.header import (
     annotation_features,
     card_patterns,
@@ -18,6 +19,9 @@ from kinetics_tools.preparation.card.write import (
 
 __all__ = [
     "CARD_NAME",
+    "CLASS_CHART",
+    "CONTACT_SHEET",
+    "PICTURE_FOLDER",
     "annotation_features",
     "card_patterns",
     "check_header",

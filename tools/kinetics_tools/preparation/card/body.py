@@ -25,6 +25,10 @@ _REASONS = ("missing", "empty", "unreadable", "crashed", *_NEVER_NAMED)
 _MEASURED_OPTIONS = {"profile": "train", "short_side": 256, "crf": 23}
 _ORDER_OPTIONS = ("seed", "clips_per_shard")
 
+PICTURE_FOLDER = "images"
+CLASS_CHART, CONTACT_SHEET = f"{PICTURE_FOLDER}/classes.svg", f"{PICTURE_FOLDER}/clips.jpg"
+"""Pictures that may lie beside a card."""
+
 Releases = Mapping[str, Mapping[str, Mapping[str, Any]]]  # release -> split -> its entry in the manifest
 
 
@@ -33,9 +37,11 @@ def is_partial(entry: Mapping[str, Any]) -> bool:
     return bool(entry["shards_done"] != entry["shards"])
 
 
-def card_body(releases: Releases, *, repo_id: str | None) -> str:
-    """Return the card from its title on; `repo_id` is the Hub repository, None for a directory."""
-    text = _template().render(_values(releases, repo_id))
+def card_body(releases: Releases, *, repo_id: str | None, pictures: Mapping[str, str]) -> str:
+    """Return the card from its title on; see `make_card`."""
+    shown = {"chart_text": pictures.get(CLASS_CHART), "sheet_text": pictures.get(CONTACT_SHEET)}
+    paths = {"class_chart": CLASS_CHART, "contact_sheet": CONTACT_SHEET}
+    text = _template().render(_values(releases, repo_id), **shown, **paths)
     return re.sub(r"\n{3,}", "\n\n", text)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from kinetics_tools.io import Folder
@@ -68,6 +69,7 @@ def make_card(
     *,
     repo_id: str | None = None,
     previous: str = "",
+    pictures: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """Return a card that lists all splits in `manifests`.
 
@@ -77,9 +79,10 @@ def make_card(
         repo_id: the Hub repository; None for a directory.
         previous: the previous card. The user's sections, between `<!-- begin: yours -->` and `<!-- end: yours -->`,
             fields of its header that are not ours, and configs that are not a release are kept.
+        pictures: CLASS_CHART -> its figures, and CONTACT_SHEET -> the labels of its clips, if these files exist.
     """
     releases = {name: manifests[name]["splits"] for name in RELEASES if manifests.get(name, {}).get("splits")}
-    body = with_own_sections(card_body(releases, repo_id=repo_id), previous)
+    body = with_own_sections(card_body(releases, repo_id=repo_id, pictures=pictures), previous)
     return f"{make_header(releases, sizes, previous)}\n{body}"
 
 
