@@ -11,7 +11,7 @@ from kinetics_tools.errors import PushError
 from tests.support.fault_server import Fault
 from tests.support.hub import Hub
 from tests.support.hub_clients import MAIN, PUSHER, Clients, clients_of
-from tests.support.hub_pushes import answer_of, ids, quiet, run, shards, size
+from tests.support.hub_pushes import BESIDE, answer_of, ids, quiet, run, shards, size
 from tests.support.hub_token import ANN, ANN_FINE, ANN_READS, BOB
 from tests.support.prepared import write_prepared
 
@@ -118,8 +118,8 @@ CONTENT = "/_blobs/*/xorbs/*"
     [
         (Fault("stall", CONTENT, method="PUT", at=1000, seconds=600), []),
         (Fault("stall", "*/batch", at=0, seconds=600), ["700/*"]),
-        (Fault("stall", "*/batch", at=0, seconds=600, skip=1), ["700/*", "700/prepare.json"]),
-        (Fault("stall", "*/batch", at=0, seconds=600, skip=2), ["700/*", "700/prepare.json", "README.md"]),
+        (Fault("stall", "*/batch", at=0, seconds=600, skip=1), ["700/*", "700/prepare.json", "images/classes.svg"]),
+        (Fault("stall", "*/batch", at=0, seconds=600, skip=2), ["700/*", *BESIDE]),
     ],
     ids=["while content is sent", "after the files", "after what describes them", "after the card"],
 )
@@ -127,17 +127,18 @@ def test_a_push_that_is_killed_goes_on_and_the_card_comes_last(
     hub: Hub, pusher: Clients, out: Path, fault: Fault, arrived: list[str]
 ) -> None:
     hub.add(fault)
-    client = pusher.start(MAIN, "push", out, BUCKET, "--no-pictures", token=ANN, xet=True)
+    client = pusher.start(MAIN, "push", out, BUCKET, token=ANN, xet=True)
     hub.wait_for(lambda request: "stall" in request.faults)
     client.kill()
     expected = [*(shards(out) if "700/*" in arrived else []), *arrived[1:]]
     assert sorted(files(hub)) == sorted(expected)
     hub.clear()
     hub.clear(log=True)
-    done = run(pusher, out, BUCKET, "--no-pictures", xet=True)
+    done = run(pusher, out, BUCKET, xet=True)
     assert done.returncode == 0, done.stderr
     assert ("nothing to upload" in done.stdout) == ("README.md" in arrived)
-    assert files(hub) == tree(out)
+    assert sorted(files(hub)) == sorted([*shards(out), *BESIDE])
+    assert all(files(hub)[name] == digest for name, digest in tree(out).items() if name.endswith(".parquet"))
     assert hub.bytes_received(CONTENT) < (size(out) / 2 if arrived else size(out) + 100_000)
 
 
