@@ -1,11 +1,73 @@
 """Lines and bars that tell how far a run is."""
 
+import builtins
 import io
 import re
+import sys
+import types
 
+import pytest
 from rich.console import Console
 
+from kinetics_tools.run import PlainConsole
 from kinetics_tools.run.progress import Progress
+
+
+class ZMQInteractiveShell:
+    """Shell of a notebook by name, by which rich knows one."""
+
+
+class Cell:
+    """Output of a cell: what is displayed, and what replaces it."""
+
+    def __init__(self):
+        self.shown = []
+
+    def display(self, data, *, raw, display_id):
+        assert (raw, display_id) == (True, True)
+        self.shown.append(data)
+        return self
+
+    def update(self, data, *, raw):
+        assert raw
+        self.shown.append(data)
+
+
+@pytest.fixture
+def cell(monkeypatch):
+    found = Cell()
+    monkeypatch.setattr(builtins, "get_ipython", ZMQInteractiveShell, raising=False)
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=found.display))
+    return found
+
+
+def test_progress_in_a_notebook_is_one_line_that_changes_and_goes(cell, monkeypatch, capsys):
+    monkeypatch.setattr("kinetics_tools.run.progress._REDRAW_SECONDS", 0.0)
+    monkeypatch.setattr("kinetics_tools.run.progress._NOTEBOOK_SECONDS", 0.0)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)  # as those of kernels
+    with Progress(clips=4) as progress:
+        progress.count("<b>")
+        progress.tick()
+        progress.note("something happened")
+        progress.count("complete")
+        progress.tick()
+    first, second, last = cell.shown
+    assert first["text/plain"].startswith("1 of 4 clips, ETA ")
+    assert second["text/html"].startswith('<progress value="2" max="4"></progress> 2 of 4 clips')
+    assert second["text/html"].endswith("&lt;b&gt; 1, complete 1")
+    assert last == {"text/plain": "", "text/html": ""}
+    assert capsys.readouterr().out == "something happened\n"
+
+
+def test_a_short_run_or_a_quiet_console_leaves_nothing_in_a_notebook(cell, monkeypatch, capsys):
+    monkeypatch.setattr("kinetics_tools.run.progress._LINE_SECONDS", 0.0)
+    with Progress(clips=4):
+        pass
+    with Progress(clips=4, console=PlainConsole(quiet=True)) as progress:
+        progress.tick()
+    assert cell.shown == []
+    assert capsys.readouterr().out == ""
 
 
 def test_progress_elsewhere_is_a_line_now_and_then(monkeypatch):

@@ -19,9 +19,16 @@ _RATE_SECONDS = 30.0  # rates are means over this time
 
 @contextlib.contextmanager
 def upload_bar(console: Console | None, size: int) -> Iterator[OnBytes]:
-    """Show a bar with bytes, rate and ETA on a terminal; yield a function to call with each number of bytes."""
-    if console is None or not size:
+    """Show a bar with bytes, rate and ETA; yield a function to call with each number of bytes.
+
+    With a console it is shown on a terminal only, else as the bars of `datasets` are, also in a notebook.
+    """
+    if not size:
         yield lambda count: None
+        return
+    if console is None:
+        with utils.tqdm(total=size, unit="B", unit_scale=True, desc="Uploading", leave=False) as plain:
+            yield plain.update
         return
     columns = (
         progress.BarColumn(20),

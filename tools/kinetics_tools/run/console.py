@@ -9,6 +9,11 @@ from rich.text import Text
 from kinetics_tools.text import printable
 
 
+def in_notebook() -> bool:
+    """Return True if this process is the kernel of a notebook."""
+    return Console().is_jupyter
+
+
 class PlainConsole(Console):
     """Console without markup, emoji codes, highlighting and wrapping, which escapes control characters of its texts.
 
@@ -20,6 +25,8 @@ class PlainConsole(Console):
     """
 
     def __init__(self, *, stderr: bool = False, **options: Any):
+        if in_notebook():  # each text would be a block of HTML, and each change of a bar further text
+            options = {"force_jupyter": False, "force_terminal": False, **options}
         super().__init__(stderr=stderr, soft_wrap=True, markup=False, emoji=False, highlight=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:

@@ -12,10 +12,12 @@ from rich import progress
 from rich.console import Console
 
 from kinetics_tools.run.console import PlainConsole
+from kinetics_tools.run.notebook import NotebookLine, notebook_line
 from kinetics_tools.text import format_size, printable
 
 _RATE_SECONDS = 30.0  # rates are means over this time
 _REDRAW_SECONDS = 0.2
+_NOTEBOOK_SECONDS = 1.0
 _LINE_SECONDS = 10.0
 _BAR_COLUMNS = 16
 
@@ -23,8 +25,8 @@ _BAR_COLUMNS = 16
 class Progress:
     """Counter of clips by status and of bytes, displayed while its `with` block runs.
 
-    On a terminal it is a bar that changes in place, elsewhere a line every 10 s. `count`, `add_bytes`, `expect` and
-    `note` may be called by any thread; `tick`, which draws, by one, several times a second.
+    On a terminal and in a notebook it is a bar that changes in place, elsewhere a line every 10 s. `count`,
+    `add_bytes`, `expect` and `note` may be called by any thread; `tick`, which draws, by one, several times a second.
 
     Args:
         clips: number of clips wanted.
@@ -50,6 +52,7 @@ class Progress:
         self._bytes_done = 0
         self._lock = threading.Lock()
         self._drawn = time.monotonic()
+        self._notebook: NotebookLine | None = None
         columns = (progress.BarColumn(_BAR_COLUMNS), progress.TextColumn("{task.description}", markup=False))
         self._display = progress.Progress(
             *columns, console=self.console, auto_refresh=False, transient=True, speed_estimate_period=_RATE_SECONDS
@@ -62,11 +65,15 @@ class Progress:
     def __enter__(self) -> "Progress":
         if self.console.is_terminal:
             self._display.start()
+        else:
+            self._notebook = notebook_line(self.console)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.console.is_terminal:
             self._display.stop()
+        elif self._notebook is not None:
+            self._notebook.wipe()
 
     @contextmanager
     def drawn(self) -> Iterator[None]:
@@ -113,9 +120,7 @@ class Progress:
         """Draw the display if it is due."""
         now = time.monotonic()
         # The first comparison is far faster than to ask for the kind of the console.
-        if now - self._drawn < min(_REDRAW_SECONDS, _LINE_SECONDS) or (
-            not self.console.is_terminal and now - self._drawn < _LINE_SECONDS
-        ):
+        if now - self._drawn < min(_REDRAW_SECONDS, _LINE_SECONDS) or now - self._drawn < self._redraw_seconds():
             return
         self._drawn = now
         with self._lock:
@@ -131,12 +136,19 @@ class Progress:
             parts.append(format_size(bytes_done) + (f" of {format_size(total)}" if total else ""))
             parts.append(f"{format_size(bytes_rate)}/s")
         parts += [f"{printable(status)} {count:,}" for status, count in counts.items()]  # some from a ledger
+        shares = (bytes_done, total) if total else (clips, self._clips or 1)
         if self.console.is_terminal:
-            shares = (bytes_done, total) if total else (clips, self._clips or 1)
             line = _fitting(parts, self.console.width - _BAR_COLUMNS - 2)
             self._display.update(self._bar, completed=shares[0], total=shares[1], description=line, refresh=True)
+        elif self._notebook is not None:
+            self._notebook.show(", ".join(parts), *shares)
         else:
             self.console.print(", ".join(parts))
+
+    def _redraw_seconds(self) -> float:
+        if self.console.is_terminal:
+            return _REDRAW_SECONDS
+        return _LINE_SECONDS if self._notebook is None else _NOTEBOOK_SECONDS
 
     def _rate(self, task: progress.TaskID, done: int) -> float:
         """Return the rate of a task, given the amount done so far."""

@@ -121,7 +121,7 @@ class Report(TextReport):
         return all(split.is_complete for split in self.splits.values())
 
     def __repr__(self) -> str:
-        console = Console(file=io.StringIO(), width=100)
+        console = Console(file=io.StringIO(), width=100, force_jupyter=False, color_system=None)
         with console.capture() as table:
             console.print(self.table())
         return table.get() + super().__repr__()

@@ -79,7 +79,7 @@ def verify(
         workers: number of processes; by default one per core.
         report_path: JSON file for the report. Only an earlier report is replaced.
         csv_path: CSV file for a row per clip. Only an earlier report is replaced.
-        console: shows progress; None for none.
+        console: where to show progress; None for the standard output.
 
     Raises:
         ValueError, OSError: before any clip is opened, for invalid arguments, missing or malformed annotations, and
@@ -117,7 +117,7 @@ def verify(
     # The number of clips in archives is known only at their ends.
     count = sum(len(tables[tree.split]) if tree.archives else len(tree.clips) for tree in trees)
     ledger = read_ledger(root)
-    with open_cache(root) as cache, Progress(clips=count, console=console or Console(quiet=True)) as progress:
+    with open_cache(root) as cache, Progress(clips=count, console=console) as progress:
         examiner = Examiner(root, cache, progress, deep=deep, workers=workers)
         duplicates = _examine(examiner, trees, ledger if deep else {})
     classifier = Classifier(release, trees, examiner.probes, duplicates, ledger)

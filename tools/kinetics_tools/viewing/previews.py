@@ -12,7 +12,7 @@ from rich.console import Console
 
 from kinetics_tools.io import Folder
 from kinetics_tools.media import ClipError, VideoReader, thumbnail, webp
-from kinetics_tools.run import Crash, PlainConsole, Progress, run
+from kinetics_tools.run import Crash, Progress, run
 from kinetics_tools.viewing.clips import Clips
 
 _POSTER_BYTES, _LOOP_BYTES = 8_000, 60_000
@@ -38,7 +38,7 @@ def write_previews(
         clips: clips of a directory or of prepared shards.
         out: folder of the report.
         workers: number of processes; None for one per core.
-        console: shows progress; None for none.
+        console: shows progress; None for the standard output.
 
     Returns:
         Label -> (path of the poster, name of the clip).
@@ -47,7 +47,7 @@ def write_previews(
     found: dict[str, tuple[str, str]] = {}
     candidates = _candidates(clips)
     make = functools.partial(_write, str(clips.folder), str(out))
-    with Progress(clips=len(candidates), console=console or PlainConsole(quiet=True)) as progress:
+    with Progress(clips=len(candidates), console=console) as progress:
         for attempt in range(_ATTEMPTS):
             left = {label: choices for label, choices in candidates.items() if label not in found}
             items = [(label, choices[attempt]) for label, choices in left.items() if len(choices) > attempt]

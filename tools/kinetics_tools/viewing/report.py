@@ -52,7 +52,7 @@ def write_report(
         metadata: CSV or Parquet file with `youtube_id`, perhaps `time_start` and `time_end`, and other columns. Clips
             are counted by each of these, and by continent if one is `country` with ISO 3166-1 codes.
         workers: number of processes; None for one per core.
-        console: shows progress; None for none.
+        console: where to show progress; None for the standard output.
 
     Returns:
         Path of index.html.
