@@ -148,6 +148,10 @@ def test_an_unknown_space_is_named(arguments, message):
         label_space(*arguments)
 
 
+def test_a_space_is_shown_in_short():
+    assert repr(label_space("opengvlab-710")) == "LabelSpace('opengvlab-710', 710 classes of 710)"
+
+
 def test_700_2020_has_the_spaces_of_700():
     assert label_space("opengvlab", "700-2020") == label_space("opengvlab", 700) == label_space("opengvlab-700")
     assert label_space("sorted", "700-2020").release == "700-2020"

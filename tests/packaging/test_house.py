@@ -1,6 +1,7 @@
 """The layout of the project: short modules, and imports that import-linter does not see."""
 
 import ast
+import importlib
 
 from tests.support.clients import ROOT
 
@@ -23,6 +24,17 @@ def test_each_module_reads_in_one_sitting():
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in [ROOT / "kinetics.py", *MODULES]}
     too_long = {path for path, count in lines.items() if count > (560 if path.name == "kinetics.py" else 400)}
     assert not too_long
+
+
+def test_a_package_shows_its_public_names_before_they_are_imported():
+    """As shells and notebooks offer them."""
+    packages = [path.parent for path in MODULES if path.name == "__init__.py" and "lazy_exports(" in path.read_text()]
+    assert len(packages) > 10
+    for path in packages:
+        package = importlib.import_module(".".join(path.relative_to(ROOT / "tools").parts))
+        shown = dir(package)
+        assert set(package.__all__) <= set(shown)
+        assert {"lazy_exports", "TYPE_CHECKING", "_lazy"}.isdisjoint(shown)
 
 
 def test_nothing_in_the_package_imports_the_builder():

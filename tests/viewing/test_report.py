@@ -21,7 +21,9 @@ STATUSES = ("present", "missing", "empty", "unreadable", "duplicate", "misplaced
 def report(tree, tmp_path_factory):
     """A report of the tree of 30 clips, with predictions and a table of countries."""
     folder = tmp_path_factory.mktemp("report")
-    annotated = read_clips(tree, "700").table.to_pylist()
+    found = read_clips(tree, "700")
+    annotated = found.table.to_pylist()
+    assert repr(found) == f"Clips({str(tree)!r}, directory, {len(annotated)} rows)"
     keys = [row["clip"] for row in annotated if row["status"] != "unexpected"]
     ids = [name[:11] for name in keys]
     rows = [f"{name},zumba,1.0" for name in ids]

@@ -4,12 +4,15 @@ Worker processes import few modules, and `kinetics --help` none of the slow ones
 """
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 
 def lazy_exports(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str], Any]:
-    """Return the `__getattr__` of a package, given the names that each of its modules provides.
+    """Return the `__getattr__` of a package, given the names that each of its modules provides, and set its `__dir__`.
+
+    Shells and notebooks then offer these names, although they are not imported yet.
 
     Args:
         package: `__name__` of the package.
@@ -22,4 +25,13 @@ def lazy_exports(package: str, modules: Mapping[str, Sequence[str]]) -> Callable
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(importlib.import_module(f"{package}.{module_of[name]}"), name)
 
+    own = vars(sys.modules[package])
+    own["__dir__"] = lambda: [*own["__all__"], *_public_modules(own), "__doc__", "__name__"]
     return __getattr__
+
+
+def _public_modules(names: Mapping[str, Any]) -> list[str]:
+    """Return the public modules of a package that are imported already, given its `__dict__`."""
+    start = f"{names['__name__']}."
+    modules = [name for name, value in names.items() if getattr(value, "__name__", "") == start + name]
+    return sorted(name for name in modules if not name.startswith("_"))

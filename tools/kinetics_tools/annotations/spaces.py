@@ -43,7 +43,7 @@ SPACES = (*(f"{order}-{release}" for order in _ORDERS for release in RELEASES), 
 _CLEAR_ERRORS = {("400", "hugging baby"): "hugging", ("400", "opening wine bottle"): "opening bottle"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LabelSpace:
     """Order of labels.
 
@@ -58,6 +58,9 @@ class LabelSpace:
     release: str
     published: tuple[str, ...]
     classes: tuple[str | None, ...]
+
+    def __repr__(self) -> str:
+        return f"LabelSpace({self.name!r}, {len(self)} classes of {self.release})"
 
     def __len__(self) -> int:
         return len(self.published)

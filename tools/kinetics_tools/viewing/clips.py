@@ -18,6 +18,7 @@ from kinetics_tools.errors import clip_reason
 from kinetics_tools.io import Folder
 from kinetics_tools.preparation import read_manifest
 from kinetics_tools.releases import LABELS, RELEASES, SPLITS
+from kinetics_tools.text import format_count
 from kinetics_tools.verification import verify
 from kinetics_tools.verification.report import COLUMNS
 
@@ -28,7 +29,7 @@ _KEYS = ("label", "youtube_id", "time_start", "time_end")
 _MEASURED = ("duration", "fps", "num_frames", "width", "height", "has_audio")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Clips:
     """Clips of a source.
 
@@ -44,6 +45,9 @@ class Clips:
     kind: str
     folder: str | None
     table: pa.Table
+
+    def __repr__(self) -> str:
+        return f"Clips({self.source!r}, {self.kind}, {format_count(len(self.table), 'row')})"
 
 
 def read_clips(
@@ -64,7 +68,7 @@ def read_clips(
         splits: splits to read; None for all.
         annotations: annotation directory, file or URL. It gives missing clips of prepared shards their labels.
         workers: number of processes for a clip directory; None for one per core.
-        console: shows the progress of `verify`; None for none.
+        console: shows the progress of `verify`; None for the standard output.
 
     Raises:
         ValueError: `release` is needed or unknown, or the source is none of these.
