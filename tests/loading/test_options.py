@@ -450,6 +450,11 @@ def test_what_is_unknown_is_named_with_the_valid_ones_and_the_nearest(data_dir, 
         datasets.load_dataset("kinetics", *arguments, data_dir=data_dir, streaming=streaming, **options)
 
 
+def test_a_url_of_clips_is_an_error_that_says_how_to_load_them():
+    with pytest.raises(ValueError, match=r"data_dir='s3://bucket/k700': must be a local directory; mount the store"):
+        load(data_dir="s3://bucket/k700")
+
+
 def test_a_number_that_is_no_release_is_an_error_that_names_the_releases(data_dir):
     with pytest.raises(ValueError, match=r"unknown release '70'; did you mean '700'\? \(valid: 400, 600"):
         datasets.load_dataset("kinetics", 70, data_dir=data_dir)

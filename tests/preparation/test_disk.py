@@ -7,6 +7,7 @@ import pytest
 from kinetics_tools.errors import DiskError
 from kinetics_tools.publication import push
 from tests.support.clip_tree import SOURCE, files_of, run, shards_of
+from tests.support.mounts import read_only
 from tests.support.trees import write_tree
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -34,3 +35,10 @@ def test_a_full_disk_keeps_finished_shards_and_is_resumed_with_more_room(clips, 
     subprocess.run(["mount", "-o", "remount,size=4m", str(small_disk)], check=True)
     make()
     assert shards_of(out) == shards_of(whole)
+
+
+def test_a_read_only_directory_is_refused_before_any_work(tree, tmp_path, monkeypatch):
+    monkeypatch.setattr("kinetics_tools.preparation.run._Preparation.make", lambda *_: pytest.fail("worked"))
+    (tmp_path / "out").mkdir()
+    with read_only(tmp_path / "out") as out, pytest.raises(DiskError, match=rf"^{out}/700s?: Read-only file system"):
+        run(tree, out / "700s", **SOURCE)

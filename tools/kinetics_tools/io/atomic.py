@@ -90,4 +90,4 @@ def disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         cure = "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Fix the problem"
         raise DiskError(
             f"{path}: {error.strerror or error}; finished files are kept. {cure} and rerun the command to resume"
-        ) from error
+        ) from None

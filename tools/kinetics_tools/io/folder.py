@@ -5,6 +5,7 @@ import errno
 import os
 import secrets
 import socket
+import tempfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -92,6 +93,14 @@ class Folder:
         """Write a file at once."""
         with self.writing(name) as file:
             file.write(data)
+
+    def check_writable(self) -> None:
+        """Raise DiskError if this is a directory on a disk, and no file can be written there."""
+        if self.is_local:
+            with disk_errors(self.root):
+                os.makedirs(self.root, exist_ok=True)
+                with tempfile.TemporaryFile(dir=self.root):
+                    pass
 
     def remove(self, name: str) -> None:
         """Remove a file, if it exists."""

@@ -93,7 +93,7 @@ def prepare(
         shards: half-open range (start, stop) of shards of one split to write; None for all.
         dry_run: write nothing, and estimate size and time by encoding a few clips.
         allow_mixed_versions: also make shards with other versions of libraries than those of existing ones.
-        console: where to show progress.
+        console: where to show progress; None for the standard output.
 
     Raises:
         ValueError: an argument is not valid, or `out` holds a README.md from elsewhere or shards made with other
@@ -123,6 +123,8 @@ def prepare(
     preparation = _Preparation(folder, plans, options.encoding, shards, is_mixture_allowed=allow_mixed_versions)
     if dry_run:
         return replace(preparation.report, estimate=_estimate(preparation.todo, options.encoding, workers))
+    if preparation.todo:
+        folder.check_writable()
     try:
         preparation.make(workers, engine, address, console)
     except BaseException:

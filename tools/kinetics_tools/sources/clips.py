@@ -18,7 +18,7 @@ from kinetics_tools.errors import EmptySplitError, NoLabelsError
 from kinetics_tools.io.cache import DownloadCache
 from kinetics_tools.io.http import url_exists
 from kinetics_tools.io.links import utf8_path
-from kinetics_tools.io.urls import is_url, without_credentials
+from kinetics_tools.io.urls import hide_credentials, is_url, without_credentials
 from kinetics_tools.releases import DEFAULT_ANNOTATIONS, REPLACEMENTS_URL, split_spellings
 from kinetics_tools.sources.archives import KEY_COLUMNS, ArchiveSource, example_table
 from kinetics_tools.sources.class_folders import with_nearest
@@ -52,11 +52,16 @@ def check_data_dir(data_dir: Any) -> str:
     """Return a clip directory as an absolute path in UTF-8; see `utf8_path`.
 
     Raises:
-        ValueError: `data_dir` is not a path.
+        ValueError: `data_dir` is not a path, or a URL.
         FileNotFoundError: there is no such directory.
     """
     if not isinstance(data_dir, str | os.PathLike):
         raise ValueError(f"data_dir must be a path, got {data_dir!r}")
+    if "://" in os.fspath(data_dir):
+        raise ValueError(
+            f"data_dir={hide_credentials(os.fspath(data_dir))!r}: must be a local directory; mount the store, or "
+            "prepare the clips at the URL with `kinetics prepare` and load the shards"
+        )
     path = absolute(data_dir)
     if not os.path.isdir(path):
         raise FileNotFoundError(f"data_dir={path!r} does not exist or is not a directory")
