@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from datasets.utils import tqdm
 from huggingface_hub import _commit_api, utils
 from huggingface_hub.utils import _xet
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
@@ -27,7 +28,7 @@ def upload_bar(console: Console | None, size: int) -> Iterator[OnBytes]:
         yield lambda count: None
         return
     if console is None:
-        with utils.tqdm(total=size, unit="B", unit_scale=True, desc="Uploading", leave=False) as plain:
+        with tqdm(total=size, unit="B", unit_scale=True, desc="Uploading", leave=False) as plain:
             yield plain.update
         return
     columns = (
