@@ -210,6 +210,8 @@ class KineticsConfig(datasets.BuilderConfig):
         asked = {name: getattr(self, name) for name in config_kwargs if name != "decode"}
         if state := self._state():
             asked["files"] = hashlib.sha256(json.dumps([state]).encode("utf-8")).hexdigest()[:16]
+        if self.data_dir is not None:
+            check_class_folders(self.data_dir, self.selection(), (path for path, *_ in state))
         mirror = mirror_url(self.mirror)
         if mirror:
             asked["mirror"] = mirror
@@ -259,8 +261,6 @@ class Kinetics(datasets.ArrowBasedBuilder):
         splits = self.config.splits
         if read and splits and not set(read) <= set(splits):
             raise ValueError(f"split={split!r} is not among splits={splits!r}")
-        if self.config.data_dir is not None:
-            check_class_folders(self.config.data_dir, self.config.selection())
         if self.config.decode and (problem := decoder_problem()):
             raise ImportError(f"decode=True, but {problem}; or pass decode=False for bytes")
 

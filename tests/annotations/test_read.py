@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kinetics_tools.annotations import read
 from kinetics_tools.annotations.read import ANNOTATION_SCHEMA, clip_name, read_annotations
 from kinetics_tools.releases import LABELS, find_split
 from tests.support.trees import CLIPS, Clip, json_entry, load, rows, rows_of, write_annotations, write_tree
@@ -366,6 +367,9 @@ BAD_ENTRIES = {
     '{"annotations": {"label": "zumba", "segment": [1.0]}, "subset": "train"}': ["2", "1"],
     '{"annotations": {"label": "zumba", "segment": [1.0, 2.0, 3.0]}, "subset": "train"}': ["2", "3"],
     '{"annotations": {"label": "zumba", "segment": ["x", 2.0]}, "subset": "train"}': ["x"],
+    '{"annotations": {"label": "zumba", "segment": [true, 2.0]}, "subset": "train"}': ["number, got True"],
+    '{"annotations": {"label": "zumba", "segment": "ab"}, "subset": "train"}': ["segment must be an array", "ab"],
+    '{"annotations": [], "subset": "train"}': ["annotations must be an object"],
     '{"annotations": {"label": "zumba", "segment": [11.0, 1.0]}, "subset": "train"}': ["11.0, 1.0", "empty"],
     '{"annotations": {"label": "zumba", "segment": [-1.0, 1.0]}, "subset": "train"}': ["-1.0, 1.0"],
     '{"annotations": {"label": "zumba"}, "subset": "train"}': ["time_start", "not a number"],
@@ -462,6 +466,15 @@ def test_json_of_small_values_takes_no_memory(tmp_path):
     (tmp_path / "a.json").write_bytes(b'{"abcdefghijk": [' + b"[]," * 6_000_000)
     with pytest.raises(ValueError, match=r"a\.json: more values than any annotations have"):
         read_annotations(tmp_path / "a.json")
+
+
+def test_good_json_is_checked_by_columns(tmp_path, monkeypatch):
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps({clip.youtube_id: json_entry(clip, "train") for clip in CLIPS["train"]}))
+    checks = []
+    monkeypatch.setattr(read, "check_shape", lambda value, shape: checks.append(shape))
+    assert len(read_annotations(path)) > 1
+    assert len(checks) == 1  # of the file, not of each entry: that takes longer than to parse it
 
 
 def test_a_malformed_csv_beside_a_good_json_is_named_and_does_not_count(tmp_path, caplog):

@@ -92,3 +92,12 @@ def test_the_module_of_the_dataset_is_the_command_too():
 def test_version():
     result = CliRunner().invoke(app, ["--version"])
     assert (result.exit_code, result.stdout) == (0, f"{kinetics.__version__}\n")
+
+
+def test_the_list_of_classes_imports_no_slow_library():
+    program = (
+        "import sys, kinetics_tools.cli.app as one\none.app(['classes', '400', 'abseil'], standalone_mode=False)\n"
+    )
+    program += "print({'datasets', 'pyarrow'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "  0  abseiling\nset()\n"

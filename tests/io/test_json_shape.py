@@ -1,5 +1,7 @@
 """JSON from outside: what is not of the expected shape is a ValueError, whatever it is."""
 
+import contextlib
+import gc
 import json
 import sys
 import time
@@ -60,6 +62,34 @@ def test_messages_are_short_and_without_control_characters():
             check_shape(value, shape)
         assert len(str(info.value)) < 200
         assert str(info.value).isprintable()
+
+
+def test_no_garbage_is_collected_while_a_text_is_parsed():
+    text, collected = json.dumps([{"a": []}] * 20_000), []
+    gc.callbacks.append(lambda phase, info: collected.append(phase))
+    try:
+        gc.collect()
+        collected.clear()
+        json.loads(text)
+        assert len(collected) > 10
+        collected.clear()
+        parse_json(text)
+        assert len(collected) <= 2  # the one that is due afterwards
+    finally:
+        gc.callbacks.pop()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_collector_stays_as_it_was(enabled):
+    set_collector = gc.enable if enabled else gc.disable
+    try:
+        for text in ("[]", "{"):
+            set_collector()
+            with contextlib.suppress(ValueError):
+                parse_json(text)
+            assert gc.isenabled() == enabled
+    finally:
+        gc.enable()
 
 
 def test_the_limit_of_recursion_stays_with_the_caller():

@@ -1,5 +1,6 @@
 """Directories and annotations of another release: refused by every command, and directories that are no class."""
 
+import os
 import shutil
 
 import pytest
@@ -34,6 +35,16 @@ def test_a_tree_of_400_is_not_loaded_as_700(tmp_path, streaming):
         LABELS["700"].index(label) for label in set(LABELS["400"]) & set(LABELS["700"])
     )
     assert len(forced) == 378
+
+
+def test_a_load_lists_a_directory_of_clips_for_its_state_and_for_its_clips_only(tmp_path, monkeypatch):
+    data_dir = write_tree(tmp_path, "flat")
+    listed = []
+    scandir = os.scandir
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", lambda path: listed.append(path) or scandir(path))
+        load("700", data_dir=data_dir, split="train", streaming=True)
+    assert listed.count(f"{data_dir}/train") == 2
 
 
 def test_verify_prepare_push_and_stores_refuse_it_too(tmp_path):

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -107,8 +108,9 @@ class ClipIndex:
 
     def unknown(self, names: list[str]) -> list[str]:
         """Return those of `names` that no annotated clip has, selected or not."""
-        found = pc.is_in(pa.array(names, pa.string()), value_set=self.annotated_names)
-        return [name for name, is_known in zip(names, found.to_pylist(), strict=True) if not is_known]
+        # Not `is_in`, which would build a hash table of all annotated names.
+        found = pc.index_in(self.annotated_names, value_set=pa.array(names, pa.string())).drop_null()
+        return [names[position] for position in np.delete(np.arange(len(names)), found.to_numpy())]
 
     def why_not(self, stem: str) -> str | None:
         """Return why a file called `stem` does not count although its video is annotated; None for others."""

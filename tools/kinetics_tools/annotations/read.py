@@ -10,6 +10,7 @@ import stat
 import string
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -212,17 +213,23 @@ def _csv_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
             yield f"line {number}", f"{len(row):,} columns, not {len(header):,}: {printable(','.join(row), 100)}"
 
 
-def _json_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
-    """Yield (video id, row) of a JSON file; instead of an entry of another shape, the reason."""
+def _json_entries(path: str) -> dict[str, Any]:
+    """Return the entries of a JSON file, of any shape, by video id."""
     with open(path, "rb") as file:
         content = file.read()
     if sum(map(content.count, (b"{", b"[", b","))) > _MAX_JSON_VALUES:
         raise ValueError("more values than any annotations have")
     try:
-        entries = parse_json(content, object_pairs_hook=_without_repeats)
+        entries: dict[str, Any] = parse_json(content, object_pairs_hook=_without_repeats)
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
-    for youtube_id, entry in check_shape(entries, {str: object}).items():
+    check_shape(entries, {})
+    return entries
+
+
+def _json_rows(path: str) -> Iterator[tuple[str, dict[str, Any] | str]]:
+    """Yield (video id, row) of a JSON file; instead of an entry of another shape, the reason."""
+    for youtube_id, entry in _json_entries(path).items():
         where = printable(youtube_id, 40)
         try:
             annotations = check_shape(entry, _JSON_ENTRY).get("annotations") or {}
@@ -272,16 +279,31 @@ def _read_csv(path: str) -> pa.Table:
 
 
 def _read_json(path: str) -> pa.Table:
-    columns: dict[str, list[Any]] = {name: [] for name in ANNOTATION_SCHEMA.names}
-    for where, row in _json_rows(path):
-        if isinstance(row, str):
-            raise ValueError(f"{where}: {row}")
-        for name, values in columns.items():
-            values.append(row[name])
+    entries = _json_entries(path)
+    try:
+        table = _json_table(entries)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(_first_problem(path, _row_problem, error)) from None
     _compare_with_csv(path)
-    times = {name: pa.array(columns.pop(name), pa.float64()).cast(pa.float32()) for name in ("time_start", "time_end")}
-    texts = {name: pa.array(values, pa.string()) for name, values in columns.items()}
-    return pa.table({**texts, **times}).select(ANNOTATION_SCHEMA.names)
+    return table
+
+
+def _json_table(entries: dict[str, Any]) -> pa.Table:
+    """Return the columns of entries. Raises any error for an entry of another shape."""
+    # Column by column, because a check of the shape of each entry takes longer than to parse it.
+    annotations = [entry.get("annotations") or {} for entry in entries.values()]
+    segments: list[Any] = [one.get("segment") for one in annotations]
+    times = {"time_start": [start for start, _ in segments], "time_end": [end for _, end in segments]}
+    if not set(map(type, chain(*times.values()))) <= {float, int}:  # Arrow takes True for 1
+        raise TypeError("a time is not a number")
+    texts = {
+        "youtube_id": list(entries),
+        "split": [entry.get("subset") for entry in entries.values()],
+        "label": [one.get("label") for one in annotations],
+    }
+    columns = {name: pa.array(values, pa.string()) for name, values in texts.items()}
+    columns |= {name: pa.array(values, pa.float64()).cast(pa.float32()) for name, values in times.items()}
+    return pa.table(columns).select(ANNOTATION_SCHEMA.names)
 
 
 def _compare_with_csv(path: str) -> None:

@@ -15,7 +15,6 @@ def classes(
     pattern: Annotated[str, typer.Argument(help=_PATTERN, show_default="all")] = "",
 ) -> None:
     """Print the classes of a release, a line each: index and name, in label order."""
-    from kinetics_tools.annotations import find_label
     from kinetics_tools.releases import LABELS, RELEASES
     from kinetics_tools.text import check_choice
 
@@ -24,4 +23,6 @@ def classes(
     for index, label in found:
         typer.echo(f"{index:3}  {label}")
     if not found:
+        from kinetics_tools.annotations import find_label
+
         find_label(pattern, release)  # its error suggests the nearest name

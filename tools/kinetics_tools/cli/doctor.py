@@ -4,7 +4,6 @@ import importlib
 import platform
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from kinetics_tools.cli.options import examples
@@ -27,6 +26,8 @@ def doctor() -> None:
 
 
 def _findings() -> Iterator[tuple[str, str]]:
+    from importlib.metadata import version
+
     import av
     import huggingface_hub
     from datasets import config
@@ -48,6 +49,8 @@ def _findings() -> Iterator[tuple[str, str]]:
 
 
 def _optional(name: str, module: str, use: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         found = version(name)
         importlib.import_module(module)

@@ -13,11 +13,12 @@ from kinetics_tools.text import few, nearest
 _logger = get_logger("datasets.kinetics")
 
 
-def check_class_folders(data_dir: str, selection: Selection) -> None:
-    """Check the class directories of the selected splits; see `check_class_names`."""
-    check_class_names(
-        (path for split in selection.splits or SPLITS for path in class_directories(data_dir, split)), selection
-    )
+def check_class_folders(data_dir: str, selection: Selection, paths: Iterable[str] | None = None) -> None:
+    """Check the class directories of the selected splits, or those among `paths`, which are those of `tree_state`.
+
+    See `check_class_names`.
+    """
+    check_class_names(class_directories(data_dir, selection.splits or SPLITS, paths), selection)
 
 
 def check_class_names(folders: Iterable[str], selection: Selection) -> None:

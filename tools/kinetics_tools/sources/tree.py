@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from stat import S_ISDIR
 from typing import Any
 
@@ -38,13 +39,22 @@ def layout_hint(data_dir: str) -> str:
     )
 
 
-def class_directories(data_dir: str, split: str) -> list[str]:
-    """Return the directories in those of a split, relative to `data_dir`, that may be named after classes."""
+def class_directories(data_dir: str, splits: Iterable[str], paths: Iterable[str] | None = None) -> list[str]:
+    """Return the directories in those of splits, relative to `data_dir`, that may be named after classes.
+
+    Args:
+        data_dir: the clip directory.
+        splits: names of splits.
+        paths: those of a `tree_state` of the splits, so that large directories are not listed again.
+    """
+    parents = {directory for split in splits for directory in split_directories(data_dir, split)}
+    if paths is None:
+        paths = chain.from_iterable(map(clip_directories, parents))
     found = []
-    for directory in split_directories(data_dir, split):
-        with os.scandir(directory) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
-        found += [f"{directory[len(data_dir) + 1 :]}/{name}" for name in names if not is_video_name(name)]
+    for path in paths:
+        parent, _, name = path.rpartition("/")
+        if parent in parents and not name.startswith(".") and not is_video_name(name) and os.path.isdir(path):
+            found.append(path[len(data_dir) + 1 :])
     return found
 
 
