@@ -22,8 +22,8 @@ from filelock import FileLock
 
 from tests.support.clients import PYTHONPATH
 
-# Fixtures that tests of several folders share: clips and a prepared folder, and a browser.
-pytest_plugins = ["tests.support.in_process", "tests.support.clip_tree", "tests.support.browser"]
+# Fixtures that tests of several folders share: clips and a prepared folder, a browser, and commands in forks.
+pytest_plugins = [f"tests.support.{name}" for name in ("in_process", "clip_tree", "browser", "forked")]
 
 # `datasets` and `huggingface_hub` read these when they are imported, which happens after this module runs.
 _HOME = tempfile.mkdtemp(prefix="kinetics-tests-")

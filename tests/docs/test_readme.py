@@ -4,13 +4,13 @@ import importlib.util
 import os
 import re
 import shutil
-import sys
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.docs.snippets import NEEDS, blocks, page_program
-from tests.support.clients import ROOT, run_program
+from tests.support.clients import ROOT
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
@@ -18,7 +18,7 @@ PAGES = [README, *sorted(DOCS.rglob("*.md"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_snippets_run_as_printed(demo_sample, tmp_path, page):
+def test_snippets_run_as_printed(demo_sample, forked_commands, tmp_path, page):
     has = {name for name in ("torch", "torchcodec", "torchdata") if importlib.util.find_spec(name)}
     code = page_program(page, has)
     if not code:
@@ -26,8 +26,10 @@ def test_snippets_run_as_printed(demo_sample, tmp_path, page):
     shutil.copytree(demo_sample, tmp_path / "demo", copy_function=os.link)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     environment = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1", "COLUMNS": "100"}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    run_program(code, cwd=tmp_path, env=environment, timeout=600)
+    environment["PATH"] = f"{forked_commands}{os.pathsep}{environment['PATH']}"
+    command = [forked_commands / "python", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

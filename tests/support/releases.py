@@ -1,7 +1,6 @@
 """A release of made-up clips on a mirror, what a download of it must leave on disk, and downloads that are killed."""
 
 import json
-import multiprocessing
 import os
 import random
 import resource
@@ -20,6 +19,7 @@ import kinetics  # noqa: F401  (registers the builder)
 from kinetics_tools.io.http import HttpFile
 from tests.support import patience
 from tests.support.fault_server import Fault, FaultServer
+from tests.support.forked import CONTEXT
 from tests.support.mirror import write_mirror
 from tests.support.trees import Clip, clips_of
 
@@ -171,18 +171,11 @@ def _run_command(arguments: list[str], mirror: str, max_file_bytes: int, errors:
     main()
 
 
-def _forkserver() -> Any:
-    """A server of forks that has imported everything, so that a process begins in milliseconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["kinetics_tools.downloading.run", "kinetics_tools.cli.app"])
-    return context
-
-
 def run_command(
     arguments: list[str], *, mirror: FaultServer, max_file_bytes: int, errors: Path
 ) -> tuple[int | None, str]:
     """Exit code and errors of the command, where no file can get longer than `max_file_bytes`."""
-    process = _forkserver().Process(target=_run_command, args=(arguments, mirror.url, max_file_bytes, errors))
+    process = CONTEXT.Process(target=_run_command, args=(arguments, mirror.url, max_file_bytes, errors))
     process.start()
     process.join()
     return process.exitcode, errors.read_text()
@@ -217,14 +210,13 @@ def kill_download(
     """
     rng = random.Random(seed)
     clips = len(release.clips())
-    context = _forkserver()
     arguments = ({"release": release.release, "out": out, "mirror": mirror.url, **options}, dict(http or {}))
     killed, started = Killed(), time.monotonic()
     last_seen: dict[str, tuple[int, int]] = {}
     partial: dict[str, int] = {}
     while True:
         asked = len(mirror.requests)
-        process = context.Process(target=_run, args=arguments)
+        process = CONTEXT.Process(target=_run, args=arguments)
         process.start()
         killed.runs += 1
         if killed.kills < kills:
