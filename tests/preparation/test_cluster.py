@@ -1,5 +1,9 @@
-"""Engine "ray" on a cluster of three nodes, which are processes of this machine: it grows, and nodes fail."""
+"""Engine "ray" on a cluster of three nodes, which are processes of this machine: it grows, and nodes fail.
 
+One test, since each start of a cluster takes seconds.
+"""
+
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,14 +15,36 @@ from pathlib import Path
 import pytest
 
 from kinetics_tools.run import Crash, spread
+from tests.support.clients import ROOT
+from tests.support.clip_tree import FAST, files_of, run
 from tests.support.trees import write_tree
+
+
+def kill_a_worker() -> None:
+    """Kill a worker of this checkout while it runs a task."""
+    while True:
+        time.sleep(0.1)
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                is_busy = (folder / "cmdline").read_bytes().startswith(b"ray::_call")
+                if is_busy and str(ROOT).encode() in (folder / "environ").read_bytes():
+                    os.kill(int(folder.name), signal.SIGKILL)
+                    return
+
+
+def double(item: int) -> tuple[int, int]:
+    return 2 * item, os.getpid()
+
+
+def refuse(item: int) -> None:
+    raise LookupError(f"of the function, for {item}")
 
 
 def meet(folder: Path) -> str:
     """Return the number of the node when tasks on all three nodes have begun."""
     node = os.environ["NODE"]
     (folder / node).touch()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while len(list(folder.iterdir())) < 3:
         assert time.monotonic() < deadline, f"only nodes {sorted(path.name for path in folder.iterdir())} got tasks"
         time.sleep(0.05)
@@ -44,6 +70,23 @@ def fail(item: int) -> None:
 
 def by_ray(function, items):  # type: ignore[no-untyped-def]
     return spread(function, [(number, item) for number, item in enumerate(items)], engine="ray")
+
+
+def prepare_though_a_worker_is_killed(tree: str, out: str) -> None:
+    from kinetics_tools import prepare
+
+    killing = threading.Thread(target=kill_a_worker, daemon=True)
+    killing.start()
+    assert prepare("700", tree, out, encoding=FAST, clips_per_shard=4, engine="ray").is_complete
+    assert not killing.is_alive()
+
+
+def give_the_same_and_raise_the_same() -> None:
+    found = dict(by_ray(double, range(10)))
+    assert {key: value for key, (value, _) in found.items()} == {number: 2 * number for number in range(10)}
+    assert os.getpid() not in {pid for _, pid in found.values()}
+    with pytest.raises(LookupError, match="of the function, for 7"):
+        list(by_ray(refuse, [7]))
 
 
 def grow(cluster, folder: Path, third: dict[str, str]) -> None:  # type: ignore[no-untyped-def]
@@ -101,6 +144,9 @@ options = {"num_cpus": 1, "object_store_memory": 80 << 20, "include_dashboard": 
 cluster = Cluster(initialize_head=True, head_node_args=options)
 try:
     ray.init(address=cluster.address, log_to_driver=False)
+    ray_tasks.check_reachable(cluster.address)
+    steps.prepare_though_a_worker_is_killed(tree, folder + "-whole")
+    steps.give_the_same_and_raise_the_same()
     steps.grow(cluster, Path(folder), {"PYTHONPATH": os.pathsep.join([fake, os.environ["PYTHONPATH"]])})
     steps.lose_workers()
     steps.fail_here_and_there()
@@ -111,7 +157,8 @@ finally:
 """
 
 
-def test_a_cluster_grows_and_its_nodes_fail_alone(clips, tmp_path, ray):
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs Linux's /proc to find the workers")
+def test_a_cluster_makes_the_same_files_and_grows_and_its_nodes_fail_alone(clips, tmp_path, ray, in_process):
     tree = write_tree(tmp_path / "tree", clips={"validation": clips[7:15]})
     (tmp_path / "nodes").mkdir()
     (tmp_path / "driver").mkdir()
@@ -119,5 +166,7 @@ def test_a_cluster_grows_and_its_nodes_fail_alone(clips, tmp_path, ray):
     fake.parent.mkdir(parents=True)
     fake.write_text("Metadata-Version: 2.1\nName: av\nVersion: 99.0\n")
     command = [sys.executable, "-c", SCRIPT, str(tree), str(tmp_path / "nodes"), str(tmp_path / "fake")]
-    done = subprocess.run(command, env=ray, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    done = subprocess.run(command, env=ray, cwd=tmp_path, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr
+    run(tree, tmp_path / "local")
+    assert files_of(tmp_path / "nodes-whole") == files_of(tmp_path / "local")

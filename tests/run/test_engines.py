@@ -1,9 +1,6 @@
-"""Shards of work on threads and on Ray."""
+"""Shards of work on threads; tests/preparation/test_cluster.py has them on Ray."""
 
-import os
 import socket
-import subprocess
-import sys
 import threading
 import time
 from itertools import count
@@ -48,41 +45,6 @@ def test_spread_raises_what_the_function_raises_and_tells_the_others_to_stop():
     before = len(seen)
     time.sleep(0.1)
     assert len(seen) == before
-
-
-def double(item):
-    return 2 * item, os.getpid()
-
-
-def fail(item):
-    raise LookupError(f"of the function, for {item}")
-
-
-WITH_RAY = """
-import os
-import ray
-from kinetics_tools.run import spread
-from kinetics_tools.run.ray_tasks import check_reachable
-from tests.run.test_engines import double, fail
-
-# Without an address of its own it asks which way the Internet lies.
-ray.init("local", num_cpus=2, _node_ip_address="127.0.0.1", include_dashboard=False)
-check_reachable(ray.get_runtime_context().gcs_address)
-found = dict(spread(double, [(number, number) for number in range(10)], engine="ray", workers=2))
-assert {key: value for key, (value, _) in found.items()} == {number: 2 * number for number in range(10)}, found
-assert os.getpid() not in {pid for _, pid in found.values()}
-try:
-    list(spread(fail, [(7, 7)], engine="ray"))
-except LookupError as error:
-    assert "of the function, for 7" in str(error), error
-else:
-    raise AssertionError("no error")
-"""
-
-
-def test_ray_gives_the_same_and_raises_the_same(ray):
-    done = subprocess.run([sys.executable, "-c", WITH_RAY], env=ray, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,31 @@
 """Preparations that are killed, or disturb each other, again and again; `make soak` runs them, minutes long."""
 
+import subprocess
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.preparation.test_cluster import kill_a_worker
 from tests.preparation.test_kills import killed_runs
-from tests.preparation.test_ray import prepared_with_kills
 from tests.preparation.test_side_by_side import described_side_by_side, prepare_both, prepared_twice_at_once
 from tests.support.clip_tree import files_of
 
 __all__ = ["prepare_both"]  # a fixture
 
 KILLS = 50
+WITH_RAY = """
+import sys
+import ray
+from kinetics_tools import prepare
+from kinetics_tools.media import Encoding
+
+ray.init("local", num_cpus=2, _node_ip_address="127.0.0.1", include_dashboard=False)
+tree, out = sys.argv[1:]
+assert prepare("700", tree, out, encoding=Encoding(preset="ultrafast"), clips_per_shard=4, engine="ray").is_complete
+"""
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -32,5 +45,8 @@ def test_the_same_command_10_times_twice_at_once(prepare_both: Any, clips: Any, 
 
 
 def test_ray_with_4_kills(prepared: Path, tree: Path, tmp_path: Path, ray: dict[str, str]) -> None:
-    prepared_with_kills(tree, tmp_path, ray, kills=4)
+    killing = threading.Thread(target=lambda: [kill_a_worker() for _ in range(4)], daemon=True)
+    killing.start()
+    subprocess.run([sys.executable, "-c", WITH_RAY, str(tree), str(tmp_path)], env=ray, check=True)
+    assert not killing.is_alive()
     assert files_of(tmp_path) == files_of(prepared)

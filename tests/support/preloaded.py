@@ -6,6 +6,7 @@ import importlib
 
 for name in (
     "datasets",
+    "matplotlib.pyplot",
     "pyarrow.parquet",
     "torch.distributed",
     "torch._inductor",
