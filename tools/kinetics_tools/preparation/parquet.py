@@ -110,6 +110,32 @@ _REPORT_SHAPE = {
 }
 
 
+class _Sink:
+    """File for Arrow that keeps an error of a write: Arrow aborts the process for one within content-defined chunks."""
+
+    closed = False
+
+    def __init__(self, file: BinaryIO):
+        self._file = file
+        self._error: BaseException | None = None
+
+    def write(self, data: Any) -> int:
+        if self._error is None:
+            try:
+                self._file.write(data)
+            except BaseException as error:  # `check` raises it
+                self._error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Do nothing: whoever opened the file flushes it."""
+
+    def check(self) -> None:
+        """Raise the first error of a write."""
+        if self._error is not None:
+            raise self._error
+
+
 class ShardWriter:
     """Writer of rows to `file`, which needs only `write`. Holds one row group of 24 MiB in memory."""
 
@@ -121,8 +147,9 @@ class ShardWriter:
             for field in self._schema
             for leaf in (field.type if pa.types.is_struct(field.type) else [None])
         }
+        self._sink = _Sink(file)
         self._writer = pq.ParquetWriter(
-            file,
+            pa.PythonFile(self._sink, mode="w"),
             self._schema,
             compression={leaf: "none" if is_file else "snappy" for leaf, is_file in leaves.items()},
             use_dictionary=[leaf for leaf, is_file in leaves.items() if not is_file],
@@ -140,6 +167,8 @@ class ShardWriter:
         if error is None:
             self._flush()
         self._writer.close()
+        if error is None:
+            self._sink.check()
 
     def add(self, row: Mapping[str, Any]) -> int:
         """Add a row, whose "video" has "bytes" and "path". Return the size of video and audio in bytes."""
@@ -167,6 +196,7 @@ class ShardWriter:
             del rows
             table = pa.table(arrays, schema=self._schema)
             self._writer.write_table(table)
+            self._sink.check()
 
 
 def _files(videos: list[Mapping[str, Any]]) -> pa.StructArray:
