@@ -66,6 +66,12 @@ COMMANDS = {
     "evaluate 700 p.json": "Connection refused, after 3 attempts",
     "evaluate 700 p.txt": "p.txt: predictions must be a .json, .csv or .parquet file",
     "evaluate 700 p.json --report /proc/x.json": "/proc/x.json cannot be written",
+    "convert nowhere 700 --to files --out o": "SOURCE /",
+    "convert 700 nowhere --to files --out o": "/nowhere does not exist or is not a directory",
+    "convert tree 700 --to files --out s3://bucket/o": "--out must be a local path, not a URL",
+    "download 400 --out gs://bucket/o": "--out must be a local path, not a URL",
+    "verify 700 s3://bucket/k700": "directory must be a local path, not a URL",
+    "export nowhere 700 --for umt --out o": "DIRECTORY /",
     "infos --repo user/name": "Cannot reach https://huggingface.co",
     "infos --repo a/b/c": "invalid repository 'a/b/c'",
     "infos tree": "tree cannot be written: it is a directory",
@@ -95,9 +101,7 @@ ERRORS = {
     aiohttp.ClientPayloadError("not\nall"): f"not all{ADVICE}",
     NoCredentialsError("Unable to locate credentials"): f"Unable to locate credentials{ADVICE}",
     huggingface_hub.errors.HFValidationError("bad name"): "bad name",
-    OSError(
-        errno.ENOSPC, "No space left on device"
-    ): f"[Errno 28] No space left on device{ADVICE}; make room and rerun the command",
+    OSError(errno.ENOSPC, "No space left on device"): "No space left on device; make room and rerun the command",
     OSError(errno.EACCES, "Permission denied", "/a/b"): "/a/b: Permission denied",
     ConnectionRefusedError(111, "Connection refused"): f"[Errno 111] Connection refused{ADVICE}",
     TimeoutError(): "TimeoutError",

@@ -1,5 +1,6 @@
 """Text from outside on a terminal: control characters are escaped on every surface."""
 
+import io
 import json
 import logging
 import tarfile
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from kinetics_tools.cli.app import app
+from kinetics_tools.cli.app import StderrHandler, app
 from kinetics_tools.errors import ClipError, DiskError
 from kinetics_tools.media import probe
 from kinetics_tools.run import PlainConsole
@@ -245,3 +246,12 @@ def test_errors_of_python_are_printable(tmp_path):
 def test_a_console_escapes_names_and_applies_no_markup(capsys):
     PlainConsole().print_lines([f"{EVIL}a", "[red]b", ":car:", "c\nd"])
     assert capsys.readouterr().out.splitlines() == [f"{SHOWN}\\u202ea", "[red]b", ":car:", "c\\nd"]
+
+
+def test_a_line_of_the_log_goes_through_the_console_of_a_spinner(capsys):
+    shown, logger = io.StringIO(), logging.Logger("test")
+    logger.addHandler(StderrHandler())
+    with PlainConsole(file=shown, force_terminal=True, width=80).status("reading lists"):
+        logger.warning("no answer; retrying")  # or it would share a line with the spinner
+    assert "no answer; retrying\n" in shown.getvalue()
+    assert capsys.readouterr().err == ""

@@ -21,12 +21,14 @@ from kinetics_tools.conversion.formats import FORMATS
 from kinetics_tools.conversion.formats.base import put
 from kinetics_tools.conversion.source import Unit, plan_parts
 from kinetics_tools.errors import DiskError
+from kinetics_tools.releases import LABELS
 from tests.support.clients import KINETICS
 from tests.support.clip_tree import copy_of, rows_of, served
 from tests.support.conversions import killed_and_resumed, outputs_of
 from tests.support.prepared import write_prepared
 from tests.support.trees import CLIPS, LAYOUTS, Clip, noisy, write_tree
 
+ONLY_400 = sorted(set(LABELS["400"]) - set(LABELS["700"]))[:3]
 WORDS = {"train": "train", "validation": "val", "test": "test"}
 
 
@@ -49,6 +51,18 @@ def test_files_and_archives_of_every_layout(tmp_path, layout):
     assert report.written == {"train": 8, "validation": 8, "test": 8}
     assert report.is_complete
     assert report.lines()[-1] == f"converted 24 clips to files in {tmp_path / 'out'}"
+
+
+def test_a_directory_of_another_release_is_converted_as_the_message_says(tmp_path):
+    shared, others = CLIPS["train"][:1], [Clip(name, f"-other{n:05d}", 0, 10) for n, name in enumerate(ONLY_400)]
+    write_tree(tmp_path / "tree", clips={"train": [*shared, *others]})
+    words = ["convert", "700", str(tmp_path / "tree"), "--to", "files", "--out", str(tmp_path / "out")]
+    refused = CliRunner().invoke(app, words)
+    assert refused.exit_code == 2
+    assert "this is release 400; ask for it, or pass --force-release" in refused.output
+    done = CliRunner().invoke(app, [*words, "--force-release"])
+    assert "converted 1 clip to files" in done.output
+    assert clips_in(tmp_path / "out") == class_tree({"train": shared})
 
 
 def test_missing_and_unreadable_clips_are_counted_named_and_retried(tmp_path, monkeypatch):

@@ -368,7 +368,7 @@ def test_rows_without_a_use_are_named_wherever_they_are(tmp_path, small_blocks):
         "row 6: video000005 from 'x' to 10.0: must be seconds",
         "video000007_000000_000010: has two scores of 'zumba'",
         "video000008_000000_000010: unknown class of 400 'abseilin'; did you mean 'abseiling'? (valid: one of 400, "
-        "which `kinetics classes RELEASE` lists)",
+        "which `kinetics classes 400` lists)",
         "video000009_000000_000010: has no label",
         "video000010_000000_000010: a score is not a number",
     ]

@@ -434,7 +434,7 @@ def test_a_number_is_the_release_of_this_name(data_dir, streaming):
         (["700"], {"splits": []}, r"splits must be a list of at least one name, or None for all, got \[\]"),
         (["700"], {"splits": 1}, "splits must be a list of at least one name, or None for all, got 1"),
         (["700"], {"classes": [0]}, r"class 0 is not a class name, such as 'abseiling'"),
-        (["700"], {"classes": ["nothing like it"]}, "valid: one of 700, which `kinetics classes RELEASE` lists"),
+        (["700"], {"classes": ["nothing like it"]}, "valid: one of 700, which `kinetics classes 700` lists"),
         (["700"], {"decode": "no"}, "decode must be True, False or None, got 'no'"),
         (
             ["700"],

@@ -9,7 +9,6 @@ import pytest
 
 from kinetics_tools.preparation import parquet, read_report
 
-
 REST = {"label": 0, "youtube_id": "abcdefghijk", "time_start": 0.0, "time_end": 10.0, "duration": 10.0, "fps": 25.0}
 REST |= {"num_frames": 250, "width": 340, "height": 256, "has_audio": True}
 
@@ -43,9 +42,10 @@ def test_a_failed_write_raises_its_error_wherever_arrow_makes_it(room):
                 raise OSError(errno.ENOSPC, "No space left on device")
             return super().write(data)
 
-    with (
-        pytest.raises(OSError, match="No space left on device"),
-        parquet.ShardWriter(SmallDisk(), parquet.prepared_features("700")) as writer,
-    ):
-        for _ in range(3):
-            writer.add({"video": {"bytes": random.randbytes(1_000_000), "path": "x.mp4"}, **REST})
+    def write():
+        with parquet.ShardWriter(SmallDisk(), parquet.prepared_features("700")) as writer:
+            for _ in range(3):
+                writer.add({"video": {"bytes": random.randbytes(1_000_000), "path": "x.mp4"}, **REST})
+
+    with pytest.raises(OSError, match="No space left on device"):
+        write()

@@ -140,8 +140,8 @@ def unknown_choice(value: Any, choices: Sequence[str], what: str) -> str:
     """Return the error message for a `value` that is not one of `choices`."""
     near = nearest(str(value), choices)
     hint = f"; did you mean {near!r}?" if near else ""
-    listing = "`kinetics classes RELEASE`"
-    listed = ", ".join(choices) if len(choices) <= _LISTED_CHOICES else f"one of {len(choices)}, which {listing} lists"
+    many = f"one of {len(choices)}, which `kinetics classes {len(choices)}` lists"  # releases are named after them
+    listed = ", ".join(choices) if len(choices) <= _LISTED_CHOICES else many
     return f"unknown {what} {value!r}{hint} (valid: {listed})"
 
 

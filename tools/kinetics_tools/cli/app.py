@@ -1,10 +1,12 @@
 """The `kinetics` command: verbs, errors and exit codes."""
 
 import errno
+import logging
 import os
 import re
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -43,6 +45,12 @@ def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
 class _Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         return _without_types_of_flags(super().get_params(ctx))
+
+    def invoke(self, ctx: Any) -> Any:
+        for name, value in ctx.params.items():
+            if isinstance(value, Path) and re.match(r"[a-z][a-z0-9+.-]+:/", str(value)):  # a Path has one slash of two
+                raise ValueError(f"{name} must be a local path, not a URL")
+        return super().invoke(ctx)
 
 
 class _Group(TyperGroup):
@@ -85,13 +93,18 @@ def _message(error: Exception) -> str:
         # Clients of the Hub and of stores have errors of their own.
         is_ours = _package_of(error) in (*sys.stdlib_module_names, "kinetics", "kinetics_tools")
         return "" if is_ours else f"{text}; {_ADVICE}"
-    text = f"{text}; {_ADVICE}" if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return f"{text}; make room and rerun the command" if error.errno in (errno.ENOSPC, errno.EDQUOT) else text
+    named = error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{named}; make room and rerun the command"
+    return f"{text}; {_ADVICE}" if error.filename is None else str(named)
 
 
 def _as_typed(message: str, command: Any) -> str:
     """Return the message of a Python error with arguments named as options of `command`."""
     typed = {one.name: one.opts[0] for one in command.params if one.param_type_name == "option"}
+    for one in command.params:
+        if one.param_type_name == "argument" and one.name != "release":  # SOURCE of convert, DIRECTORY of export
+            typed.setdefault("data_dir", one.name.upper())
 
     def replace(found: re.Match[str]) -> str:
         name, given, quoted, bare = found.groups()
@@ -148,8 +161,17 @@ app.command(cls=_Command, epilog=infos.EPILOG)(infos.infos)
 app.command(cls=_Command, epilog=doctor.EPILOG)(doctor.doctor)
 
 
+class StderrHandler(logging.StreamHandler[Any]):
+    """Handler that looks up `sys.stderr` for each line: a spinner or bar replaces it, and makes room for the line."""
+
+    stream = property(lambda self: sys.stderr, lambda self, stream: None)  # type: ignore[assignment]
+
+
 def main() -> None:
     """Run the command that `sys.argv` names: exit code 0, 1 for findings, 2 for an error, 130 for an interrupt."""
+    logger = logging.getLogger("datasets.kinetics")
+    logger.addHandler(StderrHandler())
+    logger.propagate = False  # `datasets` writes past the display
     app()
 
 

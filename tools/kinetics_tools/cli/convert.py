@@ -1,7 +1,7 @@
 """`kinetics convert`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,10 +26,11 @@ def convert(
     release: Annotated[str | None, typer.Argument(help=_RELEASE, show_default="that of prepared shards")] = None,
     splits: options.Splits = None,
     annotations: options.LocalAnnotations = None,
+    force_release: options.ForceRelease = False,
     workers: Annotated[int | None, option(PARALLELISM, _WORKERS, "one per core")] = None,
 ) -> None:
     """Write clips in the format of another library. Exits with 1 if clips were dropped."""
-    report = kinetics_tools.convert(
-        source, out, to=to, release=release, splits=splits, annotations=annotations, workers=workers
-    )
+    source, release = options.source_first(source, release)
+    chosen: Any = {"splits": splits, "annotations": annotations, "force_release": force_release}
+    report = kinetics_tools.convert(source, out, to=to, release=release, **chosen, workers=workers)
     options.finish(report.lines(), is_complete=report.is_complete)

@@ -47,8 +47,9 @@ def export(
     if not merge:
         if release is None or directory is None:
             raise ValueError("export needs RELEASE and DIRECTORY, or --merge")
+        directory, release = options.source_first(directory, release)
         paths |= {"extract": extract, "exclude_by": exclude_by, "force_release": force_release}
-        found = kinetics_tools.export(release, directory, out, **chosen, **paths)
+        found = kinetics_tools.export(str(release), directory, out, **chosen, **paths)
         options.finish(found.lines(), is_complete=True)
     if release or chosen or extract:
         raise ValueError("--merge takes all clips of its directories; omit RELEASE, and options that select or extract")

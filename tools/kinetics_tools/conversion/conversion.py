@@ -77,6 +77,7 @@ def convert(
     release: str | None = None,
     splits: Sequence[str] | None = None,
     annotations: str | None = None,
+    force_release: bool = False,
     workers: int | None = None,
     console: Console | None = None,
 ) -> ConversionReport:
@@ -91,7 +92,8 @@ def convert(
         to: one of `FORMATS`.
         release: "400", "600", "700" or "700-2020"; None for the only one of prepared shards.
         splits: splits to convert; None for all.
-        annotations: for a clip directory: directory, file or URL of the annotations, see `Selection`.
+        annotations: for a clip directory: directory, file or URL of the annotations, see `Selection`, as for
+            `force_release`.
         workers: number of parts that are written at once; None for one per core.
         console: where to show progress; None for the standard output.
 
@@ -109,7 +111,7 @@ def convert(
     if "://" in os.fspath(out):
         raise ValueError(f"out={os.fspath(out)!r} must be a local directory; convert there and copy the files")
     check_apart(source, os.fspath(out))
-    clips = open_source(source, release, splits=splits, annotations=annotations)
+    clips = open_source(source, release, splits=splits, annotations=annotations, force_release=force_release)
     folder = Path(out).absolute()
     head = {"to": to, "source": fingerprint(clips, to)}
     busy = f"{folder} is being written by another conversion; wait until it has ended"
@@ -207,7 +209,8 @@ def _open_log(folder: Path, head: dict[str, str]) -> JsonLog:
         )
     log = JsonLog(path, compact=True)
     if found is None:
-        log.append(head)
+        with disk_errors(path):
+            log.append(head)
     return log
 
 

@@ -111,6 +111,7 @@ def open_source(
     *,
     splits: Sequence[str] | None = None,
     annotations: str | None = None,
+    force_release: bool = False,
 ) -> Source:
     """Return the clips of a source.
 
@@ -118,13 +119,13 @@ def open_source(
         source: directory or URL of prepared shards, or a clip directory with files or archives.
         release: "400", "600", "700" or "700-2020"; None for the only one of prepared shards.
         splits: splits to read; None for all.
-        annotations: for a clip directory, see `Selection`.
+        annotations, force_release: for a clip directory, see `Selection`.
 
     Raises:
         ValueError: `release` is needed or unknown, or shards are missing.
         FileNotFoundError: the source does not exist, or has no clips.
     """
-    asked = Selection(release or RELEASES[0], splits=splits, annotations=annotations)
+    asked = Selection(release or RELEASES[0], splits=splits, annotations=annotations, force_release=force_release)
     folder = Folder(source)
     found = [name for name in RELEASES if MANIFEST_NAME in folder.sizes(name)]
     if found:

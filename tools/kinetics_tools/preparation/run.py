@@ -122,7 +122,7 @@ def prepare(
     check_same_columns(others | {plan.split: {"options": plan.options} for plan in plans})
     preparation = _Preparation(folder, plans, options.encoding, shards, is_mixture_allowed=allow_mixed_versions)
     if dry_run:
-        return replace(preparation.report, estimate=_estimate(preparation.todo, options.encoding, workers))
+        return replace(preparation.report, estimate=_estimate(preparation.todo, options.encoding, workers, console))
     if preparation.todo:
         folder.check_writable()
     try:
@@ -308,7 +308,9 @@ def _late_clips(plan: ShardPlan, finished: _Finished) -> Iterator[LateClip]:
                 yield LateClip(name, plan.split, plan.name(shard))
 
 
-def _estimate(todo: Sequence[tuple[ShardPlan, int]], encoding: Encoding | None, workers: int | None) -> Estimate:
+def _estimate(
+    todo: Sequence[tuple[ShardPlan, int]], encoding: Encoding | None, workers: int | None, console: Console | None
+) -> Estimate:
     """Estimate size and time of a run by making a few clips, evenly spread over the plans."""
     tables = [plan.rows(shard).select(["name", "path"]) for plan, shard in todo]
     clips = [(row["name"], row["path"]) for table in tables for row in table.drop_null().to_pylist()]
@@ -316,9 +318,12 @@ def _estimate(todo: Sequence[tuple[ShardPlan, int]], encoding: Encoding | None, 
     sizes, started = [], time.monotonic()
     extra = ExtraColumns.of(todo[0][0].options if todo else {})
     function = functools.partial(prepare_clip, encoding=encoding, extra=extra)
-    for _, clip in run(function, zip(sample, sample, strict=True), workers=1, batch_size=1):
-        if isinstance(clip, PreparedClip):
-            sizes.append(len(clip.content) + sum(len(one["bytes"]) for one in clip.extra.values() if one))
+    progress = Progress(clips=len(sample), console=console)
+    with progress.drawn():
+        for _, clip in run(function, zip(sample, sample, strict=True), workers=1, batch_size=1):
+            if isinstance(clip, PreparedClip):
+                sizes.append(len(clip.content) + sum(len(one["bytes"]) for one in clip.extra.values() if one))
+            progress.count("sampled")
     seconds = (time.monotonic() - started) / max(1, len(sample))
     count = available_cores() if workers is None else workers
     return Estimate(
