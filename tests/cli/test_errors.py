@@ -55,7 +55,7 @@ COMMANDS = {
     "prepare 700 --data-dir {url}/x --out o": "Cannot connect to host 127.0.0.1",
     "prepare 700 --data-dir tree --out nosuch://x": "Protocol not known: nosuch",
     "prepare 700 --data-dir tree --out /proc/x": "/proc/x",
-    "push nowhere user/name": "nowhere has no prepared splits",
+    "push nowhere user/name": "nowhere does not exist; pass the directory that `kinetics prepare` wrote",
     "push prepared user/name": "prepared has no prepared splits",
     "push prepared user/name --stream --release 700 --data-dir tree": "no token to push to user/name",
     "push prepared hf://buckets/bad --stream --release 700 --data-dir tree": "invalid bucket hf://buckets/bad",

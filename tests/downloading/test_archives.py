@@ -272,6 +272,23 @@ def test_a_second_run_fetches_no_archive_and_touches_no_clip(mirror, release, ou
     assert (states(out), len(ledger_lines(out))) == (before, lines)
 
 
+def test_archives_of_the_user_and_prepared_shards_are_no_output_directory(mirror, release, tmp_path):
+    """An extracted clip would hide the archives beside it."""
+    archives, shards = tmp_path / "archives", tmp_path / "shards"
+    for split in ("train", "val", "test"):
+        write_clips(archives / split, [Clip("zumba", "abcdefghijk", 0, 10)], ".tar.gz")
+    shards.mkdir()
+    (shards / "README.md").write_text("---\nconfigs:\n---\n")
+    for place, message in (
+        (archives, f"2 archives and no extracted clips; .*: kinetics convert {archives} 700-2020 --to files"),
+        (shards, "holds prepared shards; pass another directory"),
+    ):
+        before = sorted(place.rglob("*.*"))
+        with pytest.raises(ValueError, match=message):
+            download("700-2020", place, mirror=mirror.url)
+        assert sorted(place.rglob("*.*")) == before
+
+
 @pytest.mark.parametrize("damage", ["removed", "cut short", "a link to nothing"])
 def test_a_clip_that_is_gone_brings_its_archive_again_and_no_other(mirror, release, out, damage):
     download("700-2020", out, mirror=mirror.url)

@@ -85,7 +85,8 @@ def test_a_header_that_cannot_be_kept_is_named_before_the_work(tree, tmp_path, h
 
 def test_archives_are_to_be_extracted_first(clips, tmp_path):
     tree = write_tree(tmp_path / "k700", ".tar.gz", clips={"validation": clips})
-    with pytest.raises(FileNotFoundError, match="2 archives, which have to be extracted first"):
+    command = f"kinetics convert {tree} 700 --to files --out extracted"
+    with pytest.raises(FileNotFoundError, match=f"2 archives; extract them first: {command}$"):
         run(tree, tmp_path / "out")
     with pytest.raises(FileNotFoundError, match="no clips"):
         run(tree / "annotations", tmp_path / "out")

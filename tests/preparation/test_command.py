@@ -48,13 +48,15 @@ def test_the_last_line_loads_it_from_an_object_store():
         fs.store.clear()
 
 
-def test_the_command(tree, prepared, clips, tmp_path):
-    out = tmp_path / "kinetics"
+def test_the_command(tree, prepared, clips, tmp_path, monkeypatch):
+    out, sampled = tmp_path / "kinetics", []
+    monkeypatch.setattr("kinetics_tools.run.Progress.count", lambda self, status, **_: sampled.append(status))
     given = ["prepare", "700", "--data-dir", str(tree), "--out", str(out), "--clips-per-shard", "4"]
     result = CliRunner().invoke(app, [*given, "--preset", "ultrafast", "--dry-run"])
     assert result.exit_code == 0, result.output
     assert "to make: 8 shards with 30 annotated clips, 1 of them missing" in result.output
     assert not out.exists()
+    assert sampled == ["sampled"] * 8  # counted for the display: a sample of long clips takes a minute
     result = CliRunner().invoke(app, [*given, "--preset", "ultrafast"])
     assert result.exit_code == 0, result.output
     assert "validation: dropped: 1 missing, 1 empty, 2 unreadable" in result.output
@@ -80,6 +82,13 @@ def test_the_command(tree, prepared, clips, tmp_path):
     ):
         result = CliRunner().invoke(app, [*given, *bad])
         assert (result.exit_code, message in result.output) == (2, True), result.output
+
+
+def test_a_range_of_shards_of_two_splits_is_refused_as_typed(tmp_path):
+    write_tree(tmp_path / "tree", clips={split: [Clip("zumba", "abcdefghijk", 0, 10)] for split in ("train", "test")})
+    given = ["prepare", "700", "--data-dir", str(tmp_path / "tree"), "--out", str(tmp_path / "out")]
+    output = CliRunner().invoke(app, [*given, "--shards", "0:4"]).output
+    assert "error: --shards 0:4 needs exactly one split, got: train, test; choose one of them\n" in output
 
 
 def test_the_command_takes_clips_from_a_url(tree, tmp_path):

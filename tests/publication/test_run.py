@@ -463,6 +463,12 @@ def test_a_hub_that_cannot_be_reached_ends_the_run_at_once(
     assert 0 < sum(waits) < 10
 
 
+def test_offline_mode_is_named_as_the_reason(hub: Hub, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(PushError, match="HF_HUB_OFFLINE is set; unset it and rerun"):
+        quiet(out, REPO)
+
+
 def test_a_branch_and_a_pull_request_leave_main_alone(hub: Hub, out: Path) -> None:
     report = quiet(out, REPO, revision="next/one", commit_message="Try it")
     assert files(hub) == {}
@@ -616,7 +622,7 @@ def test_annotations_without_video(hub: Hub, out: Path, tmp_path: Path, pusher: 
     assert quiet(out, REPO, force=True, **asked).files_deleted == 8
 
 
-def test_infos_of_a_repository(hub: Hub, out: Path, tmp_path: Path) -> None:
+def test_infos_of_a_repository(hub: Hub, out: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     quiet(out, REPO, private=True)
     infos = published_infos(REPO)
     assert list(infos) == ["700"]
@@ -626,6 +632,7 @@ def test_infos_of_a_repository(hub: Hub, out: Path, tmp_path: Path) -> None:
     assert info.download_size == size(out)
     with pytest.raises(PushError, match="does not exist, or its card declares none of 400, 600, 700, 700-2020"):
         published_infos("ann/nothing")
+    assert "card" not in caplog.text.lower()  # a warning of the client
     path = tmp_path / "dataset_infos.json"
     for held, is_replaced in (('{"700": {}, "600": {}}', False), ('{"700": {}}', True), ("", True)):
         path.write_text(held)
@@ -644,6 +651,7 @@ def test_the_command_pushes_and_verifies(hub: Hub, out: Path, xet: bool, reader:
     done = run(pusher, out, REPO, "--verify", "--private", xet=xet)
     assert done.returncode == 0, done.stderr
     assert "verified 23 clips: identical to the local shards" in done.stdout
+    assert "README.md" not in done.stderr  # in a bar of the client
     assert (hub.count("*/objects/batch") == 0) == xet
     assert readers_see(reader, xet=xet)["700"] == {"validation": ids(out)}
     hub.clear(log=True)

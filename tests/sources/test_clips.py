@@ -785,11 +785,11 @@ def test_an_empty_data_dir_is_an_error_that_says_what_it_should_hold(tmp_path):
 def test_the_directory_of_a_split_and_prepared_shards_say_what_to_pass_instead(tmp_path):
     val = write_tree(tmp_path / "k700", clips={"validation": VAL}) / "val"
     shards = tmp_path / "prepared"
-    shards.mkdir()
+    (shards / "600").mkdir(parents=True)
     (shards / "README.md").write_text("---\nconfigs:\n---\n")
     for data_dir, hint in (
         (val, f"it is the directory of one split; pass {val.parent}"),
-        (shards, f"it holds prepared shards; load them with load_dataset('{shards}', RELEASE)"),
+        (shards, f'it holds prepared shards; load them with load_dataset("{shards}", "600")'),
     ):
         for act in (
             lambda path: load(data_dir=path),

@@ -26,7 +26,7 @@ import kinetics  # noqa: F401  (registers the builder)
 from kinetics_tools.annotations import OtherSplit, Selection
 from kinetics_tools.annotations.read import clip_names, read_split
 from kinetics_tools.cli.app import app
-from kinetics_tools.downloading import Entry, Ledger
+from kinetics_tools.downloading import NO_ARCHIVE, Entry, Ledger
 from kinetics_tools.errors import DiskError
 from kinetics_tools.media import write_clip
 from kinetics_tools.verification import verify
@@ -231,6 +231,29 @@ def test_a_whole_tree_is_complete(tmp_path, pool):
         "complete: train; not checked: validation, test",
         f"next: kinetics prepare 700 --data-dir {tmp_path} --out prepared --split=train",
     ]
+
+
+def test_the_next_command_takes_the_splits_that_lack_clips_from_where_they_may_be(tmp_path, pool):
+    clips = {split: good(pool, 3, split) for split in ("train", "test", "validation")}
+    for split, some in clips.items():
+        lost = {"train": 0, "test": 1, "validation": 2}[split]
+        tree(tmp_path, some[lost:], folder=split, rows=some)
+
+    def next_command():
+        return run(tmp_path).lines()[-1]
+
+    command = f"next: kinetics download 700 --out {tmp_path} --split=validation --split=test"
+    assert next_command() == command
+    error = {"class": "missing", "message": NO_ARCHIVE}
+    with Ledger(tmp_path) as ledger:
+        for name, split in ((clips["validation"][0].stem, "validation"), (clips["test"][0].stem, "test")):
+            ledger.append(Entry(name, split, "archives", "missing", error=error))
+        assert next_command() == command  # the archives may have another one
+        ledger.append(Entry(clips["validation"][1].stem, "validation", "archives", "missing", error=error))
+    assert next_command() == command.replace(" --split", " --source youtube --split", 1)
+    tree(tmp_path, clips["train"][1:], rows=clips["train"])
+    (tmp_path / "train" / clips["train"][0].label / clips["train"][0].file_name).unlink()
+    assert next_command() == f"next: kinetics download 700 --out {tmp_path}"
 
 
 def test_the_verdict_names_the_splits(tmp_path, pool):

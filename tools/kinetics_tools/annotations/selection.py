@@ -20,7 +20,7 @@ from kinetics_tools.annotations.subsets import Subset, read_subset
 from kinetics_tools.errors import NoLabelsError
 from kinetics_tools.io import DownloadCache
 from kinetics_tools.io.hosts import mirror_url
-from kinetics_tools.releases import LABELS, check_release, find_split
+from kinetics_tools.releases import LABELS, SPLITS, check_release, find_split
 from kinetics_tools.text import as_names, check_choice, check_count, few, format_count
 
 _logger = get_logger("datasets.kinetics")
@@ -214,7 +214,8 @@ class Selection:
 
     def options(self) -> list[str]:
         """Return the options of the commands that select these splits and clips, for messages."""
-        options = [f"--split={name}" for name in self.splits or ()]
+        is_default = self.splits is None or {*self.splits} == {*SPLITS}
+        options = [] if is_default else [f"--split={name}" for name in self.splits or ()]
         options += [f"--classes={','.join(self.classes)}"] if self.classes else []
         options += [f"--subset={self.subset}"] if self.subset else []
         if self.exclude:

@@ -6,7 +6,7 @@ from kinetics_tools._lazy import lazy_exports
 
 if TYPE_CHECKING:
     from kinetics_tools.downloading.clip_tree import class_of
-    from kinetics_tools.downloading.ledger import LEDGER_NAME, Entry, Ledger, read_ledger
+    from kinetics_tools.downloading.ledger import LEDGER_NAME, NO_ARCHIVE, Entry, Ledger, read_ledger
     from kinetics_tools.downloading.report import Report
     from kinetics_tools.downloading.run import download
     from kinetics_tools.downloading.youtube.errors import SegmentError
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LEDGER_NAME",
+    "NO_ARCHIVE",
     "Entry",
     "FetchedClip",
     "Ledger",
@@ -30,7 +31,7 @@ __getattr__ = lazy_exports(
     __name__,
     {
         "clip_tree": ["class_of"],
-        "ledger": ["LEDGER_NAME", "Entry", "Ledger", "read_ledger"],
+        "ledger": ["LEDGER_NAME", "NO_ARCHIVE", "Entry", "Ledger", "read_ledger"],
         "report": ["Report"],
         "run": ["download"],
         "youtube.errors": ["SegmentError"],

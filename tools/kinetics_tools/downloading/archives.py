@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from kinetics_tools.downloading.archive import Archive
-from kinetics_tools.downloading.ledger import Entry, Ledger
+from kinetics_tools.downloading.ledger import NO_ARCHIVE, Entry, Ledger
 from kinetics_tools.downloading.state import SplitState
 from kinetics_tools.errors import ArchiveError, ChangedError, DiskError
 from kinetics_tools.io import (
@@ -103,7 +103,7 @@ class ArchiveRun:
         for state in self.states.values():
             if any(archive.key in self.failed for archive in state.archives):
                 continue
-            error = {"class": "missing", "message": "no archive of the split has it"}
+            error = {"class": "missing", "message": NO_ARCHIVE}
             for name in state.may_be_missing():
                 state.record(
                     Entry(name, state.tree.split, "archives", "missing", error=error), self.ledger, self.progress

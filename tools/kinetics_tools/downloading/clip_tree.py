@@ -15,7 +15,8 @@ import pyarrow as pa
 from kinetics_tools.annotations import ClipIndex, is_json, label_index, normalize_label, read_annotations, read_split
 from kinetics_tools.io import disk_errors
 from kinetics_tools.releases import LABELS, split_spellings
-from kinetics_tools.sources import scan_split, split_directories
+from kinetics_tools.sources import extraction, scan_split, split_directories
+from kinetics_tools.text import format_count
 
 _ANNOTATIONS = {
     "train": ("train.csv",),
@@ -75,6 +76,11 @@ class ClipTree:
         With `clean`, also remove unfinished files of killed runs.
         """
         files = scan_split(self._out, self.split)
+        if files.archives and not files.clips:  # an extracted clip would hide those in them
+            raise ValueError(
+                f"{self.directory} holds {format_count(len(files.archives), 'archive')} and no extracted clips; pass "
+                f"another output directory, or extract them with: {extraction(self._out, self._release)}"
+            )
         if clean:
             for path in files.unfinished:
                 os.unlink(path)

@@ -36,6 +36,7 @@ from kinetics_tools.downloading.youtube.run import SegmentRun, clips_to_fetch
 from kinetics_tools.downloading.youtube.session import YouTubeOptions
 from kinetics_tools.io import RateLimit, discard_partial, held_alone
 from kinetics_tools.run import PlainConsole, Progress
+from kinetics_tools.sources import is_prepared
 from kinetics_tools.text import check_choice, check_count, format_size
 
 _SOURCES = ("archives", "youtube")
@@ -106,6 +107,8 @@ def download(
     RateLimit(rate_limit)
     if out.exists() and not out.is_dir():
         raise ValueError(f"output directory {out} is a file; pass a directory, new or from an earlier run")
+    if is_prepared(str(out)):
+        raise ValueError(f"output directory {out} holds prepared shards; pass another directory for the clips")
 
     started = time.monotonic()
     console = PlainConsole()

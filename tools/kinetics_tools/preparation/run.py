@@ -262,7 +262,8 @@ def _checked_range(shards: tuple[int, int] | None, plans: Sequence[ShardPlan]) -
         return 0, count
     start, stop = shards
     if len(plans) != 1:
-        raise ValueError(f"shards needs exactly one split, got: {', '.join(plan.split for plan in plans)}")
+        names = ", ".join(plan.split for plan in plans)
+        raise ValueError(f"shards={start}:{stop} needs exactly one split, got: {names}; choose one of them")
     if not 0 <= start < stop:
         raise ValueError(f"shards={start}:{stop}: must be a half-open range START:STOP, e.g. 0:16")
     if start >= count:

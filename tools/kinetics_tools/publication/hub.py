@@ -53,6 +53,8 @@ class HubRemote(Remote):
                 f"no token to push to {self._name}: create one with write access at {_TOKENS}, then run "
                 "`hf auth login` or set HF_TOKEN"
             )
+        if huggingface_hub.constants.HF_HUB_OFFLINE:
+            raise PushError(f"cannot push to {self._name}: HF_HUB_OFFLINE is set; unset it and rerun the same command")
         try:
             with self._errors("identify the owner of the token"):
                 me = self._api.whoami()

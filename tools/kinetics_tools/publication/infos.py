@@ -80,7 +80,10 @@ def published_infos(repo_id: str, *, revision: str | None = None, token: str | N
     """
     repository = Repository(repo_id, token=token, revision=revision)
     listing = retry_remote(repository.list_files, is_first=True)
-    card = retry_remote(lambda: repository.read(CARD_NAME, listing)).decode() if CARD_NAME in listing.files else ""
+    undeclared = f"{repository.url} does not exist, or its card declares none of {', '.join(RELEASES)}"
+    if CARD_NAME not in listing.files:
+        raise PushError(undeclared)
+    card = retry_remote(lambda: repository.read(CARD_NAME, listing)).decode()
     published = DatasetInfosDict.from_dataset_card_data(DatasetCard(card, ignore_metadata_errors=True).data)
     found = {}
     for release, info in dataset_infos().items():
@@ -93,5 +96,5 @@ def published_infos(repo_id: str, *, revision: str | None = None, token: str | N
             sizes = {"download_size": one.download_size, "dataset_size": one.dataset_size}
             found[release] = {**info, "features": one.features.to_dict(), "splits": splits, **sizes}
     if not found:
-        raise PushError(f"{repository.url} does not exist, or its card declares none of {', '.join(RELEASES)}")
+        raise PushError(undeclared)
     return found

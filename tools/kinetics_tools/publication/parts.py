@@ -1,5 +1,6 @@
 """Prepared splits to publish."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,6 +103,8 @@ def find_parts(store: Folder, releases: Sequence[str] | None, splits: Sequence[s
     for split in splits or ():
         if not any(part.split == split for part in parts):
             raise ValueError(f"{store.url} has no {split} split; it has {titles}")
+    if not parts and store.is_local and not os.path.isdir(store.root):
+        raise ValueError(f"{store.url} does not exist; pass the directory that `kinetics prepare` wrote")
     if not parts:
         raise ValueError(f"{store.url} has no prepared splits; run `kinetics prepare` first")
     return parts

@@ -14,6 +14,7 @@ from kinetics_tools.preparation.card import CARD_NAME, card_patterns, is_named
 from kinetics_tools.publication.changes import Publication
 from kinetics_tools.publication.parts import Part
 from kinetics_tools.publication.remote import Listing, Remote, retry_remote
+from kinetics_tools.publication.upload_bar import no_client_bars
 
 _SAMPLED_SHARDS = 16  # of each split; the footers of all shards are read
 _WORKERS = 8
@@ -93,7 +94,8 @@ def _check_load(remote: Remote, listing: Listing, part: Part, *, rows: int) -> N
     if arguments is None:
         return
     try:
-        stream = datasets.load_dataset(**arguments, name=part.release, split=part.split, streaming=True)
+        with no_client_bars():
+            stream = datasets.load_dataset(**arguments, name=part.release, split=part.split, streaming=True)
         known = stream.info.splits[part.split].num_examples
         if part.has_video:
             stream = stream.cast_column("video", datasets.Video(decode=False))

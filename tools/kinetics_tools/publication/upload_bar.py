@@ -24,7 +24,7 @@ def upload_bar(console: Console | None, size: int) -> Iterator[OnBytes]:
 
     With a console it is shown on a terminal only, else as the bars of `datasets` are, also in a notebook.
     """
-    if not size:
+    if not size or (console is not None and not console.is_terminal):
         yield lambda count: None
         return
     if console is None:
@@ -48,16 +48,22 @@ def client_bytes(on_bytes: OnBytes) -> Iterator[None]:
 
     The client has no public way to report them. Where an internal name of it is missing, they are not reported.
     """
+    with no_client_bars(), contextlib.ExitStack() as stack:
+        for module in (utils, _commit_api):  # up to 1.x it is imported by name
+            counted = functools.partial(_counted_file, on_bytes)
+            stack.enter_context(_replaced(module, "tqdm_stream_file", counted))
+        stack.enter_context(_counted_xet(on_bytes))
+        yield
+
+
+@contextlib.contextmanager
+def no_client_bars() -> Iterator[None]:
+    """Turn off the bars of the Hub's client in the block."""
     is_on = not are_progress_bars_disabled()
     if is_on:
         disable_progress_bars()
     try:
-        with contextlib.ExitStack() as stack:
-            for module in (utils, _commit_api):  # up to 1.x it is imported by name
-                counted = functools.partial(_counted_file, on_bytes)
-                stack.enter_context(_replaced(module, "tqdm_stream_file", counted))
-            stack.enter_context(_counted_xet(on_bytes))
-            yield
+        yield
     finally:
         if is_on:
             enable_progress_bars()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kinetics_tools.sources.tree import (
         SplitFiles,
         clips_below,
+        extraction,
         file_order,
         is_prepared,
         layout_hint,
@@ -46,6 +47,7 @@ __all__ = [
     "clips_below",
     "decoder_problem",
     "embed_bytes",
+    "extraction",
     "file_order",
     "has_replacements",
     "is_prepared",
@@ -84,6 +86,7 @@ __getattr__ = lazy_exports(
         "tree": [
             "SplitFiles",
             "clips_below",
+            "extraction",
             "file_order",
             "is_prepared",
             "layout_hint",

@@ -32,6 +32,7 @@ from kinetics_tools.sources.replacements import (
 )
 from kinetics_tools.sources.tree import (
     class_folder,
+    extraction,
     file_order,
     has_bytes,
     layout_hint,
@@ -39,7 +40,7 @@ from kinetics_tools.sources.tree import (
     scan_split,
     table_of_names,
 )
-from kinetics_tools.text import few, is_utf8, stem_of
+from kinetics_tools.text import few, format_count, is_utf8, stem_of
 
 _logger = get_logger("datasets.kinetics")
 
@@ -138,7 +139,8 @@ class ClipFinder:
         """
         files, archives = self._list_files(split) if paths is None else (self._readable(split, paths), [])
         if not files:
-            there = f"but {len(archives):,} archives, which have to be extracted first"
+            command = extraction(str(self.data_dir), self.selection.release)
+            there = f"but {format_count(len(archives), 'archive')}; extract them first: {command}"
             there = there if archives else layout_hint(str(self.data_dir))
             raise FileNotFoundError(f"{self.data_dir}: the {split} split has no clips, {there}")
         try:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from kinetics_tools.annotations.find import find_annotations
 from kinetics_tools.annotations.labels import label_index, normalize_label
 from kinetics_tools.annotations.read import YOUTUBE_ID
 from kinetics_tools.io.stores import open_store
-from kinetics_tools.releases import SPLITS, directory_names
+from kinetics_tools.releases import RELEASES, SPLITS, directory_names
 from kinetics_tools.text import few, is_archive_name, is_video_name, stem_of
 
 
@@ -32,11 +33,17 @@ def layout_hint(data_dir: str) -> str:
         if any(name in directory_names(split) for split in SPLITS):
             return f"it is the directory of one split; pass {parent}"
         if is_prepared(data_dir):
-            return f"it holds prepared shards; load them with load_dataset({data_dir!r}, RELEASE)"
+            shards = [name for name in RELEASES if os.path.isdir(f"{data_dir}/{name}")] or ["RELEASE"]
+            return f'it holds prepared shards; load them with load_dataset("{data_dir}", "{shards[0]}")'
     return (
         "it must hold train, val (or validate, validation) or test, each with <class>/<clip>.mp4, <clip>.mp4 or "
         f"*.tar.gz, as `kinetics download` writes them; it holds {few(sorted(os.listdir(data_dir)), 10) or 'nothing'}"
     )
+
+
+def extraction(data_dir: str, release: str) -> str:
+    """Return the command that extracts the archives in `data_dir`, for messages."""
+    return shlex.join(["kinetics", "convert", data_dir, release, "--to", "files", "--out", "extracted"])
 
 
 def class_directories(data_dir: str, splits: Iterable[str], paths: Iterable[str] | None = None) -> list[str]:

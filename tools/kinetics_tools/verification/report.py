@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kinetics_tools.annotations import Selection
+from kinetics_tools.downloading import NO_ARCHIVE
 from kinetics_tools.io import check_outputs, disk_errors, replacing
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.text import TextReport, format_count
@@ -170,12 +171,17 @@ class Report(TextReport):
         if not all(split.is_extracted for split in self.splits.values()):
             # Neither command takes archives: extracted clips beside them would win over them.
             return f'load_dataset("kinetics", "{self.release}", data_dir="{self.directory}")'
-        asked = replace(self.selection, splits=[*self.splits] or None, annotations=None)
-        command = ["kinetics", "prepare", self.release, "--data-dir", self.directory, "--out", "prepared"]
-        if any(split.counts["missing"] for split in self.splits.values()):
-            command = ["kinetics", "download", self.release, "--out", self.directory]
-        else:
-            asked = replace(asked, max_clips_per_class=None)  # `prepare` takes all clips of a directory
+        asked = replace(self.selection, annotations=None)
+        missing = self.clips.filter(pc.equal(self.clips["status"], "missing"))
+        if not len(missing):
+            command = ["kinetics", "prepare", self.release, "--data-dir", self.directory, "--out", "prepared"]
+            # `prepare` takes all clips of a directory.
+            asked = replace(asked, splits=[*self.splits] or None, max_clips_per_class=None)
+            return shlex.join([*command, *asked.options()])
+        command = ["kinetics", "download", self.release, "--out", self.directory]
+        asked = replace(asked, splits=pc.unique(missing["split"]).to_pylist())
+        if pc.all(pc.ends_with(missing["detail"], NO_ARCHIVE)).as_py():  # the archives were downloaded already
+            command += ["--source", "youtube"]
         return shlex.join([*command, *asked.options()])
 
     def write(self, json_path: str | os.PathLike[str] | None, csv_path: str | os.PathLike[str] | None) -> list[str]:
