@@ -164,7 +164,7 @@ app.command(cls=_Command, epilog=doctor.EPILOG)(doctor.doctor)
 class StderrHandler(logging.StreamHandler[Any]):
     """Handler that looks up `sys.stderr` for each line: a spinner or bar replaces it, and makes room for the line."""
 
-    stream = property(lambda self: sys.stderr, lambda self, stream: None)  # type: ignore[assignment]
+    stream = property(lambda self: sys.stderr, lambda self, stream: None)
 
 
 def main() -> None:

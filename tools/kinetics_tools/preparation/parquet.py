@@ -128,7 +128,7 @@ class _Sink:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing: whoever opened the file flushes it."""
+        """Do nothing: the owner of the file flushes it."""
 
     def check(self) -> None:
         """Raise the first error of a write."""
