@@ -51,6 +51,7 @@ def test_files_and_archives_of_every_layout(tmp_path, layout):
     assert report.written == {"train": 8, "validation": 8, "test": 8}
     assert report.is_complete
     assert report.lines()[-1] == f"converted 24 clips to files in {tmp_path / 'out'}"
+    assert repr(report) == "\n".join(report.lines())
 
 
 def test_a_directory_of_another_release_is_converted_as_the_message_says(tmp_path):

@@ -132,6 +132,7 @@ def test_names_are_text_and_never_markup(browser, tmp_path, clips):
 
 def test_prepared_shards_are_counted_by_their_columns(prepared, clips):
     rows = read_clips(prepared).table.to_pylist()
+    assert read_clips("700", prepared).table.to_pylist() == read_clips(prepared, 700).table.to_pylist() == rows
     assert {row["clip"]: row["status"] for row in rows} == {
         clip.stem: {"absent": "missing"}.get(BAD.get(number, ""), BAD.get(number, "present"))
         for number, clip in enumerate(clips)

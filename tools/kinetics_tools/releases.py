@@ -123,6 +123,12 @@ def check_release(release: Any) -> str:
     return str(check_choice(str(release) if is_count(release) else release, RELEASES, "release"))
 
 
+def source_first(source: Any, release: Any) -> tuple[Any, Any]:
+    """Return a source and a release in this order. Functions whose release is optional accept both orders."""
+    is_turned = release is not None and str(source) in RELEASES and str(release) not in RELEASES
+    return (release, source) if is_turned else (source, release)
+
+
 def find_split(name: str) -> str:
     """Return the split, one of `SPLITS`, that `name` spells, such as "validation" for "val".
 

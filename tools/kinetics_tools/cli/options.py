@@ -62,13 +62,6 @@ def release_first(release: str, other: Path) -> tuple[str, Path]:
     return str(other), Path(release)
 
 
-def source_first(source: str, release: str | None) -> tuple[str, str | None]:
-    """Return a source and a release in this order. Commands whose release is optional accept both orders."""
-    from kinetics_tools.releases import RELEASES
-
-    return (release, source) if release and source in RELEASES and release not in RELEASES else (source, release)
-
-
 def given(**options: Any) -> dict[str, Any]:
     """Return the options that have a value; the library knows the defaults of the others."""
     return {name: value for name, value in options.items() if value is not None}

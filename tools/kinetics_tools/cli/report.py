@@ -31,7 +31,6 @@ def report(
     workers: options.Workers = None,
 ) -> None:
     """Write a page with charts and pictures of a copy of Kinetics, and what it lacks. It opens without a network."""
-    source, release = options.source_first(source, release)
     page = kinetics_tools.write_report(
         source,
         release,

@@ -22,7 +22,7 @@ from kinetics_tools.errors import clip_reason
 from kinetics_tools.io import JsonLog, check_apart, check_shape, disk_errors, held_alone, read_json_lines
 from kinetics_tools.preparation import DROPPED_SHAPE, DroppedClip
 from kinetics_tools.run import Crash, Progress, spread
-from kinetics_tools.text import check_choice, check_count, few, format_count
+from kinetics_tools.text import TextReport, check_choice, check_count, few, format_count
 
 _LOG_NAME = ".kinetics-convert.jsonl"
 _LOCK_NAME = ".kinetics-convert.lock"
@@ -32,8 +32,8 @@ _RECORD_SHAPE = {"split": str, "number": int, "rows": [{"name": str, "label": in
 _Record = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class ConversionReport:
+@dataclass(frozen=True, repr=False)
+class ConversionReport(TextReport):
     """Result of `convert`.
 
     Attributes:

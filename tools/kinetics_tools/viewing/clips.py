@@ -17,7 +17,7 @@ from kinetics_tools.annotations import Selection, annotation_file, clip_names, r
 from kinetics_tools.errors import clip_reason
 from kinetics_tools.io import Folder
 from kinetics_tools.preparation import read_manifest
-from kinetics_tools.releases import LABELS, RELEASES, SPLITS
+from kinetics_tools.releases import LABELS, RELEASES, SPLITS, source_first
 from kinetics_tools.text import format_count
 from kinetics_tools.verification import verify
 from kinetics_tools.verification.report import COLUMNS
@@ -59,7 +59,7 @@ def read_clips(
     workers: int | None = None,
     console: Console | None = None,
 ) -> Clips:
-    """Return the clips of a source.
+    """Return the clips of a source. The release may come first, as in other functions.
 
     Args:
         source: a clip directory, which `verify` checks; a directory or URL with prepared shards; "user/name" of a
@@ -74,7 +74,9 @@ def read_clips(
         ValueError: `release` is needed or unknown, or the source is none of these.
         FileNotFoundError: the source does not exist.
     """
+    source, release = source_first(source, release)
     asked = Selection(release=release or RELEASES[0], splits=splits, annotations=annotations)
+    release = release and asked.release
     given = os.fspath(source)
     if given.lower().endswith(".csv"):
         return Clips(given, "report", None, _read_report(given, _needed(release, given), asked))

@@ -14,7 +14,7 @@ from rich.console import Console
 import kinetics_tools
 from kinetics_tools.evaluation import evaluate
 from kinetics_tools.io import check_apart, check_outputs
-from kinetics_tools.releases import LABELS
+from kinetics_tools.releases import LABELS, source_first
 from kinetics_tools.text import printable
 from kinetics_tools.verification.report import STATUSES
 from kinetics_tools.viewing import statistics
@@ -60,6 +60,7 @@ def write_report(
     Raises:
         ValueError, OSError: the source, an argument or a file cannot be used.
     """
+    source, release = source_first(source, release)
     check_apart(source, os.fspath(out))
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
