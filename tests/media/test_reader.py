@@ -146,7 +146,7 @@ def test_frames_of_real_clips_are_those_of_a_full_decode(real):
     content, frames, _ = real
     count, rng = len(frames), random.Random(0)
     wanted = [[0], [count - 1], [count - 1, 0, count // 2, count // 2, 3], list(range(count))]
-    wanted += [[rng.randrange(count) for _ in range(rng.randint(1, 8))] for _ in range(8)]
+    wanted += [[rng.randrange(count) for _ in range(rng.randint(1, 8))] for _ in range(4)]
     for indices in wanted:
         np.testing.assert_array_equal(decode(content, indices), frames[indices])
 

@@ -91,6 +91,7 @@ def write_pictures(folder: Path, charts: Sequence[Chart]) -> None:
         (folder / f"{chart.name}.svg").write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
 
 
+@functools.cache  # a second of work for the same megabyte
 def vega_script() -> str:
     """Return JavaScript that defines `vegaEmbed`, for a script element of a page."""
     script = vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub lacks the default
