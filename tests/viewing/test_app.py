@@ -6,9 +6,9 @@ import urllib.request
 import pyarrow as pa
 import pytest
 
-from kinetics_tools.viewing import Clips, read_clips
+from kinetics_tools.viewing import read_clips
 from kinetics_tools.viewing.filters import Filter
-from kinetics_tools.viewing.predictions import with_predictions, wrong
+from kinetics_tools.viewing.predictions import score, with_predictions, wrong
 from tests.support.browser import Page
 from tests.support.clip_tree import LABELS, clip_bytes
 from tests.support.trees import Clip, write_annotations
@@ -34,13 +34,17 @@ def source(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def app(source):
+def app(source, tmp_path_factory):
     from kinetics_tools.viewing.app import serve
     from kinetics_tools.viewing.viewer import Viewer
 
     clips = read_clips(source, "700", workers=1)
-    table = with_predictions(clips.table, "validation", {f"video{number:06d}": [0] for number in range(1, 30)})
-    served = serve(Viewer(Clips(clips.source, clips.kind, clips.folder, table), clips))
+    guesses = tmp_path_factory.mktemp("guesses") / "guesses.csv"
+    guesses.write_text(
+        "youtube_id,label,score\n" + "".join(f"video{number:06d},abseiling,1\n" for number in range(1, 30))
+    )
+    scored, scores = score(clips, guesses, "validation")
+    served = serve(Viewer(scored, clips, scores))
     yield served
     served.close()
 
@@ -48,7 +52,7 @@ def app(source):
 @pytest.fixture
 def view(app, browser):
     opened = Page(browser, app.local_url, allowed=app.local_url)
-    opened.page.set_default_timeout(60_000)
+    opened.page.set_default_timeout(40_000)
     opened.page.wait_for_selector("#bars-label")
     yield opened
     opened.assert_clean()
@@ -66,8 +70,7 @@ def test_a_bar_of_a_class_leads_to_its_clips_and_they_are_paged(view):
     page.get_by_label("Class").fill("all")
     page.keyboard.press("Enter")
     page.wait_for_selector("text=31 clips, page 1 of 2")
-    page.get_by_label("Page").fill("2")
-    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Next").click()
     page.wait_for_selector("text=31 clips, page 2 of 2")
     assert len(texts(page, "#grid .grid-container button")) == 31 - 24
 
@@ -76,7 +79,7 @@ def test_a_clip_that_is_searched_plays_and_shows_the_frames_of_a_sampler(view):
     page = view.page
     page.get_by_role("tab", name="Clips").click()
     page.get_by_label("Search by id").fill("video000007")
-    page.wait_for_selector("text=1 clips, page 1 of 1")
+    page.wait_for_selector("text=1 clip, page 1 of 1")
     page.locator("#grid img").first.click()
     page.wait_for_selector("#player video")
     assert "video000007_000007_000008" in page.locator("#facts").inner_text()
@@ -100,7 +103,7 @@ def test_a_clip_that_is_searched_plays_and_shows_the_frames_of_a_sampler(view):
 def test_names_are_text_and_never_markup(view):
     page = view.page
     page.locator('#bars-status [data-value="unexpected"]').click()
-    page.wait_for_selector("text=1 clips, page 1 of 1")
+    page.wait_for_selector("text=1 clip, page 1 of 1")
     page.locator("#grid img").first.click()
     page.wait_for_selector("#facts tr")
     assert EVIL in page.locator("#facts").inner_text()
@@ -112,8 +115,26 @@ def test_releases_and_sources_are_compared(view):
     page.get_by_role("tab", name="Compare").click()
     page.wait_for_function("document.body.innerText.includes('renamed')")
     assert "removed" in page.locator("body").inner_text()
+    assert "378 same, 10 renamed, 12 removed, 312 new" in page.locator("#changes").inner_text()
     page.get_by_role("tab", name="Predictions").click()
-    page.wait_for_selector("text=top-1 31.03% over 29 scored clips")  # 9 of 29 are abseiling
+    # Ten of thirty are abseiling, one of them without a prediction.
+    page.wait_for_selector("#scores p")
+    scores = "top-1 30.00% over 30 annotated videos, 31.03% over 29 scored videos"
+    assert scores in " ".join(page.locator("#scores").inner_text().split())
+    page.locator("#wrong").get_by_text("video000002_000002_000003").locator("visible=true").first.click()
+    page.wait_for_selector("#facts >> text=video000002_000002_000003")
+    assert "abseiling (wrong)" in page.locator("#facts").inner_text()
+
+
+@pytest.mark.parametrize("tab", ["Overview", "Clips", "Clip"])
+def test_it_fits_a_telephone(app, browser, tab):
+    view = Page(browser, app.local_url, allowed=app.local_url, width=390)
+    view.page.get_by_role("tab", name="Clips", exact=True).click()
+    view.page.locator("#grid img").first.click()
+    view.page.wait_for_selector("#facts tr")
+    view.page.get_by_role("tab", name=tab, exact=True).click()
+    assert view.page.evaluate("document.scrollingElement.scrollWidth") == 390
+    view.assert_clean()
 
 
 def test_nothing_outside_of_the_source_is_served(app, tmp_path):

@@ -1,11 +1,13 @@
 """Figures of a table of clips, compared with pandas on the same table."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from kinetics_tools.viewing import CLIPS, statistics
+from kinetics_tools.viewing import CLIPS, read_clips, statistics
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +140,46 @@ def made(**columns):
     columns = {"release": ["400"] * count, "split": ["train"] * count, **columns}
     arrays = [pa.array(columns.get(field.name, [None] * count), field.type) for field in CLIPS]
     return pa.table(arrays, schema=CLIPS)
+
+
+def test_figures_of_a_real_annotation_file(shared, tmp_path):
+    (tmp_path / "val").mkdir()
+    shutil.copy(shared / "annotations" / "cvdf_k400_val.csv", tmp_path / "val.csv")
+    clips = read_clips(tmp_path, "400", workers=1).table
+    frame = pd.read_csv(tmp_path / "val.csv")
+    frame = frame.drop_duplicates(["youtube_id", "time_start", "time_end"])
+    found = statistics.totals(clips)
+    assert (found["annotated"], found["missing"], found["present"]) == (len(frame), len(frame), 0)
+    counts = {
+        label: count
+        for (label,), count in as_counts(statistics.by_class(clips).drop_columns("present"), "label").items()
+    }
+    assert counts == frame.groupby("label").size().to_dict()
+    per_video = frame.groupby("youtube_id").size().value_counts().to_dict()
+    assert {
+        clips: videos for (clips,), videos in as_counts(statistics.clips_per_video(clips), "clips").items()
+    } == per_video
+    seconds = (frame.time_end - frame.time_start).value_counts().to_dict()
+    assert {key: count for (key,), count in as_counts(statistics.segment_lengths(clips), "seconds").items()} == seconds
+
+
+def test_totals_and_rows_of_splits(clips):
+    frame = clips.to_pandas()
+    known = annotated(clips)
+    counts = known.status.value_counts()
+    assert statistics.totals(clips) == {
+        "annotated": len(known),
+        "present": counts["present"],
+        "missing": counts["missing"],
+        "other problems": counts["unreadable"],
+        "unexpected": len(frame) - len(known),
+        "classes": frame[frame.status == "present"].label.nunique(),
+        "hours": pytest.approx(frame.duration.sum() / 3600),
+    }
+    expected = frame.groupby(["release", "split", "status"]).size()
+    for row in statistics.by_status(clips):
+        for status in ("present", "missing", "unreadable", "unexpected", "short"):
+            assert row[status] == expected.get((row["release"], row["split"], status), 0)
 
 
 def test_a_users_table_is_joined_by_its_keys():

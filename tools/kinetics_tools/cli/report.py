@@ -30,8 +30,11 @@ def report(
     metadata: Annotated[Path | None, option(SOURCE, _METADATA)] = None,
     workers: options.Workers = None,
 ) -> None:
-    """Write a page with charts and pictures of a copy of Kinetics, and what it lacks. It opens without a network."""
-    page = kinetics_tools.write_report(
+    """Write a page with charts and pictures of a copy of Kinetics, and what it lacks. It opens without a network.
+
+    Exits with 1 if a part of the copy cannot be read: the page says which.
+    """
+    done = kinetics_tools.write_report(
         source,
         release,
         out=out,
@@ -43,4 +46,6 @@ def report(
         workers=workers,
         console=PlainConsole(stderr=True),
     )
-    options.finish([f"wrote {page}", f"next: open {page} in a browser"], is_complete=True)
+    notes = [f"note: {note}" for note in done.notes]
+    lines = [f"wrote {done.path}", f"next: open {done.path} in a browser"]
+    options.finish([*notes, *lines], is_complete=done.is_complete)

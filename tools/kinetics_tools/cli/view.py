@@ -34,19 +34,27 @@ def view(
     from kinetics_tools.releases import source_first
     from kinetics_tools.viewing import read_clips
     from kinetics_tools.viewing.app import serve
-    from kinetics_tools.viewing.predictions import read_predicted
+    from kinetics_tools.viewing.predictions import score
     from kinetics_tools.viewing.viewer import Viewer
 
     console = PlainConsole(stderr=True)
     source, release = source_first(source, release)
     clips = read_clips(source, release, splits=splits, annotations=annotations, workers=workers, console=console)
+    scores = None
     if predictions is not None:
-        clips = read_predicted(clips, predictions, prediction_split)
+        clips, scores = score(clips, predictions, prediction_split, annotations)
     other = read_clips(compare, release, splits=splits, workers=workers, console=console) if compare else None
-    app = serve(Viewer(clips, other), host=host, port=port, open_browser=browser)
-    if host != "localhost" and not ipaddress.ip_address(host).is_loopback:
+    console.print_lines(f"note: {problem}" for problem in clips.problems)
+    app = serve(Viewer(clips, other, scores), host=host, port=port, open_browser=browser)
+    if not _is_loopback(host):
         console.print(f"note: everyone who reaches {host} can watch these clips")
     console.print(f"open {app.local_url} in a browser; Ctrl-C ends")
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
     app.close(verbose=False)
+
+
+def _is_loopback(host: str) -> bool:
+    with contextlib.suppress(ValueError):  # a name
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"

@@ -23,8 +23,15 @@ except ModuleNotFoundError as error:
 
 _WIDTH, _HEIGHT = 420, 220
 _CONFUSED = 20  # pairs of classes that are shown
-_SPLIT = alt.Color("split:N", sort=list(SPLITS), title=None, legend=alt.Legend(orient="top"))
-_STATUS_COLOURS = {
+_COLOURS = ["#1f6feb", "#d9730d", "#2a9d8f"]
+_SPLIT = alt.Color(
+    "split:N", scale=alt.Scale(domain=list(SPLITS), range=_COLOURS), title=None, legend=alt.Legend(orient="top")
+)
+_SHARED = alt.Scale(domainMin=0, range=["#ffffff", "#8db6f5"])  # dark text is legible on both
+_FLAT = alt.Axis(labelAngle=0, labelOverlap=True)
+_WHOLE = alt.Axis(tickMinStep=1)  # numbers of clips
+_COUNTS = alt.X("clips:Q", title="clips", axis=_WHOLE)
+STATUS_COLOURS = {
     "present": "#1f6feb",
     "missing": "#d9730d",
     "empty": "#f2c14e",
@@ -34,6 +41,7 @@ _STATUS_COLOURS = {
     "short": "#7fb7be",
     "unexpected": "#8b97a5",
 }
+"""Colour of each status."""
 _UNITS = {
     "duration": "duration in seconds",
     "fps": "frames per second",
@@ -57,6 +65,13 @@ class Chart:
     title: str
     caption: str
     spec: dict[str, Any]
+
+    @property
+    def fluid(self) -> dict[str, Any]:
+        """Specification of the chart as wide as the element that holds it."""
+        config = {**self.spec.get("config", {}), "axisX": {"labelBound": True}}
+        fit = {"type": "fit-x", "contains": "padding"}
+        return {**self.spec, "width": "container", "autosize": fit, "config": config}
 
 
 def charts_of(clips: pa.Table, extra_columns: Sequence[str] = (), *, without: Container[str] = ()) -> list[Chart]:
@@ -115,9 +130,9 @@ def prediction_charts(found: Evaluation) -> list[Chart]:
     pairs = [(a, b) for a, b in pairs if counts[a, b]]
     names = [f"{labels[a]} as {labels[b]}" for a, b in pairs]
     table = pa.table({"confused": names, "clips": [int(counts[a, b]) for a, b in pairs]})
-    y = alt.Y("confused:N", title=None, sort="-x", axis=alt.Axis(labelLimit=320))
+    y = alt.Y("confused:N", title=None, sort="-x", axis=alt.Axis(labelLimit=300))
     caption = "Clips of one class that are predicted as another one."
-    bars = _bars(table, x=alt.X("clips:Q"), y=y)
+    bars = _bars(table, x=_COUNTS, y=y)
     charts.append(_chart("confused", "Confused classes", caption, table, bars))
     return [chart for chart in charts if chart is not None]
 
@@ -125,15 +140,18 @@ def prediction_charts(found: Evaluation) -> list[Chart]:
 def _status(clips: pa.Table) -> Chart | None:
     table = statistics.by_split(clips)
     table = table.append_column("part", pc.binary_join_element_wise(table["release"], table["split"], " "))
-    bars = _bars(table, x=alt.X("clips:Q", title="clips"), y=alt.Y("part:N", title=None, sort=None))
-    scale = alt.Scale(domain=list(_STATUS_COLOURS), range=list(_STATUS_COLOURS.values()))
-    bars = bars.encode(color=alt.Color("status:N", title=None, scale=scale, legend=alt.Legend(orient="top")))
+    colours = {name: colour for name, colour in STATUS_COLOURS.items() if name in table["status"].to_pylist()}
+    table = table.append_column("rank", pc.index_in(table["status"], pa.array(colours, pa.string())))
+    bars = _bars(table, x=_COUNTS, y=alt.Y("part:N", title=None, sort=None))
+    scale = alt.Scale(domain=list(colours), range=list(colours.values()))
+    legend = alt.Legend(orient="top", columns=3)
+    bars = bars.encode(color=alt.Color("status:N", title=None, scale=scale, legend=legend), order="rank:Q")
     return _chart("status", "Clips by status", "Annotated clips, and unexpected files.", table, bars)
 
 
 def _reasons(clips: pa.Table) -> Chart | None:
     table = statistics.by_reason(clips)
-    bars = _bars(table, x=alt.X("sum(clips):Q", title="clips"), y=alt.Y("reason:N", title=None, sort="-x"))
+    bars = _bars(table, x=alt.X("sum(clips):Q", title="clips", axis=_WHOLE), y=alt.Y("reason:N", title=None, sort="-x"))
     bars = bars.encode(color=_SPLIT)
     return _chart("reasons", "Why clips are not there", "Annotated clips without a usable file.", table, bars)
 
@@ -141,7 +159,7 @@ def _reasons(clips: pa.Table) -> Chart | None:
 def _classes(clips: pa.Table) -> Chart | None:
     table = statistics.by_class(clips)
     place = alt.X("label:N", sort="-y", title="classes, most clips first", axis=alt.Axis(labels=False, ticks=False))
-    area = _bars(table, x=place, y=alt.Y("present:Q", title="clips", stack="zero")).encode(color=_SPLIT)
+    area = _bars(table, x=place, y=alt.Y("present:Q", title="clips", stack="zero", axis=_WHOLE)).encode(color=_SPLIT)
     area = area.properties(width=2 * _WIDTH + 60, height=_HEIGHT)
     return _chart("classes", "Clips per class", "Clips that are present.", table, area)
 
@@ -150,7 +168,9 @@ def _histogram(clips: pa.Table, measure: str) -> Chart | None:
     table = statistics.distribution(clips, measure)
     x = alt.X("low:Q", title=_UNITS[measure], bin="binned")
     bars = (
-        _bars(table, x=x, y=alt.Y("clips:Q", stack="zero")).encode(x2="high:Q", color=_SPLIT).properties(height=_HEIGHT)
+        _bars(table, x=x, y=alt.Y("clips:Q", stack="zero", axis=_WHOLE))
+        .encode(x2="high:Q", color=_SPLIT)
+        .properties(height=_HEIGHT)
     )
     caption = "The outermost bars hold the clips beyond the axis, at most 0.5 % at each end."
     return _chart(measure, _UNITS[measure].capitalize(), caption, table, bars)
@@ -158,20 +178,24 @@ def _histogram(clips: pa.Table, measure: str) -> Chart | None:
 
 def _values(clips: pa.Table, column: str, title: str) -> Chart | None:
     table = statistics.by_value(clips, column)
-    bars = _bars(table, x=alt.X("sum(clips):Q", title="clips"), y=alt.Y("value:N", title=None, sort="-x"))
+    bars = _bars(table, x=alt.X("sum(clips):Q", title="clips", axis=_WHOLE), y=alt.Y("value:N", title=None, sort="-x"))
     return _chart(column, title.capitalize(), "The most frequent values.", table, bars.encode(color=_SPLIT))
 
 
 def _segments(clips: pa.Table) -> Chart | None:
     table = statistics.segment_lengths(clips)
-    bars = _bars(table, x=alt.X("seconds:O", title="seconds"), y=alt.Y("clips:Q", scale=alt.Scale(type="symlog")))
+    bars = _bars(
+        table, x=alt.X("seconds:O", title="seconds", axis=_FLAT), y=alt.Y("clips:Q", scale=alt.Scale(type="symlog"))
+    )
     caption = "Length of the annotated segments; the vertical axis is logarithmic."
     return _chart("segments", "Segment lengths", caption, table, bars.encode(color=_SPLIT).properties(height=_HEIGHT))
 
 
 def _videos(clips: pa.Table) -> Chart | None:
     table = statistics.clips_per_video(clips)
-    bars = _bars(table, x=alt.X("clips:O", title="clips"), y=alt.Y("videos:Q", scale=alt.Scale(type="symlog")))
+    bars = _bars(
+        table, x=alt.X("clips:O", title="clips", axis=_FLAT), y=alt.Y("videos:Q", scale=alt.Scale(type="symlog"))
+    )
     caption = "Kinetics was collected with one clip per video; the vertical axis is logarithmic."
     return _chart("videos", "Clips per video", caption, table, bars.encode(color=_SPLIT).properties(height=_HEIGHT))
 
@@ -179,17 +203,22 @@ def _videos(clips: pa.Table) -> Chart | None:
 def _overlap(clips: pa.Table) -> Chart | None:
     table = statistics.shared_videos(clips)
     table = table.filter(pc.not_equal(table["a"], table["b"]))
-    x, y = (alt.X("a:N", title=None, sort=None), alt.Y("b:N", title=None, sort=None))
+    order = list(dict.fromkeys(table["a"].to_pylist()))
+    x, y = (alt.X("a:N", title=None, sort=order), alt.Y("b:N", title=None, sort=order))
     base = alt.Chart(_data(table)).encode(x=x, y=y, tooltip=_tooltips(table, table.column_names))
-    cells = base.mark_rect().encode(color=alt.Color("videos:Q", title="videos", scale=alt.Scale(scheme="blues")))
+    cells = base.mark_rect().encode(color=alt.Color("videos:Q", legend=None, scale=_SHARED))
     numbers = base.mark_text().encode(text=alt.Text("videos:Q", format=","))
     caption = "Videos that two splits share: a model trained on one has seen part of the other."
     return _chart("overlap", "Shared videos", caption, table, (cells + numbers).properties(width=_WIDTH))
 
 
 def _bars(table: pa.Table, **encoding: Any) -> alt.Chart:
-    names = [name for name in table.column_names if name != "part"]
-    return alt.Chart(_data(table), width=_WIDTH).mark_bar().encode(**encoding, tooltip=_tooltips(table, names))
+    names = [name for name in table.column_names if name not in ("part", "rank")]
+    if "split" in names:  # splits are stacked in their usual order
+        table = table.append_column("place", pc.index_in(table["split"], pa.array(SPLITS)))
+        encoding["order"] = alt.Order("place:Q")
+    chart = alt.Chart(_data(table), width=_WIDTH).mark_bar(color=_COLOURS[0])
+    return chart.encode(**encoding, tooltip=_tooltips(table, names))
 
 
 def _tooltips(table: pa.Table, names: Sequence[str]) -> list[alt.Tooltip]:

@@ -1,32 +1,26 @@
 """One table of clips from any source: a clip directory, prepared shards, on the Hub too, or a CSV file of verify."""
 
-import fnmatch
 import os
+import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 from rich.console import Console
 
-from kinetics_tools.annotations import Selection, annotation_file, clip_names, read_split
-from kinetics_tools.errors import clip_reason
+from kinetics_tools.annotations import Selection, clip_names
 from kinetics_tools.io import Folder
-from kinetics_tools.preparation import read_manifest
-from kinetics_tools.releases import LABELS, RELEASES, SPLITS, source_first
+from kinetics_tools.preparation import MANIFEST_NAME
+from kinetics_tools.releases import RELEASES, SPLITS, source_first
+from kinetics_tools.sources import ClipFinder, check_data_dir, split_directories
 from kinetics_tools.text import format_count
 from kinetics_tools.verification import verify
 from kinetics_tools.verification.report import COLUMNS
+from kinetics_tools.viewing.shards import CLIPS, filled, label_names, read_prepared, reason_of
 
-CLIPS = pa.schema([("release", pa.string()), *COLUMNS, ("row", pa.int64())])
-"""Columns of a table of clips: those of verify's CSV after the release, and the number of a clip's row in its shard."""
-_READERS = 16  # threads that read shards; each waits for a disk or a server most of the time
-_KEYS = ("label", "youtube_id", "time_start", "time_end")
-_MEASURED = ("duration", "fps", "num_frames", "width", "height", "has_audio")
+_ADVICE = "check your network connection, the name and your token, and rerun the same command"
 
 
 @dataclass(frozen=True, repr=False)
@@ -39,12 +33,14 @@ class Clips:
         folder: directory or URL that holds the paths in the table, None for a report.
         table: one row for each annotated clip and each unexpected file, with the columns CLIPS. Unknown values are
             null: prepared shards do not tell the label of a missing clip, nor the bytes of each clip.
+        problems: sentences about parts of the source that could not be read; the table is without them.
     """
 
     source: str
     kind: str
     folder: str | None
     table: pa.Table
+    problems: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Clips({self.source!r}, {self.kind}, {format_count(len(self.table), 'row')})"
@@ -61,6 +57,9 @@ def read_clips(
 ) -> Clips:
     """Return the clips of a source. The release may come first, as in other functions.
 
+    A remote source that cannot be reached gives no clips, and a `problems` entry. So do shards that cannot be read. A
+    clip directory whose annotations cannot be had gives the clips that its names tell.
+
     Args:
         source: a clip directory, which `verify` checks; a directory or URL with prepared shards; "user/name" of a
             repository on the Hub with such shards; or the CSV file of `verify`. Of shards, no video is read.
@@ -71,7 +70,7 @@ def read_clips(
         console: shows the progress of `verify`; None for the standard output.
 
     Raises:
-        ValueError: `release` is needed or unknown, or the source is none of these.
+        ValueError: `release` is needed, unknown or not that of the shards, or the source is none of these.
         FileNotFoundError: the source does not exist.
     """
     source, release = source_first(source, release)
@@ -80,19 +79,80 @@ def read_clips(
     given = os.fspath(source)
     if given.lower().endswith(".csv"):
         return Clips(given, "report", None, _read_report(given, _needed(release, given), asked))
-    folder = _prepared_folder(given)
-    releases = [release] if release else RELEASES
-    found = [name for name in releases if folder is not None and "prepare.json" in folder.sizes(name)]
-    if folder is not None and found:
-        tables = [_prepared(folder, name, asked, annotations) for name in found]
-        return Clips(given, "prepared", folder.url, pa.concat_tables(tables))
-    if folder is None or not folder.is_local:
-        raise ValueError(
-            f"{given}: has no shards of {release or 'any release'}; pass a directory from kinetics prepare"
-        )
+    folder = _folder_of(given)
+    try:
+        clips = _read_folder(given, folder, release, asked)
+    except (FileNotFoundError, ValueError):
+        raise
+    except Exception as error:  # clients of stores have errors of their own
+        if folder.is_local:
+            raise
+        problem = f"{given} cannot be read: {reason_of(error)}; {_ADVICE}"
+        return Clips(given, "prepared", folder.url, CLIPS.empty_table(), (problem,))
+    if clips is not None:
+        return clips
     name = _needed(release, given)
-    report = verify(name, given, splits=splits, annotations=annotations, workers=workers, console=console)
-    return Clips(given, "directory", folder.url, _with_release(report.clips, name))
+    table, problems = _read_directory(given, name, asked, workers, console)
+    return Clips(given, "directory", folder.url, _with_release(table, name), problems)
+
+
+def _read_folder(given: str, folder: Folder, release: str | None, asked: Selection) -> Clips | None:
+    """Return the clips of prepared shards; None for a local directory without shards."""
+
+    def having(names: Sequence[str]) -> list[str]:
+        return [name for name in names if MANIFEST_NAME in folder.sizes(name)]
+
+    if not folder.is_local and not folder.sizes():
+        raise FileNotFoundError(f"{given} does not exist, is empty, or needs a token that may read it; {_ADVICE}")
+    found = having([release] if release else RELEASES)
+    if not found and (others := having(RELEASES)):
+        raise ValueError(f"{given} has prepared shards of {', '.join(others)}, and none of {release}")
+    if not found and not folder.is_local:
+        raise ValueError(f"{given} has no prepared shards; pass what kinetics prepare and kinetics push have written")
+    if not found:
+        return None
+    read = [read_prepared(folder, name, asked) for name in found]
+    problems = tuple(problem for _, problems in read for problem in problems)
+    return Clips(given, "prepared", folder.url, pa.concat_tables([table for table, _ in read]), problems)
+
+
+def _read_directory(
+    given: str, release: str, asked: Selection, workers: int | None, console: Console | None
+) -> tuple[pa.Table, tuple[str, ...]]:
+    """Return the clips of a clip directory as `verify` finds them; without annotations, by their names."""
+    try:
+        report = verify(
+            release, given, splits=asked.splits, annotations=asked.annotations, workers=workers, console=console
+        )
+        return report.clips, ()
+    except OSError as error:
+        tables = _named_clips(check_data_dir(given), asked) if asked.annotations is None else []
+        if not tables:
+            raise
+        problem = f"clips are neither checked nor missing, because there are no annotations: {reason_of(error)}"
+        return pa.concat_tables(tables), (problem,)
+
+
+def _named_clips(root: str, asked: Selection) -> list[pa.Table]:
+    """Return the clips of each split that have their labels and segments by the names of their files."""
+    finder, tables = ClipFinder(asked, root), []
+    for split in asked.splits or [split for split in SPLITS if split_directories(root, split)]:
+        try:
+            found = finder.table(split)
+        except OSError:  # no files, or annotations are needed
+            continue
+        if found is not None:
+            columns = {
+                "split": pa.repeat(split, len(found)),
+                "clip": clip_names(found),
+                **{name: found[name] for name in ("youtube_id", "time_start", "time_end")},
+                "label": pa.array(label_names(found["label"], asked.release), pa.string()),
+                "status": pa.repeat("present", len(found)),
+                "detail": pa.repeat("not checked", len(found)),
+                "path": pc.replace_substring_regex(found["path"], f"^{re.escape(root.rstrip('/'))}/", ""),
+            }
+            tables.append(filled(columns, len(found), COLUMNS))
+    return tables
 
 
 def _needed(release: str | None, source: str) -> str:
@@ -101,11 +161,9 @@ def _needed(release: str | None, source: str) -> str:
     return release
 
 
-def _prepared_folder(source: str) -> Folder | None:
+def _folder_of(source: str) -> Folder:
     """Return the folder at a path, at a URL, or of a repository USER/NAME on the Hub."""
-    if "://" in source:
-        return Folder(source)
-    if os.path.isdir(os.path.expanduser(source)):
+    if "://" in source or os.path.isdir(os.path.expanduser(source)):
         return Folder(source)
     if source.count("/") == 1 and not source.startswith((".", "/", "~")):
         return Folder(f"hf://datasets/{source}")
@@ -129,73 +187,3 @@ def _read_report(path: str, release: str, asked: Selection) -> pa.Table:
     if asked.splits:
         table = table.filter(pc.is_in(table["split"], pa.array(asked.splits)))
     return _with_release(table, release)
-
-
-def _prepared(folder: Folder, release: str, asked: Selection, annotations: str | None) -> pa.Table:
-    """Return the clips of a release from the columns of its shards and from its manifest."""
-    manifest = read_manifest(folder, release)["splits"]
-    parts: list[pa.Table] = []
-    for split in asked.splits or [split for split in SPLITS if split in manifest]:
-        if split not in manifest:
-            raise ValueError(f"{folder.url} has no split {split} of {release}; it has {', '.join(manifest) or 'none'}")
-        pattern = manifest[split]["files"].rpartition("/")[2]
-        names = sorted(fnmatch.filter(folder.sizes(release), pattern))
-        with ThreadPoolExecutor(_READERS) as threads:
-            parts += threads.map(lambda name: _shard(folder, release, split, f"{release}/{name}"), names)  # noqa: B023
-        parts.append(_dropped(release, split, manifest[split], _labels(release, split, annotations)))
-    return pa.concat_tables(parts)
-
-
-def _shard(folder: Folder, release: str, split: str, name: str) -> pa.Table:
-    """Return the rows of a shard, without their videos."""
-    with folder.open(name, read_ahead=False) as file, pq.ParquetFile(file, pre_buffer=True) as shard:
-        table = shard.read(columns=["video.path", *_KEYS, *_MEASURED])
-    count = len(table)
-    names = pa.array([*LABELS[release], None], pa.string())  # -1, no label, is the last
-    label = pc.if_else(pc.less(table["label"], 0), len(names) - 1, table["label"])
-    columns = {
-        "release": pa.repeat(release, count),
-        "split": pa.repeat(split, count),
-        "clip": pc.replace_substring_regex(pc.struct_field(table["video"], "path"), r"\.[^.]*$", ""),
-        "label": names.take(label.combine_chunks()),
-        "status": pa.repeat("present", count),
-        "detail": pa.repeat("", count),
-        "path": pa.repeat(name, count),
-        "row": pa.array(range(count), pa.int64()),
-        **{one: table[one] for one in (*_KEYS[1:], *_MEASURED)},
-    }
-    return _table(columns, count)
-
-
-def _dropped(release: str, split: str, entry: dict[str, Any], labels: dict[str, str | None]) -> pa.Table:
-    """Return the annotated clips that no shard holds."""
-    unusable = [(one["name"], "empty" if one["reason"] == "empty" else "unreadable", one) for one in entry["unusable"]]
-    rows = [(name, "missing", "") for name in entry.get("absent", ())]
-    rows += [(name, status, clip_reason(one["detail"] or one["reason"], name)) for name, status, one in unusable]
-    names = [name for name, _, _ in rows]
-    columns = {
-        "release": pa.repeat(release, len(rows)),
-        "split": pa.repeat(split, len(rows)),
-        "clip": pa.array(names, pa.string()),
-        "youtube_id": pa.array([name[:11] for name in names], pa.string()),
-        "time_start": pa.array([float(name[12:18]) for name in names], pa.float32()),
-        "time_end": pa.array([float(name[19:]) for name in names], pa.float32()),
-        "label": pa.array([labels.get(name) for name in names], pa.string()),
-        "status": pa.array([status for _, status, _ in rows], pa.string()),
-        "detail": pa.array([detail for _, _, detail in rows], pa.string()),
-    }
-    return _table(columns, len(rows))
-
-
-def _labels(release: str, split: str, annotations: str | None) -> dict[str, str | None]:
-    """Return the label of each annotated clip, by name; nothing without annotations."""
-    if annotations is None:
-        return {}
-    table = read_split(annotation_file(release, split, annotations=annotations), release, split)
-    labels = (LABELS[release][index] if index >= 0 else None for index in table["label"].to_pylist())
-    return dict(zip(clip_names(table).to_pylist(), labels, strict=True))
-
-
-def _table(columns: dict[str, Any], count: int) -> pa.Table:
-    arrays = [columns.get(field.name, pa.nulls(count, field.type)) for field in CLIPS]
-    return pa.table([array.cast(field.type) for array, field in zip(arrays, CLIPS, strict=True)], schema=CLIPS)

@@ -35,7 +35,7 @@ def write_page(path: Path, *, charts: Sequence[Chart], data: Mapping[str, Any], 
     packed = base64.b64encode(gzip.compress(json.dumps(data).encode(), mtime=0)).decode()
     page = environment.get_template("report.html.j2").render(
         charts=charts,
-        specs=_in_script({chart.name: chart.spec for chart in charts}),
+        specs=_in_script({chart.name: chart.fluid for chart in charts}),
         packed=packed,
         vega=vega_script(),
         script=_static("report.js"),

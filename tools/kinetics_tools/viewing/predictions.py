@@ -4,11 +4,12 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from kinetics_tools.evaluation import read_predictions
-from kinetics_tools.releases import LABELS, find_split
+from kinetics_tools.evaluation import Evaluation, evaluate
+from kinetics_tools.releases import LABELS
 from kinetics_tools.viewing.clips import Clips
 
 COLUMNS = pa.schema([("predicted", pa.string()), ("rank", pa.int64()), ("prediction", pa.string())])
@@ -23,31 +24,42 @@ def with_predictions(clips: pa.Table, split: str, best: Mapping[str, Sequence[in
         split: split that the predictions are for.
         best: name or video id -> the best classes, best first, as of `read_predictions`.
     """
-    rows: list[tuple[str | None, int | None, str | None]] = []
-    names = ("release", "split", "clip", "youtube_id", "label", "status")
-    for release, of_split, clip, youtube_id, label, status in zip(
-        *(clips[name].to_pylist() for name in names), strict=True
-    ):
-        found = best.get(clip) or best.get(youtube_id) if of_split == split and status != "unexpected" else None
-        if not found or label is None:
-            rows.append((None, None, None))
-            continue
-        labels = [LABELS[release][index] for index in found]
-        rank = labels.index(label) + 1 if label in labels else None
-        rows.append((labels[0], rank, "right" if rank == 1 else "wrong"))
-    for field, values in zip(COLUMNS, zip(*rows, strict=True) if rows else [[]] * 3, strict=True):
-        clips = clips.append_column(field, pa.array(values, field.type))
+    is_scored = pc.and_(pc.equal(clips["split"], split), pc.not_equal(clips["status"], "unexpected"))
+    places = np.flatnonzero(pc.and_(is_scored, pc.is_valid(clips["label"])).to_numpy())
+    names = ("release", "clip", "youtube_id", "label")
+    columns = [clips[name].take(pa.array(places)).to_pylist() for name in names]
+    row_of = np.zeros(len(clips), np.int64)
+    rows: list[tuple[str | None, int | None, str | None]] = [(None, None, None)]
+    for place, release, clip, youtube_id, label in zip(places, *columns, strict=True):
+        if found := best.get(clip) or best.get(youtube_id):
+            labels = [LABELS[release][index] for index in found]
+            rank = labels.index(label) + 1 if label in labels else None
+            row_of[place] = len(rows)
+            rows.append((labels[0], rank, "right" if rank == 1 else "wrong"))
+    for field, values in zip(COLUMNS, zip(*rows, strict=True), strict=True):
+        clips = clips.append_column(field, pa.array(values, field.type).take(pa.array(row_of)))
     return clips
 
 
-def read_predicted(clips: Clips, path: str | os.PathLike[str], split: str) -> Clips:
-    """Return the clips with the predictions in a file, see `with_predictions` and `read_predictions`.
+def score(
+    clips: Clips, path: str | os.PathLike[str], split: str, annotations: str | None = None
+) -> tuple[Clips, Evaluation | None]:
+    """Return the clips with the predictions in a file, see `with_predictions`, and their scores; None without clips.
+
+    Args:
+        clips: clips of one release.
+        path: file for `evaluate`.
+        split: split that the predictions are for.
+        annotations: annotation directory, file or URL; by default those in a clip directory, else the published ones.
 
     Raises:
         ValueError: the clips are of several releases, or the file has another form.
     """
-    best, _ = read_predictions(path, only_release(clips.table))
-    return dataclasses.replace(clips, table=with_predictions(clips.table, find_split(split), best))
+    if not len(clips.table):
+        return clips, None
+    truth = annotations or (clips.source if clips.kind == "directory" else None)
+    found = evaluate(only_release(clips.table), path, split=split, annotations=truth)
+    return dataclasses.replace(clips, table=with_predictions(clips.table, found.split, found.best)), found
 
 
 def only_release(clips: pa.Table) -> str:

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 
 from kinetics_tools.io import Folder
 from kinetics_tools.media import ClipError, VideoReader, thumbnail, webp
 from kinetics_tools.run import Crash, Progress, run
 from kinetics_tools.viewing.clips import Clips
+from kinetics_tools.viewing.rows import read_value
 
 _POSTER_BYTES, _LOOP_BYTES = 8_000, 60_000
 _POSTER_HEIGHT, _LOOP_HEIGHT = 180, 120
@@ -81,7 +81,7 @@ def _write(folder: str, out: str, item: tuple[str, str, int | None, str]) -> tup
             indices = np.minimum(start + step * np.arange(_LOOP_FRAMES), reader.num_frames - 1)
             middle = thumbnail(reader, _POSTER_HEIGHT)
             loop = thumbnail(reader, _LOOP_HEIGHT, np.unique(indices).tolist())
-    except (ClipError, OSError):
+    except (ClipError, OSError, ValueError):
         return None
     poster_path, loop_path = preview_paths(name)
     Path(out, poster_path).write_bytes(webp(middle, max_bytes=_POSTER_BYTES))
@@ -99,27 +99,25 @@ def watchable(clips: Clips) -> pa.ChunkedArray:
 
 
 def poster(clip: tuple[str, str, int | None]) -> bytes | None:
-    """Return the middle frame of a clip (folder, path and row) as WebP of at most 8 kB; None if it is unreadable."""
+    """Return the middle frame of a clip (folder, path and row) as WebP of at most 8 kB; None if it is unreadable.
+
+    Of shards in a store, only the column "poster" is read, JPEG of at most 8 kB; None without one.
+    """
+    folder, path, row = clip
     try:
+        if row is not None and not Folder(folder).is_local:
+            return read_value(folder, path, row, "poster.bytes")
         with VideoReader(video_of(*clip)) as reader:
             return webp(thumbnail(reader, _POSTER_HEIGHT), max_bytes=_POSTER_BYTES)
-    except (ClipError, OSError):
+    except (ClipError, OSError, ValueError):
         return None
 
 
 def video_of(folder: str, path: str, row: int | None) -> str | bytes:
-    """Return a clip for `VideoReader`: the path of a file, or the bytes in a row of a shard.
-
-    Of a shard, one row group is read.
-    """
+    """Return a clip for `VideoReader`: the path of a file, or the bytes in a row of a shard."""
     if row is None:
         return os.path.join(folder, path)
-    with Folder(folder).open(path) as file, pq.ParquetFile(file) as shard:
-        for group in range(shard.num_row_groups):
-            count = shard.metadata.row_group(group).num_rows
-            if row < count:
-                column = shard.read_row_group(group, columns=["video.bytes"])["video"]
-                content: bytes = column[row]["bytes"].as_py()
-                return content
-            row -= count
-    raise IndexError(f"{path}: has fewer rows")
+    content = read_value(folder, path, row, "video.bytes")
+    if content is None:
+        raise ValueError(f"{path}: has no videos")
+    return content

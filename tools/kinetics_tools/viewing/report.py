@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,18 +12,32 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 import kinetics_tools
-from kinetics_tools.evaluation import evaluate
 from kinetics_tools.io import check_apart, check_outputs
 from kinetics_tools.releases import LABELS, source_first
 from kinetics_tools.text import printable
 from kinetics_tools.verification.report import STATUSES
-from kinetics_tools.viewing import statistics
+from kinetics_tools.viewing import html, statistics
 from kinetics_tools.viewing.charts import charts_of, prediction_charts, write_pictures
-from kinetics_tools.viewing.clips import Clips, read_clips
+from kinetics_tools.viewing.clips import read_clips
 from kinetics_tools.viewing.continents import continents_of
+from kinetics_tools.viewing.notes import notes_of
 from kinetics_tools.viewing.page import BEGINNING, write_page
-from kinetics_tools.viewing.predictions import only_release, with_predictions, wrong
+from kinetics_tools.viewing.predictions import score, wrong
 from kinetics_tools.viewing.previews import preview_paths, write_previews
+
+
+class WrittenReport(NamedTuple):
+    """Report that was written.
+
+    Attributes:
+        path: path of index.html.
+        notes: sentences of the page about what there is not, and what could not be read.
+        is_complete: True if the whole source could be read.
+    """
+
+    path: Path
+    notes: tuple[str, ...]
+    is_complete: bool
 
 
 def write_report(
@@ -38,7 +52,7 @@ def write_report(
     metadata: str | os.PathLike[str] | None = None,
     workers: int | None = None,
     console: Console | None = None,
-) -> Path:
+) -> WrittenReport:
     """Write a page about the clips of a source, which opens from a disk without a network, and its charts as files.
 
     Args:
@@ -55,7 +69,8 @@ def write_report(
         console: where to show progress; None for the standard output.
 
     Returns:
-        Path of index.html.
+        Path of index.html, and what the page says about parts that are missing. A source that cannot be reached makes
+        a page, too, which says so.
 
     Raises:
         ValueError, OSError: the source, an argument or a file cannot be used.
@@ -67,19 +82,17 @@ def write_report(
     check_outputs((folder / "index.html", BEGINNING))
     table_of_user = _read_metadata(metadata) if metadata is not None else None
     clips = read_clips(source, release, splits=splits, annotations=annotations, workers=workers, console=console)
+    found, wrong_rows = None, None
+    if predictions is not None:
+        clips, found = score(clips, predictions, prediction_split, annotations)
+        wrong_rows = _escaped(wrong(clips.table)) if found is not None else None
     table, extra = clips.table, tuple[str, ...]()
     if table_of_user is not None:
         table, extra = _joined(table, table_of_user)
     releases = sorted(pc.unique(table["release"]).to_pylist())
-    found, charts = None, charts_of(table, extra)
-    wrong_rows: list[list[Any]] | None = None
-    if predictions is not None:
-        truth = annotations or (clips.source if clips.kind == "directory" else None)
-        found = evaluate(only_release(table), predictions, split=prediction_split, annotations=truth)
-        charts += prediction_charts(found)
-        wrong_rows = _escaped(wrong(with_predictions(clips.table, found.split, found.best)))
+    charts = charts_of(table, extra) + (prediction_charts(found) if found is not None else [])
     write_pictures(folder / "charts", charts)
-    previews, notes = {}, _notes(clips)
+    previews, notes = {}, notes_of(clips)
     if clips.folder is not None and "://" not in clips.folder:
         previews = write_previews(clips, folder, workers=workers, console=console)
     else:
@@ -93,7 +106,8 @@ def write_report(
         sections=_sections(has_predictions=found is not None),
         notes=notes,
         statuses=STATUSES,
-        splits=_split_rows(table),
+        splits=statistics.by_status(table),
+        tiles=html.tiles(html.totals(table)) if len(table) else "",
         scores=found.lines()[1:5] if found is not None else [],
         has_predictions=wrong_rows is not None,
         charts=charts,
@@ -104,7 +118,7 @@ def write_report(
             "folder": clips.source if clips.kind == "directory" else None,
         },
     )
-    return folder / "index.html"
+    return WrittenReport(folder / "index.html", tuple(notes), not clips.problems)
 
 
 def _read_metadata(path: str | os.PathLike[str]) -> pa.Table:
@@ -126,33 +140,9 @@ def _joined(clips: pa.Table, metadata: pa.Table) -> tuple[pa.Table, tuple[str, .
     return table, tuple(table.column_names[len(clips.column_names) :])
 
 
-def _notes(clips: Clips) -> list[str]:
-    """Return what a reader has to know about the source."""
-    table = clips.table
-    if not len(table):
-        return ["There are no clips: neither annotated ones nor files."]
-    notes = []
-    present = table.filter(pc.equal(table["status"], "present"))
-    if not len(present):
-        notes.append("No clip is present: see the reasons below.")
-    elif pc.all(pc.is_null(present["label"])).as_py():
-        notes.append("No clip has a label, so there are no classes.")
-    if clips.kind == "prepared" and len(present) < len(table):
-        notes.append("Prepared shards do not tell the class of a missing clip; --annotations gives it.")
-    return notes
-
-
 def _sections(*, has_predictions: bool) -> list[tuple[str, str]]:
     last = [("predictions", "Predictions")] if has_predictions else []
     return [("overview", "Overview"), ("charts", "Charts"), ("classes", "Classes"), *last, ("problems", "Missing")]
-
-
-def _split_rows(table: pa.Table) -> list[dict[str, Any]]:
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in statistics.by_split(table).to_pylist():
-        empty = {"release": row["release"], "split": row["split"], **dict.fromkeys(STATUSES, 0)}
-        rows.setdefault((row["release"], row["split"]), empty)[row["status"]] = row["clips"]
-    return list(rows.values())
 
 
 def _class_rows(table: pa.Table, previews: dict[str, tuple[str, str]]) -> list[list[Any]]:

@@ -5,12 +5,14 @@ is not "unexpected".
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from kinetics_tools.releases import SPLITS
+from kinetics_tools.verification.report import STATUSES
 
 __all__ = [
     "MEASURES",
@@ -18,12 +20,14 @@ __all__ = [
     "by_class",
     "by_reason",
     "by_split",
+    "by_status",
     "by_value",
     "clips_per_video",
     "distribution",
     "problems",
     "segment_lengths",
     "shared_videos",
+    "totals",
     "with_metadata",
 ]
 
@@ -41,9 +45,39 @@ def annotated(clips: pa.Table, *columns: str) -> pa.Table:
     return chosen.filter(pc.not_equal(clips["status"], "unexpected"))
 
 
+def totals(clips: pa.Table) -> dict[str, float]:
+    """Return numbers of clips and classes, and hours of video.
+
+    Keys: annotated, present, missing, other problems (of annotated clips), unexpected, classes (that have a present
+    clip), hours (of the clips whose duration is known).
+    """
+    statuses = {one["values"]: one["counts"] for one in pc.value_counts(clips["status"]).to_pylist()}
+    unexpected, present, missing = (statuses.get(name, 0) for name in ("unexpected", "present", "missing"))
+    count = len(clips) - unexpected
+    labels = clips["label"].filter(pc.equal(clips["status"], "present"))
+    return {
+        "annotated": count,
+        "present": present,
+        "missing": missing,
+        "other problems": count - present - missing,
+        "unexpected": unexpected,
+        "classes": pc.count_distinct(labels).as_py(),
+        "hours": (pc.sum(clips["duration"]).as_py() or 0) / 3600,
+    }
+
+
 def by_split(clips: pa.Table) -> pa.Table:
     """Return the number of clips by release, split and status: columns release, split, status, clips."""
     return _counted(clips, ["release", "split", "status"])
+
+
+def by_status(clips: pa.Table) -> list[dict[str, Any]]:
+    """Return a row for each split: release, split, and the number of clips for each of STATUSES."""
+    rows: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in by_split(clips).to_pylist():
+        empty = {"release": row["release"], "split": row["split"], **dict.fromkeys(STATUSES, 0)}
+        rows.setdefault((row["release"], row["split"]), empty)[row["status"]] = row["clips"]
+    return list(rows.values())
 
 
 def by_reason(clips: pa.Table) -> pa.Table:
@@ -55,8 +89,8 @@ def by_reason(clips: pa.Table) -> pa.Table:
     bad = bad.filter(pc.not_equal(bad["status"], "present"))
     detail = pc.fill_null(bad["detail"], "")
     is_told = pc.and_(pc.equal(bad["status"], "missing"), pc.not_equal(detail, ""))
-    reason = pc.if_else(is_told, detail, bad["status"])
-    return _counted(bad.append_column("reason", _frequent(reason)), ["release", "split", "status", "reason"])
+    bad = bad.append_column("reason", pc.if_else(is_told, detail, bad["status"]))
+    return _frequent(_counted(bad, ["release", "split", "status", "reason"]), "reason")
 
 
 def by_class(clips: pa.Table) -> pa.Table:
@@ -82,14 +116,13 @@ def distribution(clips: pa.Table, measure: str) -> pa.Table:
     """
     values = _measure(clips, measure)
     known = np.isfinite(values)
-    splits = clips["split"].to_numpy(zero_copy_only=False)[known]
-    values = values[known]
     columns: dict[str, list[object]] = {"split": [], "low": [], "high": [], "clips": []}
-    if values.size:
-        low, high = np.percentile(values, [0.5, 99.5])
+    if known.any():
+        low, high = np.percentile(values[known], [0.5, 99.5])
         edges = np.linspace(low, high if high > low else low + 1, _BINS + 1)
-        for split in (name for name in SPLITS if name in splits):
-            counts, _ = np.histogram(np.clip(values[splits == split], edges[0], edges[-1]), edges)
+        for split in SPLITS:
+            chosen = values[known & _is(clips, split=split)]
+            counts, _ = np.histogram(np.clip(chosen, edges[0], edges[-1]), _BINS, (edges[0], edges[-1]))
             for start, end, count in zip(edges[:-1], edges[1:], counts, strict=True):
                 if count:
                     for name, value in zip(columns, (split, float(start), float(end), int(count)), strict=True):
@@ -107,16 +140,12 @@ def by_value(clips: pa.Table, column: str) -> pa.Table:
         clips: table of clips.
         column: a column of the table, or "resolution": width x height.
     """
-    if column == "resolution":
-        sizes = [pc.cast(clips[name], pa.string()) for name in ("width", "height")]
-        values = pc.binary_join_element_wise(*sizes, "x")
-    elif column in _DECIMALS:
-        values = pc.cast(pc.round(clips[column], _DECIMALS[column]), pa.string())
-    else:
-        values = pc.cast(clips[column], pa.string())
-    table = pa.table({"split": clips["split"], "value": values})
-    table = table.filter(pc.is_valid(table["value"]))
-    return _counted(table.set_column(1, "value", _frequent(table["value"])), ["split", "value"])
+    names = ["width", "height"] if column == "resolution" else [column]
+    counted = _counted(clips.select(["split", *names]).drop_null(), ["split", *names])
+    texts = [pc.round(counted[name], _DECIMALS[name]) if name in _DECIMALS else counted[name] for name in names]
+    values = pc.binary_join_element_wise(*(pc.cast(text, pa.string()) for text in texts), "x")
+    table = pa.table({"split": counted["split"], "value": values, "clips": counted["clips"]})
+    return _frequent(table, "value")
 
 
 def shared_videos(clips: pa.Table) -> pa.Table:
@@ -124,16 +153,16 @@ def shared_videos(clips: pa.Table) -> pa.Table:
 
     A split is named "release split"; on the diagonal is the number of its videos.
     """
-    known = annotated(clips, "release", "split", "youtube_id")
-    videos = known["youtube_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    groups = pc.binary_join_element_wise(known["release"], known["split"], " ")
-    names = _sorted_groups(known)
-    sets = [np.unique(videos[pc.equal(groups, name).to_numpy(zero_copy_only=False)]) for name in names]
+    groups, count = _videos(clips)
+    names = [f"{release} {split}" for release, split in groups]
+    has = np.zeros((len(names), count), bool)
+    for number, videos in enumerate(groups.values()):
+        has[number, videos] = True
     pairs = [(a, b) for a in range(len(names)) for b in range(len(names))]
     columns = {
         "a": [names[a] for a, _ in pairs],
         "b": [names[b] for _, b in pairs],
-        "videos": [len(np.intersect1d(sets[a], sets[b], assume_unique=True)) for a, b in pairs],
+        "videos": [np.count_nonzero(has[a] & has[b]) for a, b in pairs],
     }
     return pa.table(columns, schema=pa.schema([("a", pa.string()), ("b", pa.string()), ("videos", pa.int64())]))
 
@@ -143,10 +172,15 @@ def clips_per_video(clips: pa.Table) -> pa.Table:
 
     Kinetics was collected with one clip per video; some hundred videos have two.
     """
-    known = annotated(clips, "release", "split", "youtube_id")
-    each = known.group_by(["release", "split", "youtube_id"]).aggregate([([], "count_all")])
-    each = each.rename_columns(["release", "split", "youtube_id", "clips"])
-    return _counted(each, ["release", "split", "clips"], "videos")
+    groups, _ = _videos(clips)
+    rows = []
+    for (release, split), videos in groups.items():
+        number = np.bincount(np.bincount(videos))  # of videos, by number of clips
+        rows += [(release, split, clips, int(number[clips])) for clips in np.flatnonzero(number[1:]) + 1]
+    columns = zip(*rows, strict=True) if rows else [[]] * 4
+    types = {"release": pa.string(), "split": pa.string(), "clips": pa.int64(), "videos": pa.int64()}
+    arrays = [pa.array(values, kind) for values, kind in zip(columns, types.values(), strict=True)]
+    return pa.table(arrays, names=list(types))
 
 
 def segment_lengths(clips: pa.Table) -> pa.Table:
@@ -193,11 +227,15 @@ def with_metadata(clips: pa.Table, metadata: pa.Table) -> pa.Table:
     return clips
 
 
-def _frequent(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return texts with "other" in place of all but the twelve most frequent ones."""
-    names, counts = pc.value_counts(values).flatten()
-    shown = names.take(pc.sort_indices(counts, sort_keys=[("", "descending")]))[:_SHOWN_VALUES]
-    return pc.if_else(pc.is_in(values, shown), values, _OTHERS)
+def _frequent(counted: pa.Table, column: str) -> pa.Table:
+    """Return counts with "other" in place of all but the twelve most frequent values of the last but one column."""
+    sums = counted.group_by(column, use_threads=False).aggregate([("clips", "sum")])
+    shown = sums.sort_by([("clips_sum", "descending")])[column][:_SHOWN_VALUES]
+    values = pc.if_else(pc.is_in(counted[column], shown), counted[column], _OTHERS)
+    names = counted.column_names
+    named = counted.set_column(names.index(column), column, values)
+    summed = named.group_by(names[:-1], use_threads=False).aggregate([("clips", "sum")]).rename_columns(names)
+    return _in_order(summed, [name for name in names[:-1] if name not in ("release", "split")])
 
 
 def _measure(clips: pa.Table, measure: str) -> np.ndarray:
@@ -212,9 +250,22 @@ def _measure(clips: pa.Table, measure: str) -> np.ndarray:
         return numbers("bytes") * 8 / numbers("duration")
 
 
-def _sorted_groups(clips: pa.Table) -> list[str]:
-    groups = _in_order(clips.group_by(["release", "split"]).aggregate([]), [])
-    return [f"{row['release']} {row['split']}" for row in groups.to_pylist()]
+def _is(clips: pa.Table, **values: str) -> np.ndarray:
+    """Return a mask of the clips that have these values."""
+    mask = np.ones(len(clips), bool)
+    for name, value in values.items():
+        mask &= pc.fill_null(pc.equal(clips[name], value), False).to_numpy()
+    return mask
+
+
+def _videos(clips: pa.Table) -> tuple[dict[tuple[str, str], np.ndarray], int]:
+    """Return numbers of the videos of the annotated clips, for each release and split, and the number of all videos."""
+    known = annotated(clips, "release", "split", "youtube_id")
+    known = known.filter(pc.is_valid(known["youtube_id"]))
+    ids = known["youtube_id"].combine_chunks().dictionary_encode()
+    numbers = ids.indices.to_numpy(zero_copy_only=False)
+    groups = _in_order(known.group_by(["release", "split"]).aggregate([]), []).to_pylist()
+    return {(one["release"], one["split"]): numbers[_is(known, **one)] for one in groups}, len(ids.dictionary)
 
 
 def _counted(table: pa.Table, columns: Sequence[str], what: str = "clips") -> pa.Table:

@@ -5,7 +5,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-_WIDTH, _LEFT, _ROW = 900, 10, 22
+_WIDTH, _LEFT, _ROW = 900, 20, 22
 
 
 def timeline(num_frames: int, fps: float, indices: npt.NDArray[np.int64]) -> str:
@@ -38,6 +38,6 @@ def timeline(num_frames: int, fps: float, indices: npt.NDArray[np.int64]) -> str
         ]
     label = escape(f"{rows[0].size if rows else 0} of {num_frames} frames in each of {len(rows)} clips")
     return (
-        f'<svg viewBox="0 0 {_WIDTH} {height}" style="width:100%;min-width:320px" role="img" aria-label="{label}">'
+        f'<svg viewBox="0 0 {_WIDTH} {height}" style="width:100%;min-width:640px" role="img" aria-label="{label}">'
         f"{''.join(parts)}</svg>"
     )

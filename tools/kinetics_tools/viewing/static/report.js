@@ -62,7 +62,10 @@ function gallery() {
   return (rows) => {
     document.getElementById("class-count").textContent = `${rows.length.toLocaleString("en")} classes`;
     const absent = rows.filter(([, , present, poster]) => !present && !poster).map(([label]) => label);
-    document.getElementById("absent").textContent = absent.length ? `Without a clip: ${absent.join(", ")}.` : "";
+    const box = document.getElementById("absent");
+    box.hidden = !absent.length;
+    box.querySelector("summary").textContent = `${absent.length.toLocaleString("en")} classes without a clip`;
+    box.querySelector("p").textContent = absent.join(", ");
     grid.replaceChildren(...rows.filter(([, , present, poster]) => present || poster).map(([label, annotated, present, poster, loop, clip]) => {
       const card = element("button", null, "card");
       card.dataset.label = label;
