@@ -8,6 +8,7 @@ import typer
 import kinetics_tools
 from kinetics_tools.cli import options
 from kinetics_tools.cli.options import OUTPUT, PARALLELISM, option
+from kinetics_tools.releases import source_first
 
 EPILOG = options.examples(
     "kinetics convert prepared --to webdataset --out k700-wds",
@@ -30,7 +31,7 @@ def convert(
     workers: Annotated[int | None, option(PARALLELISM, _WORKERS, "one per core")] = None,
 ) -> None:
     """Write clips in the format of another library. Exits with 1 if clips were dropped."""
-    source, release = options.source_first(source, release)
+    source, release = source_first(source, release)
     chosen: Any = {"splits": splits, "annotations": annotations, "force_release": force_release}
     report = kinetics_tools.convert(source, out, to=to, release=release, **chosen, workers=workers)
     options.finish(report.lines(), is_complete=report.is_complete)

@@ -8,6 +8,7 @@ import typer
 import kinetics_tools
 from kinetics_tools.cli import options
 from kinetics_tools.cli.options import OUTPUT, SELECTION, option
+from kinetics_tools.releases import source_first
 
 EPILOG = options.examples(
     "kinetics export 400 k400 --for slowfast --out lists --link k400-links",
@@ -47,7 +48,7 @@ def export(
     if not merge:
         if release is None or directory is None:
             raise ValueError("export needs RELEASE and DIRECTORY, or --merge")
-        directory, release = options.source_first(directory, release)
+        directory, release = source_first(directory, release)
         paths |= {"extract": extract, "exclude_by": exclude_by, "force_release": force_release}
         found = kinetics_tools.export(str(release), directory, out, **chosen, **paths)
         options.finish(found.lines(), is_complete=True)
