@@ -31,14 +31,13 @@ def view(
     workers: options.Workers = None,
 ) -> None:
     """Watch the clips of a copy in the browser: charts, filters, frames of samplers. Ctrl-C ends it."""
-    from kinetics_tools.releases import source_first
     from kinetics_tools.viewing import read_clips
     from kinetics_tools.viewing.app import serve
     from kinetics_tools.viewing.predictions import score
     from kinetics_tools.viewing.viewer import Viewer
 
     console = PlainConsole(stderr=True)
-    source, release = source_first(source, release)
+    source, release = options.source_first(source, release)
     clips = read_clips(source, release, splits=splits, annotations=annotations, workers=workers, console=console)
     scores = None
     if predictions is not None:
