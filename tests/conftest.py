@@ -18,9 +18,9 @@ from typing import Any
 
 import hypothesis
 import pytest
-import yaml
 from filelock import FileLock
 
+import tests.support.quick_yaml  # noqa: F401
 from tests.support.clients import PYTHONPATH
 
 # Fixtures that tests of several folders share: clips and a prepared folder, a browser, and commands in forks.
@@ -33,10 +33,6 @@ for _name in [name for name in os.environ if name.startswith("HF_")]:
 os.environ.update(HF_HOME=_HOME, HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
 os.environ.pop("KINETICS_MIRROR", None)
 os.environ["PYTHONPATH"] = PYTHONPATH
-
-# The parser in C reads the same: a card names 700 classes, and hundreds of cards take minutes in Python. Programs that
-# tests start keep the one in Python, as users have it.
-yaml.SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 # A process that a shell starts in the background ignores Ctrl-C, and so do its children. Only the main thread can
 # change that; a pytest-xdist worker may run this on another thread, and inherits the setting from its parent.

@@ -15,11 +15,19 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import tests.support.quick_yaml  # noqa: F401
 from tests.support.hub_process import environment
 
 READER = ("datasets", "huggingface_hub", "pyarrow.parquet", "aiohttp")
-PUSHER = (*READER, "kinetics_tools.cli.app", "kinetics_tools.publication.run", "kinetics_tools.publication.readback",
-          "tests.support.hub_pushes")  # fmt: skip
+PUSHER = (
+    *READER,
+    "pydantic.type_adapter",  # which typer imports for its first command
+    "kinetics_tools.cli.app",
+    "kinetics_tools.preparation.card.write",
+    "kinetics_tools.publication.run",
+    "kinetics_tools.publication.readback",
+    "tests.support.hub_pushes",
+)
 MAIN = """
 from kinetics_tools.cli.app import main
 from tests.support.hub_pushes import SHARDS_WITH_CARD, changes

@@ -4,7 +4,10 @@ import contextlib
 import gc
 import importlib
 
+import tests.support.quick_yaml  # noqa: F401
+
 for name in (
+    "altair",
     "datasets",
     "matplotlib.pyplot",
     "pyarrow.parquet",
@@ -12,10 +15,14 @@ for name in (
     "torch._inductor",
     "torchcodec.decoders",
     "torchdata.stateful_dataloader",
+    "pydantic.type_adapter",  # which typer imports for its first command
     "kinetics",
     "kinetics_tools.cli.app",
     "kinetics_tools.downloading.run",
+    "kinetics_tools.preparation.run",
+    "kinetics_tools.publication.run",
     "kinetics_tools.sampling.frames",
+    "kinetics_tools.verification.run",
 ):
     with contextlib.suppress(ImportError, OSError, RuntimeError):  # torchcodec without FFmpeg: RuntimeError
         importlib.import_module(name)
