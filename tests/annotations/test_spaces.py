@@ -183,7 +183,7 @@ def test_labels_are_printed_with_their_counterparts(shared):
 @pytest.mark.parametrize("suffix", ["txt", "json"])
 def test_a_written_space_reads_as_the_same_space(tmp_path, suffix):
     out = tmp_path / f"labels.{suffix}"
-    assert run(600, "--space", "opengvlab", "--out", out).exit_code == 0
+    assert run(600, "--space", "opengvlab", "--out", out).stdout == f"wrote {out}\n"
     assert label_space(out, "600").classes == label_space("opengvlab-600").classes
 
 

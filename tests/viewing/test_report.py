@@ -216,4 +216,5 @@ def test_the_release_may_come_first(command):
 
 def test_a_source_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-        write_report("nowhere", "700", out=tmp_path)
+        write_report("nowhere", "700", out=tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()

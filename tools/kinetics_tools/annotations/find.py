@@ -83,6 +83,12 @@ def annotation_file(
         return found
     cache = cache or DownloadCache()
     where = annotations or mirrored(DEFAULT_ANNOTATIONS[check_release(release)], mirror)
+    if annotations is None and data_dir is not None:
+        try:
+            return annotation_file(release, split, annotations=where, cache=cache)
+        except (ConnectionError, FileNotFoundError) as error:
+            there = f"{data_dir}/annotations/{split}.csv"
+            raise type(error)(f"{error}; {data_dir} has no annotations: put them there, as {there}") from None
     if is_url(where) and not path_part(where).lower().endswith((*_SUFFIXES, *ARCHIVE_SUFFIXES)):
         return _download(where, split, cache)
     if os.path.isdir(where):

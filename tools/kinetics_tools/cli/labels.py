@@ -55,3 +55,4 @@ def labels(
             json.dump(dict(enumerate(names)) if indices is None else indices, file, indent=2)
         else:
             file.writelines(f"{line}\n" for line in (names if indices is None else indices))
+    PlainConsole().print(f"wrote {out}")

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from kinetics_tools.annotations import LabelSpace, clip_names, label_space
 from kinetics_tools.conversion.trainers import Trainer
-from kinetics_tools.io import check_outputs, replacing
+from kinetics_tools.io import check_outputs, replacing, trial_directory
 from kinetics_tools.releases import LABELS
 from kinetics_tools.text import TextReport, few, format_count, printable
 
@@ -90,8 +90,8 @@ def write_lists(
     Raises:
         ValueError: the trainer cannot read a path, or a file in `out` is not a list. Nothing is written then.
     """
-    Path(out).mkdir(parents=True, exist_ok=True)
-    check_outputs(*((Path(out) / name, _BEGINNING) for name in dict.fromkeys(one.name for one in lists)))
+    with trial_directory(out):
+        check_outputs(*((Path(out) / name, _BEGINNING) for name in dict.fromkeys(one.name for one in lists)))
     skipped: Counter[str] = Counter()
     contents: dict[str, list[str]] = {}
     for one in lists:
@@ -103,6 +103,7 @@ def write_lists(
             else:
                 lines.append(trainer.line(_listed_path(path, one.root, one.prefix), indices[label]))
     _check_lines(contents, trainer)
+    Path(out).mkdir(parents=True, exist_ok=True)
     for name, lines in contents.items():
         with replacing(Path(out) / name) as partial:
             partial.write_text("".join(lines), encoding="utf-8", newline="\n")

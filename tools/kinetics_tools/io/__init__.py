@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from kinetics_tools._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from kinetics_tools.io.atomic import check_outputs, check_target, disk_errors, replacing
+    from kinetics_tools.io.atomic import check_outputs, check_target, disk_errors, replacing, trial_directory
     from kinetics_tools.io.cache import DownloadCache
     from kinetics_tools.io.disk import DiskSpace, disk_spaces
     from kinetics_tools.io.folder import Folder, check_apart
@@ -56,6 +56,7 @@ __all__ = [
     "read_json_lines",
     "remote_size",
     "replacing",
+    "trial_directory",
     "url_exists",
     "without_credentials",
 ]
@@ -64,7 +65,7 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
-        "atomic": ["check_outputs", "check_target", "disk_errors", "replacing"],
+        "atomic": ["check_outputs", "check_target", "disk_errors", "replacing", "trial_directory"],
         "cache": ["DownloadCache"],
         "disk": ["DiskSpace", "disk_spaces"],
         "folder": ["Folder", "check_apart"],

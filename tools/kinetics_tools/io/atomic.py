@@ -5,7 +5,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kinetics_tools.errors import DiskError
@@ -55,6 +55,19 @@ def check_outputs(*outputs: tuple[str | os.PathLike[str] | None, bytes]) -> None
                     f"{os.fspath(path)} exists, and is not an earlier output of this command; move it or pass another "
                     "name"
                 )
+
+
+@contextmanager
+def trial_directory(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Make a directory for checks of outputs in the block; directories that did not exist are removed after it."""
+    missing = [one for one in (Path(path), *Path(path).parents) if not one.exists()]
+    Path(path).mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # another run has just begun
+            for one in missing:
+                one.rmdir()
 
 
 def _partial(path: str | os.PathLike[str]) -> Path:

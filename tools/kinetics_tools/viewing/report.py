@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from rich.console import Console
 
 import kinetics_tools
-from kinetics_tools.io import check_apart, check_outputs
+from kinetics_tools.io import check_apart, check_outputs, trial_directory
 from kinetics_tools.releases import LABELS, source_first
 from kinetics_tools.text import printable
 from kinetics_tools.verification.report import STATUSES
@@ -78,8 +78,8 @@ def write_report(
     source, release = source_first(source, release)
     check_apart(source, os.fspath(out))
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    check_outputs((folder / "index.html", BEGINNING))
+    with trial_directory(folder):
+        check_outputs((folder / "index.html", BEGINNING))
     table_of_user = _read_metadata(metadata) if metadata is not None else None
     clips = read_clips(source, release, splits=splits, annotations=annotations, workers=workers, console=console)
     found, wrong_rows = None, None
