@@ -25,6 +25,7 @@ from kinetics_tools.releases import LABELS
 from tests.support.clients import KINETICS
 from tests.support.clip_tree import copy_of, rows_of, served
 from tests.support.conversions import killed_and_resumed, outputs_of
+from tests.support.mirror import tar
 from tests.support.prepared import write_prepared
 from tests.support.trees import CLIPS, LAYOUTS, Clip, noisy, write_tree
 
@@ -82,7 +83,7 @@ def test_missing_and_unreadable_clips_are_counted_named_and_retried(tmp_path, mo
     assert [clip.name for clip in report.dropped["train"]] == [name]
     assert not report.is_complete
     done = CliRunner().invoke(app, ["convert", str(tree), "700", "--to", "files", "--out", str(tmp_path / "b")])
-    assert done.exit_code == 1
+    assert done.exit_code == 1, done.output
     assert f"train: dropped: 1 ({name}: Input/output error); the same command retries them" in done.output
     for to in ("files", "lance") if importlib.util.find_spec("lance") else ("files",):
         out = tmp_path / to
@@ -96,6 +97,21 @@ def test_missing_and_unreadable_clips_are_counted_named_and_retried(tmp_path, mo
 
             count = lance.dataset(str(out / "train.lance")).count_rows()
         assert count == 8
+
+
+@pytest.mark.parametrize("layout", ["flat", ".tar"])
+def test_empty_clips_are_dropped(tmp_path, layout):
+    """As by prepare; a loader of the converted clips would end at one."""
+    clips = CLIPS["train"]
+    tree = write_tree(tmp_path / "tree", layout, clips={"train": clips})
+    if layout == "flat":
+        (tree / "train" / clips[2].file_name).write_bytes(b"")
+    else:
+        content = {clip.file_name: b"" if clip is clips[2] else clip.content for clip in clips[:3]}
+        (tree / "train" / "part_0.tar").write_bytes(tar(content))
+    report = convert(tree, tmp_path / "out", to="files", release="700")
+    assert (report.written, report.missing) == ({"train": 7}, {"train": 0})
+    assert f"train: dropped: 1 ({clips[2].stem}: empty); the same command retries them" in report.lines()
 
 
 def test_parts_are_full_and_keep_the_order():

@@ -102,7 +102,7 @@ class Source(Protocol):
     clips: dict[str, int]
 
     def read(self, part: Part) -> Iterator[SourceClip | DroppedClip]:
-        """Yield the clips of a part, in order. A clip whose file cannot be read is a `DroppedClip`."""
+        """Yield the clips of a part, in order. A clip whose file is empty or cannot be read is a `DroppedClip`."""
 
 
 def open_source(
@@ -260,15 +260,15 @@ class DirectorySource:
             for table in source.tables(unit.key, seen):
                 for row in table.to_pylist():
                     path, content = row["video"]["path"], row["video"]["bytes"]
+                    name = clip_name(row["youtube_id"], row["time_start"], row["time_end"])
                     try:
-                        clip = SourceClip.of(row, path, Path(path).read_bytes() if content is None else content)
+                        content = Path(path).read_bytes() if content is None else content
                     except OSError as error:
                         failed = error
-                        name = clip_name(row["youtube_id"], row["time_start"], row["time_end"])
                         yield DroppedClip(name, "unreadable", error.strerror or str(error))
                         continue
                     count += 1
-                    yield clip
+                    yield SourceClip.of(row, path, content) if content else DroppedClip(name, "empty")
         if failed is not None and not count:
             raise failed
         if isinstance(source, ArchiveSource):
