@@ -7,16 +7,20 @@ measures in processes that `fresh` starts, so that no side inherits another's me
 import contextlib
 import csv
 import importlib.metadata
+import itertools
 import json
+import math
 import multiprocessing
 import os
 import platform
 import random
 import re
+import resource
 import signal
 import string
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -41,6 +45,7 @@ T = TypeVar("T")
 
 # (label, youtube_id, time_start, time_end) in whole seconds, as tests/mirror.py takes them.
 Row = tuple[str, str, int, int]
+Measured = tuple[float, float]  # seconds of processor time, and peak memory in MB
 
 ID_CHARACTERS = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 _QUIET = {
@@ -77,6 +82,42 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+def measured(function: Callable[..., Any], *args: Any) -> "Measured":
+    """Processor time of `function(*args)` with its worker processes, and the peak of the memory of all of them."""
+    peak, is_done = 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal peak
+        while not is_done.wait(0.2):
+            peak = max(peak, _resident_bytes())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    start = processor_seconds()
+    function(*args)
+    seconds = processor_seconds() - start
+    is_done.set()
+    watcher.join()
+    alone = int(re.findall(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[0]) * 1024
+    return seconds, max(alone, peak) / 1e6
+
+
+def processor_seconds() -> float:
+    """Processor time of this process and of the processes that it started and that have ended."""
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def _resident_bytes() -> int:
+    """Memory of this process and of its child processes; pages that they share count once for each."""
+    pages = 0
+    children = (path.read_text().split() for path in Path("/proc/self/task").glob("*/children"))
+    for pid in ("self", *itertools.chain.from_iterable(children)):
+        with contextlib.suppress(OSError):  # it has ended
+            pages += int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
 
 
 def import_decoders() -> None:
@@ -141,6 +182,23 @@ class Result:
             "at most": self.ratio > self.target,
             "no target": False,
         }[self.bound]
+
+
+def growth_results(
+    found: Mapping[str, Mapping[int, Measured]], limits: Mapping[str, tuple[float, float]]
+) -> list[Result]:
+    """Time and memory at the largest size against `limits` in seconds and MB, and the exponent of the growth."""
+    results = []
+    for what, sizes in found.items():
+        (few, (short, _)), (many, (long, megabytes)) = min(sizes.items()), max(sizes.items())
+        seconds, most = limits[what]
+        shown = f"{many:,}: {long:.1f} s"
+        if seconds < math.inf:
+            results.append(Result(f"{what}, time", shown, f"{seconds} s", long / seconds, "at most", 1))
+        results.append(Result(f"{what}, memory", f"{megabytes:,.0f} MB", f"{most} MB", megabytes / most, "at most", 1))
+        exponent = math.log(long / short) / math.log(many / few)
+        results.append(Result(f"{what}, growth", shown, f"{few:,}: {short:.2f} s", exponent, "at most", 1.1))
+    return results
 
 
 def report(title: str, results: Sequence[Result]) -> None:
@@ -225,6 +283,11 @@ def _made_rows(count: int) -> list[Row]:
 def clip_file(row: Row) -> str:
     """Name of the file of a clip."""
     return f"{row[1]}_{row[2]:06d}_{row[3]:06d}.mp4"
+
+
+def marked(content: bytes, number: int) -> bytes:
+    """The bytes of an mp4 with a box behind its end that tells it from the others."""
+    return content + (16).to_bytes(4, "big") + b"free" + number.to_bytes(8, "big")
 
 
 def write_csv(path: Path, rows: Sequence[Row], split: str) -> Path:

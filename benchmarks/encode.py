@@ -10,7 +10,6 @@ what else the machine does is not in it. The real clips, KINETICS_SHARED=folder,
     python benchmarks/encode.py
 """
 
-import os
 import resource
 import shutil
 import subprocess
@@ -24,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from _common import Result, alternate, fresh, ratio, report, shared, workspace
+from _common import Result, alternate, fresh, processor_seconds, ratio, report, shared, workspace
 from kinetics_tools.media import Encoding, encode, probe, write_clip
 from kinetics_tools.media.encode import H264, SCALER
 
@@ -55,10 +54,6 @@ def ours(clips: Sequence[Path]) -> float:
     for clip in clips:
         encode(clip)
     return processor_seconds() - start
-
-
-def processor_seconds() -> float:
-    return sum(os.times()[:4])  # of this process and of the programs that it waited for
 
 
 def program(clips: Sequence[Path], sizes: Sequence[tuple[int, int]]) -> float:

@@ -10,7 +10,6 @@ others; without that folder, of clips that `kinetics demo` makes.
     KINETICS_SHARED=... python benchmarks/verify.py
 """
 
-import resource
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
@@ -19,7 +18,20 @@ from statistics import median
 
 import av
 
-from _common import Result, alternate, annotation_rows, clip_file, fresh, ratio, report, shared, workspace, write_csv
+from _common import (
+    Result,
+    alternate,
+    annotation_rows,
+    clip_file,
+    fresh,
+    marked,
+    processor_seconds,
+    ratio,
+    report,
+    shared,
+    workspace,
+    write_csv,
+)
 from kinetics_tools.demo.sample import make_sample
 from kinetics_tools.verification import verify
 
@@ -34,15 +46,9 @@ def make_tree(directory: Path, sources: Sequence[bytes], count: int) -> Path:
     rows = annotation_rows(count)
     (directory / "train").mkdir(parents=True)
     for number, row in enumerate(rows):
-        mark = (16).to_bytes(4, "big") + b"free" + number.to_bytes(8, "big")
-        (directory / "train" / clip_file(row)).write_bytes(sources[number % len(sources)] + mark)
+        (directory / "train" / clip_file(row)).write_bytes(marked(sources[number % len(sources)], number))
     write_csv(directory / "annotations" / "train.csv", rows, "train")
     return directory
-
-
-def processor_seconds() -> float:
-    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def rate(look: Callable[[Path], int], directory: Path) -> float:
