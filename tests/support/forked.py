@@ -5,11 +5,11 @@ import json
 import multiprocessing
 import os
 import runpy
+import signal
 import socket
 import sys
 import threading
 from collections.abc import Iterator
-from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import ModuleType
@@ -45,8 +45,8 @@ class Script:
         return self._process.is_alive()
 
     def kill(self) -> None:
-        """End the process by SIGKILL, if it still runs."""
-        self._process.kill()
+        """End the process and those that it started by SIGKILL, if it still runs."""
+        _kill(self._process)
 
     def wait(self) -> tuple[int, str]:
         """Return the exit code and the output."""
@@ -84,10 +84,15 @@ def _answer(connection: socket.socket) -> None:
         for stream in streams:
             os.close(stream)
         if connection in wait([process.sentinel, connection]):
-            process.kill()
+            _kill(process)
         process.join()
         with contextlib.suppress(BrokenPipeError):  # the command was killed
             connection.send(str(process.exitcode).encode())
+
+
+def _kill(process: Any) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _start(words: list[str], folder: str, env: dict[str, str], streams: list[int]) -> Any:
@@ -103,10 +108,11 @@ def _start(words: list[str], folder: str, env: dict[str, str], streams: list[int
 
 
 def _run(words: list[str], folder: str, env: dict[str, str], streams: list[Connection]) -> None:
+    os.setpgrp()
     for number, stream in enumerate(streams):
         os.dup2(stream.fileno(), number)
         stream.close()
-    forkserver._forkserver.ensure_running = lambda: None  # its own processes are forks of the same server
+    multiprocessing.set_start_method(None, force=True)  # the default, as in any program, and not that of this process
     sys.stdin = os.fdopen(0)
     sys.stdout.reconfigure(line_buffering=True)
     os.chdir(folder)
