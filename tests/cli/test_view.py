@@ -5,6 +5,9 @@ import signal
 import subprocess
 import urllib.request
 
+import pytest
+
+from kinetics_tools.cli.view import _is_loopback
 from tests.support.clients import KINETICS
 
 
@@ -30,3 +33,11 @@ def test_a_source_that_does_not_exist_is_named():
     result = CliRunner().invoke(app, ["view", "nowhere", "700"])
     assert result.exit_code == 2
     assert "nowhere does not exist" in result.output
+
+
+@pytest.mark.parametrize(
+    ("host", "is_loopback"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("192.0.2.7", False), ("box", False)],
+)
+def test_hosts_that_let_others_watch(host, is_loopback):
+    assert _is_loopback(host) == is_loopback

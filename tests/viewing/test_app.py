@@ -115,7 +115,7 @@ def test_releases_and_sources_are_compared(view):
     page.get_by_role("tab", name="Compare").click()
     page.wait_for_function("document.body.innerText.includes('renamed')")
     assert "removed" in page.locator("body").inner_text()
-    assert "378 same, 10 renamed, 12 removed, 312 new" in page.locator("#changes").inner_text()
+    assert "378 same, 10 renamed, 12 removed, 312 new" in page.locator("#classes").inner_text()
     page.get_by_role("tab", name="Predictions").click()
     # Ten of thirty are abseiling, one of them without a prediction.
     page.wait_for_selector("#scores p")

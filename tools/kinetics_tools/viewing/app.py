@@ -237,20 +237,9 @@ def _compare(viewer: Viewer) -> None:
     with gr.Row():
         first = gr.Dropdown(list(RELEASES), value=source, label="From release", min_width=160)
         second = gr.Dropdown(list(RELEASES), value=target, label="To release", min_width=160)
-    text = gr.HTML(_changes(source, target), elem_id="changes")
-    table = gr.Dataframe(
-        _label_map(source, target),
-        headers=["class", "in the other release", "change"],
-        interactive=False,
-        show_search="search",
-        buttons=[],
-    )
-
-    def mapped(*names: str) -> tuple[str, list[list[str]]]:
-        return _changes(*names), _label_map(*names)
-
+    classes = gr.HTML(_classes(source, target), elem_id="classes")
     for control in (first, second):
-        control.change(mapped, [first, second], [text, table], show_progress="hidden")
+        control.change(_classes, [first, second], classes, show_progress="hidden")
 
 
 def _matrix(shared: pa.Table) -> str:
@@ -273,9 +262,12 @@ def _label_map(source: str, target: str) -> list[list[str]]:
     return sorted(rows, key=lambda row: row[2] == "same")
 
 
-def _changes(source: str, target: str) -> str:
-    changes = Counter(row[2] for row in _label_map(source, target))
-    return f"<p>{', '.join(f'{changes[name]:,} {name}' for name in ('same', 'renamed', 'removed', 'new'))}</p>"
+def _classes(source: str, target: str) -> str:
+    """Return the classes of two releases as HTML, the changed ones first."""
+    rows = _label_map(source, target)
+    changes = Counter(row[2] for row in rows)
+    counts = ", ".join(f"{changes[name]:,} {name}" for name in ("same", "renamed", "removed", "new"))
+    return f"<p>{counts}</p>{html.table(rows, [f'class of {source}', f'class of {target}', 'change'])}"
 
 
 def _predictions(viewer: Viewer, scores: Evaluation) -> Any:

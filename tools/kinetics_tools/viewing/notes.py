@@ -8,13 +8,14 @@ from kinetics_tools.viewing.clips import Clips
 def notes_of(clips: Clips) -> list[str]:
     """Return sentences about the clips of a source, those about unreadable parts first."""
     table, notes = clips.table, list(clips.problems)
-    present = table.filter(pc.equal(table["status"], "present"))
+    is_present = pc.equal(table["status"], "present")
+    present = pc.sum(is_present).as_py() or 0
     if not len(table):
         notes.append("There are no clips: neither annotated ones nor files.")
-    elif not len(present):
+    elif not present:
         notes.append("No clip is present: see the reasons below.")
-    elif present["label"].null_count == len(present):
+    elif not pc.any(pc.and_(is_present, pc.is_valid(table["label"]))).as_py():
         notes.append("No clip has a label, so there are no classes.")
-    if clips.kind == "prepared" and 0 < len(present) < len(table):
+    if clips.kind == "prepared" and 0 < present < len(table):
         notes.append("Prepared shards do not tell the class of a missing clip; --annotations gives it.")
     return notes

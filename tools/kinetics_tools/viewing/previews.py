@@ -94,8 +94,11 @@ def watchable(clips: Clips) -> pa.ChunkedArray:
     table = clips.table
     if clips.folder is None:
         return pa.chunked_array([pa.repeat(False, len(table))])
+    has_file = pc.is_in(table["status"], pa.array(_WATCHABLE))
+    if clips.kind == "prepared":
+        return has_file
     in_archive = pc.match_substring_regex(table["path"], r"\.(tar|tgz|tar\.gz)/")
-    return pc.and_(pc.is_in(table["status"], pa.array(_WATCHABLE)), pc.invert(pc.fill_null(in_archive, False)))
+    return pc.and_(has_file, pc.invert(pc.fill_null(in_archive, False)))
 
 
 def poster(clip: tuple[str, str, int | None]) -> bytes | None:
