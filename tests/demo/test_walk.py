@@ -33,6 +33,7 @@ def test_the_command_tells_the_tasks_and_keeps_all_code_in_a_transcript(made):
     assert result.exit_code == 0, result.output
     printed = result.stdout.splitlines()
     assert len(printed) <= 60
+    assert all(len(line) <= 80 for line in printed if "/" not in line)  # paths of tests are long
     assert [line for line in printed if re.match(r"\d\. ", line)][-1].startswith("8. Load what was published")
     for release in RELEASES:
         assert f"   {release} {{'train': 36, 'validation': 18, 'test': 12}}" in printed

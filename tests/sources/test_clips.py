@@ -782,6 +782,12 @@ def test_an_empty_data_dir_is_an_error_that_says_what_it_should_hold(tmp_path):
         load(data_dir=str(tmp_path))
 
 
+def test_a_split_that_is_not_there_names_those_that_are(tmp_path):
+    tree = write_tree(tmp_path, clips={"validation": VAL})
+    with pytest.raises(FileNotFoundError, match=r"in a directory called test, testing: it has validation$"):
+        load(data_dir=tree, split="test")
+
+
 def test_the_directory_of_a_split_and_prepared_shards_say_what_to_pass_instead(tmp_path):
     val = write_tree(tmp_path / "k700", clips={"validation": VAL}) / "val"
     shards = tmp_path / "prepared"

@@ -7,7 +7,7 @@ from kinetics_tools.cli import options
 from kinetics_tools.cli.options import OUTPUT, PARALLELISM, SOURCE, flag, option
 from kinetics_tools.run import PlainConsole
 
-EPILOG = options.examples("kinetics prepare 700 --data-dir k700 --out kinetics --split validation")
+EPILOG = options.examples("kinetics prepare 700 --data-dir k700 --out prepared --split validation")
 
 
 def prepare(

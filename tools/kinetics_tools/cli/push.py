@@ -10,9 +10,9 @@ from kinetics_tools.cli import options
 from kinetics_tools.run import PlainConsole
 
 EPILOG = options.examples(
-    "kinetics push kinetics user/kinetics --private --dry-run",
-    "kinetics push kinetics hf://buckets/user/clips",
-    "kinetics push kinetics s3://bucket/kinetics",
+    "kinetics push prepared user/kinetics --private --dry-run",
+    "kinetics push prepared hf://buckets/user/clips",
+    "kinetics push prepared s3://bucket/kinetics",
     "kinetics push shards user/kinetics --stream --release 700 --data-dir k700",
     more="--classes and the options under Encoding need --stream; see `kinetics prepare --help`.",
 )

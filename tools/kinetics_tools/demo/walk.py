@@ -6,6 +6,7 @@ import io
 import logging
 import os
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -136,11 +137,12 @@ def run_demo(out: str | os.PathLike[str] = "demo") -> None:
     for number, task in enumerate(_TASKS, start=1):
         console.print()
         console.print(f"{number}. {task.title}", style="bold")
-        console.print(f"   {task.line.replace('{out}', os.fspath(out))}", style="cyan")
+        for line in _wrapped(task.line.replace("{out}", os.fspath(out))):
+            console.print(line, style="cyan")
         output, warnings = _run(task.code, names)
         summaries = {line.partition(":")[0]: line for line in _summaries(warnings)}
         for line in [*output.splitlines(), *(summaries[release] for release in summaries if release not in told)]:
-            console.print(f"   {line}")
+            console.print_lines(_wrapped(line))
         told |= summaries.keys()
         printed = "".join(f"{line}\n" for line in [*warnings, *output.splitlines()])
         pages.append(f"## {task.title}\n\n```python\n{task.code}\n```\n\n```text\n{printed}```\n")
@@ -150,6 +152,11 @@ def run_demo(out: str | os.PathLike[str] = "demo") -> None:
     console.print(f"All code and output: {transcript}")
     console.print('Next: load_dataset("kinetics", "700", data_dir="...") with your own clips')
     console.print(f"Picture: {Path(out) / 'contact_sheet.png'}")
+
+
+def _wrapped(line: str) -> list[str]:
+    """Return a line of the story as indented lines of a terminal with 80 columns; paths stay whole."""
+    return textwrap.wrap(line, 80, initial_indent="   ", subsequent_indent="   ", break_long_words=False)
 
 
 def _run(code: str, names: dict[str, Any]) -> tuple[str, list[str]]:

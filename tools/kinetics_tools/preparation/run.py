@@ -1,12 +1,12 @@
 """Convert a clip directory into Parquet shards that plain `datasets` loads, streams and shuffles well.
 
     >>> from kinetics_tools import prepare
-    >>> report = prepare("700", "k700", "kinetics", splits=["validation"])
-    >>> load_dataset("kinetics", "700", split="validation", streaming=True)
+    >>> report = prepare("700", "k700", "prepared", splits=["validation"])
+    >>> load_dataset("./prepared", "700", split="validation", streaming=True)
 
-    kinetics/700/validation-00000-of-00048-1f3a9c02.parquet    the clips, shuffled
-    kinetics/700/prepare.json                                  the options, and the dropped clips
-    kinetics/README.md                                         the dataset card, which lists the shards
+    prepared/700/validation-00000-of-00048-1f3a9c02.parquet    the clips, shuffled
+    prepared/700/prepare.json                                  the options, and the dropped clips
+    prepared/README.md                                         the dataset card, which lists the shards
 
 Finished shards are the only state: the same call resumes.
 """

@@ -1,7 +1,7 @@
 """Publish prepared clips to a repository or bucket on the Hub, or to a folder.
 
     >>> from kinetics_tools import push
-    >>> push("kinetics", "user/kinetics", private=True)
+    >>> push("prepared", "user/kinetics", private=True)
     >>> load_dataset("user/kinetics", "700", split="validation", streaming=True)
 
 Readers see the old version or the new one, never a mixture. Names of shards have a fingerprint, so the present card

@@ -19,7 +19,7 @@ from kinetics_tools.io.cache import DownloadCache
 from kinetics_tools.io.http import url_exists
 from kinetics_tools.io.links import utf8_path
 from kinetics_tools.io.urls import hide_credentials, is_url, without_credentials
-from kinetics_tools.releases import DEFAULT_ANNOTATIONS, REPLACEMENTS_URL, split_spellings
+from kinetics_tools.releases import DEFAULT_ANNOTATIONS, REPLACEMENTS_URL, SPLITS, split_spellings
 from kinetics_tools.sources.archives import KEY_COLUMNS, ArchiveSource, example_table
 from kinetics_tools.sources.class_folders import with_nearest
 from kinetics_tools.sources.mirror import archive_urls
@@ -38,6 +38,7 @@ from kinetics_tools.sources.tree import (
     layout_hint,
     one_file_per_name,
     scan_split,
+    split_directories,
     table_of_names,
 )
 from kinetics_tools.text import few, format_count, is_utf8, stem_of
@@ -157,8 +158,10 @@ class ClipFinder:
         if not files and not archives:
             if self.selection.splits is not None:
                 names = ", ".join(split_spellings(split))
+                there = [one for one in SPLITS if split_directories(data_dir, one)]
+                hint = f"it has {few(there)}" if there and split not in there else layout_hint(data_dir)
                 raise FileNotFoundError(
-                    f"no clips and no archives in {data_dir}, in a directory called {names}: {layout_hint(data_dir)}"
+                    f"no clips and no archives in {data_dir}, in a directory called {names}: {hint}"
                 )
             return None
         index, annotations = self._index(split, files)
