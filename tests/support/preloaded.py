@@ -23,6 +23,7 @@ for name in (
     "kinetics_tools.publication.run",
     "kinetics_tools.sampling.frames",
     "kinetics_tools.verification.run",
+    "tests.support.releases",
 ):
     with contextlib.suppress(ImportError, OSError, RuntimeError):  # torchcodec without FFmpeg: RuntimeError
         importlib.import_module(name)
