@@ -31,3 +31,26 @@ def test_the_nearest_class_is_searched_for_a_few_unknown_labels_only(tmp_path):
     assert (best, len(bad)) == ({}, 50)
     assert sum("did you mean 'zumba'?" in reason for reason in bad) == 20
     assert bad[-1] == "video000049: unknown class of 400 'zumba 49'"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "youtube_id,label,score\na,{},1\n",
+        "youtube_id,label,score\na,zumba,{}\n",
+        "youtube_id,label,score\n{},zumba,x\n",
+        "youtube_id,label,score\n{},zumba,1\n" * 2,
+        "youtube_id,{}\na,1\n",
+    ],
+)
+def test_messages_are_short_lines_whatever_the_values(tmp_path, content):
+    (tmp_path / "p.csv").write_text(content.replace("{}", "\x1b" + "x" * 100_000))
+    try:
+        _, messages = read_predictions(tmp_path / "p.csv", "400")
+    except ValueError as error:
+        messages = [str(error)]
+        assert messages[0].startswith(f"{tmp_path / 'p.csv'}: ")
+    assert messages
+    for message in messages:
+        assert message.isprintable()
+        assert len(message) < 1000

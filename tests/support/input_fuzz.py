@@ -1,5 +1,6 @@
 """Mutated annotations, archives, predictions and ledgers; see `tests.support.fuzz`."""
 
+import contextlib
 import copy
 import functools
 import gzip
@@ -127,16 +128,27 @@ def _in_file(name: str, content: bytes) -> Path:
     return path
 
 
-def _read_annotations(name: str, content: bytes) -> None:
-    path = _in_file(name, content)
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Check the message of ValueError: that it is one short line, and names the file."""
     try:
-        read_annotations(path)
+        yield
     except ValueError as error:
         text = str(error)
         assert text.startswith(f"{path}: "), text[:200]
-        assert text.isprintable(), text[:200]
-        assert len(text) < 1200, text[:200]
+        _check_line(text)
         raise
+
+
+def _check_line(text: str) -> None:
+    assert text.isprintable(), text[:200]
+    assert len(text) < 1200, text[:200]
+
+
+def _read_annotations(name: str, content: bytes) -> None:
+    path = _in_file(name, content)
+    with _named(path):
+        read_annotations(path)
 
 
 def _read_archive(content: bytes) -> None:
@@ -151,9 +163,12 @@ def _read_ledger(content: bytes) -> None:
 
 
 def _read_predictions(name: str, content: bytes) -> None:
-    best, bad = read_predictions(_in_file(name, content), "400")
+    path = _in_file(name, content)
+    with _named(path):
+        best, bad = read_predictions(path, "400")
     assert all(0 <= label < 400 for labels in best.values() for label in labels)
-    assert all(isinstance(one, str) for one in bad)
+    for one in bad:
+        _check_line(one)
 
 
 # Name of a target -> its reader, and the exception that the reader may raise.

@@ -8,7 +8,9 @@ from kinetics_tools.annotations import LabelSpace
 from kinetics_tools.evaluation.fields import LabelIndices
 from kinetics_tools.evaluation.submission import read_submission
 from kinetics_tools.evaluation.tables import read_csv, read_parquet
+from kinetics_tools.text import printable
 
+_MAX_MESSAGE = 500  # characters
 _READERS = {".json": read_submission, ".csv": read_csv, ".parquet": read_parquet}
 
 
@@ -41,13 +43,17 @@ def read_predictions(
     best: dict[str, list[int]] = {}
     bad: list[str] = []
     times: Counter[str] = Counter()
-    for key, found in _READERS[Path(path).suffix.lower()](Path(path), LabelIndices(release, space)):
-        times[key] += 1
-        if isinstance(found, str):
-            bad.append(f"{key}: {found}")
-        elif found:
-            best[key] = found
+    try:
+        for key, found in _READERS[Path(path).suffix.lower()](Path(path), LabelIndices(release, space)):
+            times[key] += 1
+            if isinstance(found, str):
+                bad.append(printable(f"{key}: {found}", _MAX_MESSAGE))
+            elif found:
+                best[key] = found
+    except ValueError as error:  # with values of the file, which may have a million characters
+        raise ValueError(printable(str(error), len(os.fspath(path)) + _MAX_MESSAGE)) from None
     for key in [key for key, count in times.items() if count > 1]:
         best.pop(key, None)
-        bad.append(f"{key}: predicted {'twice' if times[key] == 2 else f'{times[key]} times'}")
+        often = "twice" if times[key] == 2 else f"{times[key]} times"
+        bad.append(printable(f"{key}: predicted {often}", _MAX_MESSAGE))
     return best, bad
