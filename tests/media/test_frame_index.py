@@ -45,6 +45,22 @@ def test_frames_are_those_of_a_plain_decode(shared, name):
         np.testing.assert_array_equal(decode(path, indices), np.stack(frames)[indices])
 
 
+def test_frames_after_a_picture_in_the_place_of_another_are_those_of_a_plain_decode(shared, tmp_path):
+    path = tmp_path / "clip.mkv"
+    with av.open(shared / "faults/03-open-gop-cut-refused/ogcut.mp4") as clip, av.open(path, "w") as container:
+        stream = container.add_stream_from_template(clip.streams.video[0])
+        packets = [packet for packet in clip.demux() if packet.size]
+        copy = av.Packet(bytes(packets[28]))
+        copy.pts, copy.dts, copy.time_base = packets[50].pts, packets[50].dts, packets[50].time_base
+        for packet in [*packets[:50], copy, *packets[51:]]:
+            packet.stream = stream
+            container.mux(packet)
+    frames = plain_frames(path)
+    assert probe(path).num_frames == check_frames(path) == len(frames) == 79
+    np.testing.assert_array_equal(decode(path, range(79)), frames)
+    np.testing.assert_array_equal(decode(path, [57, 53]), [frames[57], frames[53]])
+
+
 def nearest(content, frames):
     """Index of the most similar one of `frames` for each picture of a clip."""
     grey = np.stack(frames).mean(-1, dtype=np.float32)

@@ -141,6 +141,21 @@ def test_frames_that_an_edit_list_takes_away_do_not_count(tmp_path):
     assert info.fps == 25
 
 
+def test_a_frame_that_an_edit_list_hides_after_a_shown_one_does_not_count(tmp_path):
+    source, file = io.BytesIO(encoded(tmp_path / "clip", format="mp4")), io.BytesIO()
+    with av.open(source) as clip, av.open(file, "w", format="mp4") as container:
+        stream = container.add_stream_from_template(clip.streams.video[0])
+        for number, packet in enumerate(packet for packet in clip.demux() if packet.size):
+            packet.stream = stream
+            packet.pts = packet.dts if number == 1 else packet.pts
+            container.mux(packet)
+    content = file.getvalue()
+    with av.open(io.BytesIO(content)) as container:
+        assert container.streams.video[0].frames == 50, "the header counts it"
+    assert decoded(content)[0] == 49, "the muxer wrote no edit list"
+    assert probe(content).num_frames == check_frames(content) == 49
+
+
 @pytest.mark.parametrize("container", CONTAINERS)
 def test_frames_before_the_first_key_frame_do_not_count(tmp_path, container):
     """A careless cut leaves them; nothing can decode them."""

@@ -3,6 +3,7 @@
 import random
 import resource
 import signal
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ _ADDRESSES_BYTES = 1 << 33  # more than are used, for the stacks of threads
 def plain_frames(path: str | Path) -> list[Any]:
     """Every frame that PyAV shows of the first video stream that is no cover picture, as RGB arrays.
 
-    Like the `ffmpeg` program, it goes on after packets that the decoder rejects.
+    Like the `ffmpeg` program, it goes on after packets that the decoder rejects, and turns pictures upright.
     """
     frames = []
     with av.open(str(path), metadata_errors="replace") as container:
@@ -49,7 +50,15 @@ def _rgb(frame: av.VideoFrame) -> Any:
     if frame.colorspace == 1:  # BT.709, which PyAV does not take from the frame
         options = {"src_colorspace": "ITU709", "dst_colorspace": "ITU709"}
         options |= {"src_color_range": "MPEG", "dst_color_range": "JPEG"}
-    return frame.reformat(format="rgb24", **options).to_ndarray()
+    picture = frame.reformat(format="rgb24", **options).to_ndarray()
+    matrix: Any = frame.side_data.get(av.sidedata.sidedata.Type.DISPLAYMATRIX)  # type: ignore[call-overload]
+    # The pixel (x, y) is shown at (ax + cy, bx + dy).
+    a, b, _, c, d = struct.unpack_from("=5i", bytes(matrix)) if matrix else (1, 0, 0, 0, 1)
+    if [bool(one) for one in (a, b, c, d)] == [False, True, True, False]:
+        picture, a, d = picture.swapaxes(0, 1), c, b
+    elif b or c or not (a and d):  # no multiple of 90 degrees
+        return picture
+    return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
 
 
 def disagreements(path: str) -> list[str]:

@@ -38,19 +38,20 @@ def fuzz(module: str, first: int, count: int, folder: Path) -> list[str]:
         A line for each input that broke a rule: that only the documented exception is raised, within 10 s of work and
         1 GB. `folder` gets those inputs.
     """
-    begun, number, problems = first, first, []
+    begun, number = first, first
+    state, found = folder / f"{begun}.state", folder / f"{begun}.found"  # which an interrupted run leaves, too
     while number < begun + count:
-        state = folder / f"{begun}.state"
         numbers = (str(number), str(begun + count - number), str(state))
         command = [sys.executable, "-m", "tests.support.fuzz", module, *numbers]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-        problems += done.stdout.splitlines()
-        if not state.exists():
-            raise RuntimeError(done.stderr)
-        reached = state.read_text().split()
-        if done.returncode:
-            problems.append(f"{' '.join(reached)}: ended by {done.returncode}: {done.stderr[-300:]}")
+        with open(found, "a") as output:
+            done = subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, errors="replace")
+            if not state.exists():
+                raise RuntimeError(done.stderr)
+            reached = state.read_text().split()
+            if done.returncode:
+                print(f"{' '.join(reached)}: ended by {done.returncode}: {done.stderr[-300:]!a}", file=output)
         number = int(reached[0]) + 1
+    problems = found.read_text().splitlines()
     for problem in problems:
         bad, name = problem.partition(":")[0].split(maxsplit=1)
         (folder / f"{bad}").write_bytes(dict(importlib.import_module(module).inputs(int(bad)))[name])

@@ -100,10 +100,15 @@ def _of_container(name: str, source: Mapping[str, Any], container: Any, stream: 
     position_of = {stamp: position for position, stamp in enumerate(stamps) if not packets[position].is_discard}
     positions = [position_of.get(time, -1) for time in index.times] if index.is_ordered else []
     # The first packets after a cut may have no frames, and the decoder has told the order of the others.
-    if -1 in positions or not (
+    is_told = -1 not in positions and (
         index.is_decoded
         or is_order_of_times(decoder.codec.canonical_name, decoder.extradata, np.array(positions), packets)
-    ):
+    )
+    if index.is_decoded and positions and decoder.name == "h264":
+        # Skipped frames change how the decoder conceals a picture that does not belong there, and what follows it.
+        coded = [packet for packet in packets[min(positions) :] if packet.size and not packet.is_discard]
+        is_told = is_told and len(coded) == len(positions)
+    if not is_told:
         index, positions = replace(index, is_ordered=False), []
     return StoredVideo(
         packets=packets,
