@@ -16,6 +16,7 @@ from kinetics_tools.evaluation import read_predictions
         ("p.csv", "youtube_id," + "x," * 400_000 + "\n", "has several columns 'x'; keep one"),
         ("p.json", '{"results": ' + "[" * 100_000, r"not valid JSON \(maximum recursion depth"),
         ("p.json", '{"results": {"a": ' + '{"b":' * 100_000, r"not valid JSON \(maximum recursion depth"),
+        ("p.json", '{"results": {"a": ' + "9" * 5000 + "}}", r"not valid JSON \(A number with too many digits"),
     ],
 )
 def test_what_no_predictions_have_is_refused_at_once(tmp_path, name, content, reason):

@@ -116,6 +116,8 @@ class _JsonText:
                 if len(self._text) - self._at > _MAX_VALUE or not self._read():
                     raise
                 continue
+            except ValueError:  # Python converts 4,300 digits at most
+                self.fail("A number with too many digits")
             # A number may continue in the next block.
             if self._text[end : end + 1] in _AFTER_VALUE or not self._read():
                 self._at = end
