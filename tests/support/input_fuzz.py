@@ -25,8 +25,6 @@ from kinetics_tools.io import read_archive
 from tests.support.mirror import annotation_csv
 from tests.support.trees import CLIPS, json_entry
 
-_DIRECTORY = tempfile.TemporaryDirectory(prefix="kinetics-fuzz-")
-_FOLDER = Path(_DIRECTORY.name)
 _BLOCK = 512
 # What parsers of text, JSON and CSV trip over.
 _TOKENS = [
@@ -121,8 +119,14 @@ def _mutated(content: bytes, rng: random.Random) -> bytes:
     return bytes(data[: rng.randrange(len(data) + 1)] if rng.random() < 0.05 else data)
 
 
+@functools.cache
+def _directory() -> tempfile.TemporaryDirectory[str]:
+    # Not made at import: a fork of the process, such as one of another test, removes it when it ends.
+    return tempfile.TemporaryDirectory(prefix="kinetics-fuzz-")
+
+
 def _in_file(name: str, content: bytes) -> Path:
-    path = _FOLDER / name
+    path = Path(_directory().name, name)
     path.unlink(missing_ok=True)  # a file system may wait for the disk where a file is emptied and written again
     path.write_bytes(content)
     return path
@@ -157,8 +161,8 @@ def _read_archive(content: bytes) -> None:
 
 
 def _read_ledger(content: bytes) -> None:
-    _in_file("ledger.jsonl", content)
-    for entry in read_ledger(_FOLDER).values():
+    path = _in_file("ledger.jsonl", content)
+    for entry in read_ledger(path.parent).values():
         assert entry.error is None or isinstance(entry.error["class"] + entry.error["message"], str)
 
 
