@@ -22,7 +22,7 @@ test: $(VENV)/.test
 
 # Long runs that are killed again and again.
 soak: $(VENV)/.test
-	$(BIN)/python -m pytest -s tests/soak/soak_*.py
+	$(BIN)/python -m pytest -s --timeout=0 tests/soak/soak_*.py
 
 # Lint, language, types, the order of imports and the declared dependencies.
 check: $(VENV)/.check

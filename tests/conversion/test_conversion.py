@@ -153,7 +153,7 @@ def test_ctrl_c_says_how_to_resume(tmp_path):
     tree = write_tree(tmp_path / "tree", clips={"train": clips})
     command = [*KINETICS, "convert", str(tree), "700", "--to", "files", "--out", str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        while not (tmp_path / "out" / "train").exists():
+        while process.poll() is None and not (tmp_path / "out" / "train").exists():
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=60)[0].decode()

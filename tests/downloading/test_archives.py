@@ -722,7 +722,7 @@ def test_two_runs_in_one_folder_at_once_are_an_error(mirror, release, out):
     mirror.add(Fault("stall", "*/train/part_0.tar.gz", at=100, seconds=0.4, times=1))
     first = threading.Thread(target=download, args=["700-2020", out], kwargs={"mirror": mirror.url})
     first.start()
-    while not (out / "ledger.jsonl").exists():
+    while first.is_alive() and not (out / "ledger.jsonl").exists():
         time.sleep(0.01)
     with pytest.raises(ValueError, match="another run is writing to"):
         download("700-2020", out, mirror=mirror.url)

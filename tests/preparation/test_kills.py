@@ -56,7 +56,7 @@ def test_ctrl_c_keeps_finished_shards_and_exits_130(tree, prepared, tmp_path):
     command += ["--data-dir", str(tree), "--out", str(tmp_path), "--preset", "ultrafast", "--clips-per-shard", "4"]
     command += ["--workers", "1"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        while not shards_of(tmp_path):
+        while process.poll() is None and not shards_of(tmp_path):
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
         output = process.communicate(timeout=60)[0]
