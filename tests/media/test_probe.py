@@ -3,6 +3,7 @@
 import importlib
 import io
 import struct
+import tracemalloc
 from fractions import Fraction
 
 import av
@@ -217,6 +218,21 @@ def test_a_track_of_sound_that_ffmpeg_refuses_is_corrupt(with_sound, case):
         pass
     with pytest.raises(ClipError, match="is not a readable clip"):
         probe(bytes(content))
+
+
+def test_a_table_of_sound_that_claims_billions_of_chunks_takes_no_memory_for_them(with_sound):
+    content = bytearray(with_sound)
+    chunks = with_sound.rindex(b"stco") + 4
+    assert chunks > with_sound.rindex(b"soun")
+    struct.pack_into(">I", content, chunks + 4, (1 << 32) - 1)
+    tracemalloc.start()
+    try:
+        info = probe(bytes(content))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
+    with av.open(io.BytesIO(content)) as container:
+        assert info.num_frames == sum(1 for _ in container.decode(video=0))
 
 
 def test_an_index_that_points_beyond_the_end_is_corrupt(with_sound):

@@ -296,7 +296,7 @@ def _only_edit(edits: bytes, times: _Ints, timescale: int, movie_timescale: int)
 
 def _is_known(track: dict[bytes, bytes]) -> bool:
     """Return True if the headers of a track beside the video hold nothing that FFmpeg may refuse."""
-    _samples_per_chunk(track, _number(track.get(b"stco") or track[b"co64"], 4))
+    _samples_per_chunk(track, len(_chunks(track)))
     return track[b"stsd"][12:16] in _OTHER_TRACKS.get(track[b"hdlr"][8:12], ())
 
 
@@ -311,11 +311,16 @@ def _samples_per_chunk(boxes: dict[bytes, bytes], count: int) -> _Ints:
     return np.repeat(runs[:, 1], lengths)
 
 
-def _offsets(boxes: dict[bytes, bytes], sizes: _Ints) -> _Ints:
-    """Offset of each frame: frames are contiguous in chunks."""
+def _chunks(boxes: dict[bytes, bytes]) -> _Ints:
+    """Offset of each chunk."""
     wide = b"stco" not in boxes
     table = boxes[b"co64" if wide else b"stco"]
-    chunks = _numbers(table, 8, _number(table, 4), 8 if wide else 4)
+    return _numbers(table, 8, _number(table, 4), 8 if wide else 4)
+
+
+def _offsets(boxes: dict[bytes, bytes], sizes: _Ints) -> _Ints:
+    """Offset of each frame: frames are contiguous in chunks."""
+    chunks = _chunks(boxes)
     per_chunk = _samples_per_chunk(boxes, len(chunks))
     if per_chunk.sum() != len(sizes):
         raise ValueError("chunks and frames disagree")
