@@ -20,9 +20,14 @@ def imported(path) -> set[str]:
     return names
 
 
+def most_lines(path) -> int:
+    is_verb = path.parent.name == "cli" and path.stem not in ("app", "options")
+    return 560 if path.name == "kinetics.py" else 60 if is_verb else 400
+
+
 def test_each_module_reads_in_one_sitting():
     lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in [ROOT / "kinetics.py", *MODULES]}
-    too_long = {path for path, count in lines.items() if count > (560 if path.name == "kinetics.py" else 400)}
+    too_long = {path for path, count in lines.items() if count > most_lines(path)}
     assert not too_long
 
 

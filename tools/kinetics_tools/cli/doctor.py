@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kinetics_tools.cli.options import examples
-from kinetics_tools.run import PlainConsole
+from kinetics_tools.run import PlainConsole, available_cores
 
 EPILOG = examples("kinetics doctor")
 # Optional package -> module that shows whether it loads, and who needs it.
@@ -33,7 +33,6 @@ def _findings() -> Iterator[tuple[str, str]]:
     from datasets import config
 
     from kinetics_tools.io import mirror_url, without_credentials
-    from kinetics_tools.run import available_cores
     from kinetics_tools.text import format_size
 
     yield "Python", f"{platform.python_version()}, {platform.platform()}, {available_cores()} cores"
@@ -57,6 +56,5 @@ def _optional(name: str, module: str, use: str) -> str:
     except PackageNotFoundError:
         return f"not installed; {use}"
     except Exception as error:  # a package that does not load is a finding
-        cause = " ".join(str(error).split())[:200] or type(error).__name__
-        return f"{found} does not load: {cause}"
+        return f"{found} does not load: {' '.join(str(error).split())[:200] or type(error).__name__}"
     return found
