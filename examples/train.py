@@ -43,6 +43,9 @@ from kinetics_tools.sampling import (
 
 MEAN, STD = 0.45, 0.225
 FREE_TO_CHANGE = {"out", "epochs", "save_every"}  # options that may change when a run is resumed
+# Position of a process without further clips in an epoch. A StatefulDataLoader that was resumed at its end tells its
+# beginning as its state.
+AT_END = {"is_at_end": True}
 
 
 class SmallNet(nn.Module):
@@ -146,6 +149,8 @@ class TrainingClips:
 
     def batches(self, epoch: int, state: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
         """Yield the batches of an epoch, from the position in `state` on."""
+        if state == AT_END:
+            return
         self._data.set_epoch(epoch)
         self._frames.set_epoch(epoch)
         if state is not None:
@@ -356,7 +361,7 @@ def run(args: argparse.Namespace, device: torch.device, rank: int, world: int) -
             progress.set_postfix(epoch=epoch + 1, loss=f"{losses[-1][2]:.3f}", refresh=False)
             progress.update(int(new))
             if step % args.save_every == 0:
-                keep(clips.state_dict())
+                keep(clips.state_dict() if batch else AT_END)
             batch = next(batches, None)
         if not losses:
             raise SystemExit(f"{args.data} with --release {args.release} --split {args.split}: has no clips")
