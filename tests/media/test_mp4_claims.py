@@ -77,6 +77,7 @@ def test_boxes_are_found_as_ffmpeg_finds_them():
         struct.pack(">I4s", 1 << 20, b"trak") + table,  # beyond the end
         long,
         struct.pack(">I4s", 8, b"free") + long,
+        *(struct.pack(">I4s", 8 + len(table), kind) + table for kind in (b"moof", b"mvex", b"udta", b"edts")),
     ):
         assert false_claim(index, 1 << 20) == "its stts box states 1,073,741,824 samples in a file of 1,048,576 bytes"
     for nested in range(40):
@@ -84,3 +85,12 @@ def test_boxes_are_found_as_ffmpeg_finds_them():
         assert (false_claim(table, 1 << 20) is None) == (nested >= 10)
     assert false_claim(struct.pack(">I4s", 7, b"trak") + table, 1) is None
     assert false_claim(struct.pack(">I4s", 8, b"cmov"), 1 << 20) == "its cmov box is corrupt"
+
+
+def test_the_claims_of_an_mp4_count_behind_a_first_box_of_any_kind():
+    content = written().replace(b"ftyp", b"vtyp", 1)
+    with av.open(io.BytesIO(content)) as container:
+        assert container.format.name.startswith("mov")
+    assert probe(content).num_frames == 20
+    with pytest.raises(ClipError, match="its stts box states"):
+        probe(changed(content, b"stts", (0, 1, 1 << 30)))

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 
-from kinetics_tools.media import ClipError, Encoding, VideoReader, View, decode, encode, read_audio, write_clip
+from kinetics_tools.media import ClipError, Encoding, VideoReader, View, decode, encode, probe, read_audio, write_clip
 from kinetics_tools.media import packets as stored
 from kinetics_tools.media.mp4_index import frame_table
 from kinetics_tools.sampling.samplers import EveryClip, RandomClip, Seconds, Segments, UniformClips
@@ -728,3 +728,24 @@ def test_a_damaged_table_gives_none_or_a_table(clip):
             content[rng.randrange(start, len(content))] ^= 1 << rng.randrange(8)
         table = frame_table(bytes(content))
         assert table is None or (table.offsets + table.sizes).max() <= len(content)
+
+
+def test_the_first_of_two_videos_is_read_also_if_its_handler_is_unknown():
+    """FFmpeg knows it by its codec."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as container:
+        streams = [container.add_stream("libx264", 25) for _ in range(2)]
+        for stream, size in zip(streams, (32, 48), strict=True):
+            stream.height, stream.width, stream.pix_fmt = size, size, "yuv420p"
+        for stream, size, count in zip(streams, (32, 48), (20, 10), strict=True):
+            for _ in range(count):
+                frame = av.VideoFrame.from_ndarray(np.zeros((size, size, 3), np.uint8), format="rgb24")
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    content = file.getvalue()
+    for changed in (content, content.replace(b"vide", b"vidX", 1)):
+        with av.open(io.BytesIO(changed)) as container:
+            assert sum(1 for _ in container.decode(video=0)) == 20
+        with VideoReader(changed) as reader:
+            assert reader.decode(range(reader.num_frames)).shape == (20, 32, 32, 3)
+        assert probe(changed).num_frames == 20

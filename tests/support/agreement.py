@@ -29,13 +29,17 @@ _ADDRESSES_BYTES = 1 << 33  # more than are used, for the stacks of threads
 def plain_frames(path: str | Path) -> list[Any]:
     """Every frame that PyAV shows of the first video stream that is no cover picture, as RGB arrays.
 
-    Like the `ffmpeg` program, it goes on after packets that the decoder rejects, and turns pictures upright.
+    Like the `ffmpeg` program, it goes on after packets that the decoder rejects, reads no other stream, and turns
+    pictures upright.
     """
     frames = []
     with av.open(str(path), metadata_errors="replace") as container:
         cover = av.stream.Disposition.attached_pic
         stream = next(stream for stream in container.streams.video if not stream.disposition & cover)
         stream.codec_context.thread_count = 1
+        for other in container.streams:
+            if other is not stream:  # as the program does: a corrupt packet of sound may end a block of pictures
+                other.discard = av.stream.Discard.all
         for packet in container.demux(stream):
             try:
                 decoded = stream.codec_context.decode(packet)

@@ -6,7 +6,11 @@ import numpy as np
 
 _HEADER, _NUMBERS = struct.Struct(">I4s"), struct.Struct(">3I")
 _TABLES = (b"stsz", b"stts", b"ctts", b"trun", b"cmov")
-_PARENTS = (b"trak", b"mdia", b"minf", b"stbl", b"traf")
+# FFmpeg looks for boxes in all of these, wherever they lie.
+_PARENTS = (
+    *(b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"dinf", b"udta", b"tref"),
+    *(b"moof", b"traf", b"mvex"),
+)
 _FEW = 32  # entries of a table that Python's integers sum up faster
 _MAX_DEPTH = 10  # FFmpeg, too, looks no deeper
 # Flags of a trun box: fields before the samples, and fields of each sample, of 4 bytes each.

@@ -191,6 +191,8 @@ def _table(moov: bytes, max_frames: int) -> FrameTable | None:
                 return None
             if video is None and track[b"hdlr"][8:12] == b"vide":
                 video = track
+            elif video is None and not _is_known(track):  # FFmpeg may take it for the video
+                return None
             else:
                 others.append(track)
     if video is None or _number(video[b"stsz"], 8) > max_frames:

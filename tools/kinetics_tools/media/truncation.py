@@ -45,11 +45,11 @@ def read_headers(file: BinaryIO) -> Headers:
     """Read the index of an mp4 and a few bytes of each other outermost element; leave the file at its beginning."""
     size = file.seek(0, os.SEEK_END)
     head = _read(file, 0, 12)
-    problem, moov = None, None
-    if head[4:8] in _FIRST_BOXES:
-        problem, moov = _of_mp4(file, size)
-    elif head[:4] == _EBML:
+    moov = None
+    if head[:4] == _EBML:
         problem = _matroska_problem(file, size)
+    else:  # FFmpeg finds an mp4 behind boxes of any kind, too
+        problem, moov = _of_mp4(file, size, is_told=head[4:8] in _FIRST_BOXES)
     file.seek(0)
     return Headers(head, size, problem, moov)
 
@@ -59,8 +59,11 @@ def _read(file: BinaryIO, position: int, count: int) -> bytes:
     return file.read(count)
 
 
-def _of_mp4(file: BinaryIO, size: int) -> tuple[str | None, bytes | None]:
-    """Return the problem of an mp4, and the content of its moov box if all boxes are valid and none is like it."""
+def _of_mp4(file: BinaryIO, size: int, *, is_told: bool) -> tuple[str | None, bytes | None]:
+    """Return the problem of an mp4, and the content of its moov box if all boxes are valid and none is like it.
+
+    `is_told` is False if the first box does not tell that it is an mp4.
+    """
     moov, indices, is_valid = None, 0, False
     with suppress(ValueError):  # an invalid box ends the search
         for kind, start, end in walk_boxes(lambda position: _read(file, position, 16), size):
@@ -74,8 +77,8 @@ def _of_mp4(file: BinaryIO, size: int) -> tuple[str | None, bytes | None]:
                 indices += 1
                 moov = content if kind == b"moov" else None
         is_valid = True
-    problem = None if indices else "truncated: it has no moov box"
-    return problem, moov if is_valid and indices == 1 else None
+    problem = "truncated: it has no moov box" if is_told and not indices else None
+    return problem, moov if is_valid and is_told and indices == 1 else None
 
 
 def _matroska_problem(file: BinaryIO, size: int) -> str | None:
