@@ -743,7 +743,7 @@ def test_the_first_of_two_videos_is_read_also_if_its_handler_is_unknown():
                 container.mux(stream.encode(frame))
             container.mux(stream.encode())
     content = file.getvalue()
-    for changed in (content, content.replace(b"vide", b"vidX", 1)):
+    for changed in (content, content.replace(b"\0vide\0", b"\0vidX\0", 1)):
         with av.open(io.BytesIO(changed)) as container:
             assert sum(1 for _ in container.decode(video=0)) == 20
         with VideoReader(changed) as reader:
