@@ -20,8 +20,9 @@ from datasets.utils.logging import get_logger
 from kinetics_tools.io import JsonLog, check_shape, disk_errors, read_json_lines
 
 LEDGER_NAME = "ledger.jsonl"
-NO_ARCHIVE = "no archive of the split has it"
 """File name of the ledger in a clip directory."""
+NO_ARCHIVE = "no archive of the split has it"
+"""Message of the ledger for a missing clip."""
 _logger = get_logger("datasets.kinetics")
 
 
