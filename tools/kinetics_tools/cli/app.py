@@ -47,8 +47,11 @@ class _Command(TyperCommand):
         return _without_types_of_flags(super().get_params(ctx))
 
     def invoke(self, ctx: Any) -> Any:
+        # Older releases of typer convert paths later, newer ones have no types of parameters.
+        paths = {one.name for one in self.params if getattr(getattr(one, "type", None), "name", None) == "path"}
         for name, value in ctx.params.items():
-            if isinstance(value, Path) and re.match(r"[a-z][a-z0-9+.-]+:/", str(value)):  # a Path has one slash of two
+            is_path = name in paths or isinstance(value, Path)
+            if is_path and re.match(r"[a-z][a-z0-9+.-]+:/", str(value)):  # a Path has one slash of two
                 raise ValueError(f"{name} must be a local path, not a URL")
         return super().invoke(ctx)
 
