@@ -7,7 +7,9 @@ OLDEST_TESTS ?= tests/annotations tests/cli tests/loading tests/media tests/sour
 # One release of each minor version of `datasets` in between, for resume, streaming and push.
 DATASETS ?= 4.0.0 4.1.1 4.2.0 4.3.0 4.4.2 4.5.0 4.6.1 4.7.0 4.8.5 5.0.1 5.1.0
 VERSIONS_TESTS ?= tests/loading tests/sampling/test_shards.py tests/publication/test_streaming.py
-PYTEST_ARGS ?= --numprocesses logical --maxprocesses 8 --dist worksteal
+# One process more than cores, because many tests wait for processes that they kill.
+CORES := $(shell getconf _NPROCESSORS_ONLN)
+PYTEST_ARGS ?= --numprocesses $(shell expr $(CORES) + 1) --maxprocesses 8 --dist worksteal
 
 # Tests start hundreds of interpreters, each of which would compile the package again.
 unexport PYTHONDONTWRITEBYTECODE
