@@ -16,6 +16,11 @@ class ClipError(KineticsError, ValueError):
     """Raised for a clip that cannot be read: not a video, truncated, or without a video stream or frames."""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or its type if it has no message."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
 def clip_reason(message: str, name: str) -> str:
     """Return the reason in the message of a ClipError, for a text that names the clip and says that it is unreadable.
 

@@ -87,8 +87,7 @@ def annotation_file(
         try:
             return annotation_file(release, split, annotations=where, cache=cache)
         except (ConnectionError, FileNotFoundError) as error:
-            there = f"{data_dir}/annotations/{split}.csv"
-            raise type(error)(f"{error}; {data_dir} has no annotations: put them there, as {there}") from None
+            raise type(error)(f"{error}; {where_to_put(data_dir, split)}") from None
     if is_url(where) and not path_part(where).lower().endswith((*_SUFFIXES, *ARCHIVE_SUFFIXES)):
         return _download(where, split, cache)
     if os.path.isdir(where):
@@ -107,6 +106,11 @@ def annotation_file(
         if path != where:
             os.remove(path)  # or it stays in the cache for good
         raise ArchiveError(f"{error}; retry, or pass annotations=") from None
+
+
+def where_to_put(data_dir: str, split: str) -> str:
+    """Return the advice for a clip directory without annotations, when the published ones cannot be had."""
+    return f"{data_dir} has no annotations: put them there, as {data_dir}/annotations/{split}.csv"
 
 
 def annotations_of_tree(data_dir: str, split: str) -> str | None:

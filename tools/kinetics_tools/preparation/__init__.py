@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         read_report,
     )
     from kinetics_tools.preparation.plan import ShardPlan, parse_name, plan_shards
-    from kinetics_tools.preparation.report import MANIFEST_NAME, SplitReport
+    from kinetics_tools.preparation.report import MANIFEST_NAME, SplitReport, total_per_class
     from kinetics_tools.preparation.run import parse_shards, prepare
     from kinetics_tools.preparation.shard import Job, prepare_shard
     from kinetics_tools.preparation.versions import check_versions, made_with
@@ -59,6 +59,7 @@ __all__ = [
     "read_footer",
     "read_manifest",
     "read_report",
+    "total_per_class",
 ]
 
 __getattr__ = lazy_exports(
@@ -85,7 +86,7 @@ __getattr__ = lazy_exports(
             "read_report",
         ],
         "plan": ["ShardPlan", "parse_name", "plan_shards"],
-        "report": ["MANIFEST_NAME", "SplitReport"],
+        "report": ["MANIFEST_NAME", "SplitReport", "total_per_class"],
         "run": ["parse_shards", "prepare"],
         "shard": ["Job", "prepare_shard"],
         "versions": ["check_versions", "made_with"],

@@ -92,7 +92,7 @@ class SplitReport:
             seconds=round(sum(report.seconds for report in reports), 3),
             basis=plan.basis,
             made_with=merge_versions(report.made_with for report in reports),
-            per_class=_total([report.per_class for report in reports]),
+            per_class=total_per_class(reports),
         )
 
     @property
@@ -101,9 +101,10 @@ class SplitReport:
         return self.shards == self.shards_done
 
 
-def _total(counts: Sequence[Sequence[int] | None]) -> tuple[int, ...] | None:
-    known = [one for one in counts if one is not None]
-    return tuple(map(sum, zip(*known, strict=True))) if known and len(known) == len(counts) else None
+def total_per_class(reports: Sequence[ShardReport]) -> tuple[int, ...] | None:
+    """Return the number of clips of each class in all shards; None without shards, or if one does not tell it."""
+    known = [report.per_class for report in reports if report.per_class is not None]
+    return tuple(map(sum, zip(*known, strict=True))) if known and len(known) == len(reports) else None
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from kinetics_tools.preparation import (
     parse_manifest,
     put_split,
     read_report,
+    total_per_class,
 )
 from kinetics_tools.preparation.card import annotation_features
 from kinetics_tools.publication.parts import Part
@@ -64,7 +65,7 @@ def write_annotation_table(
             seconds=round(sum(one.seconds for one in reports), 3),
             dropped=tuple(one for report in reports for one in report.dropped),
             made_with=made_with(),
-            per_class=SplitReport.of(part, dict(enumerate(reports))).per_class,
+            per_class=total_per_class(reports),
         )
         metadata = {**table.schema.metadata, FOOTER_KEY.encode(): json.dumps(asdict(report)).encode()}
         with target.writing(pattern.replace("*", "00000")) as file:

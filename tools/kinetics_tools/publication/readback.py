@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import datasets
 import pyarrow.parquet as pq
 
-from kinetics_tools.errors import PushError
+from kinetics_tools.errors import PushError, first_line
 from kinetics_tools.preparation.card import CARD_NAME, card_patterns, is_named
 from kinetics_tools.publication.changes import Publication
 from kinetics_tools.publication.parts import Part
@@ -64,9 +64,7 @@ def _compare(file: BinaryIO, path: str | None, part: Part, name: str, *, is_samp
         rows = published.metadata.num_rows
         hashes = list(_hashes(published, group)) if is_sampled and rows else []
     except Exception as error:
-        raise PushError(
-            f"{where} is unreadable ({str(error).splitlines()[0]}); delete it there and push again"
-        ) from None
+        raise PushError(f"{where} is unreadable ({first_line(error)}); delete it there and push again") from None
     if features != part.features:
         raise PushError(f"{where} has unexpected columns: {', '.join(features)}")
     if local is not None and local.metadata.num_rows != rows:
@@ -106,7 +104,7 @@ def _check_load(remote: Remote, listing: Listing, part: Part, *, rows: int) -> N
         del stream
         gc.collect()
     except Exception as error:
-        message = str(error).splitlines()[0] if str(error) else type(error).__name__
+        message = first_line(error)
         token = arguments.get("token")
         message = message.replace(token, "***") if token else message
         call = f"load_dataset({arguments['path']!r}, {part.release!r}, split={part.split!r})"

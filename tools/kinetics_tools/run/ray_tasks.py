@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeVar
 
+from kinetics_tools.errors import first_line
 from kinetics_tools.run.processes import RETRIES_AFTER_KILL, Crash
 
 _TASKS_PER_CORE = 2  # one runs and one waits, so that an autoscaler sees work for more nodes
@@ -131,7 +132,7 @@ class _Tasks:
             kinds = (getattr(self._ray.exceptions, name) for name in _LOSSES)
             reasons = [reason for kind, reason in zip(kinds, _LOSSES.values(), strict=True) if isinstance(error, kind)]
             if not reasons:
-                raise OSError(f"Ray: {str(error).strip().splitlines()[0]}") from None
+                raise OSError(f"Ray: {first_line(error)}") from None
             yield task.key, Crash(reasons[0])
             return
         if answer.error is None:

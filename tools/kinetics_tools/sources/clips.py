@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from datasets.utils.logging import get_logger
 
-from kinetics_tools.annotations.find import absolute, annotation_file, annotations_of_tree
+from kinetics_tools.annotations.find import absolute, annotation_file, annotations_of_tree, where_to_put
 from kinetics_tools.annotations.index import ClipIndex
 from kinetics_tools.annotations.labels import label_index, normalize_label
 from kinetics_tools.annotations.read import YOUTUBE_ID, clip_name, drop_repeats, read_split
@@ -351,8 +351,7 @@ class ClipFinder:
         except ConnectionError as error:
             if self.data_dir is None:
                 raise
-            there = f"{self.data_dir}/annotations/{split}.csv"
-            raise ConnectionError(f"{error}; {self.data_dir} has no annotations: put them there, as {there}") from None
+            raise ConnectionError(f"{error}; {where_to_put(self.data_dir, split)}") from None
 
     def _public_name(self, path: str, *, is_published: bool) -> str:
         """Return the public URL of an annotation file, or its name without directories."""

@@ -11,6 +11,7 @@ import pyarrow.csv
 from rich.console import Console
 
 from kinetics_tools.annotations import Selection, clip_names
+from kinetics_tools.errors import first_line
 from kinetics_tools.io import Folder
 from kinetics_tools.preparation import MANIFEST_NAME
 from kinetics_tools.releases import RELEASES, SPLITS, source_first
@@ -18,7 +19,7 @@ from kinetics_tools.sources import ClipFinder, check_data_dir, split_directories
 from kinetics_tools.text import format_count
 from kinetics_tools.verification import verify
 from kinetics_tools.verification.report import COLUMNS
-from kinetics_tools.viewing.shards import CLIPS, filled, label_names, read_prepared, reason_of
+from kinetics_tools.viewing.shards import CLIPS, filled, label_names, read_prepared
 
 _ADVICE = "check your network connection, the name and your token, and rerun the same command"
 
@@ -87,7 +88,7 @@ def read_clips(
     except Exception as error:  # clients of stores have errors of their own
         if folder.is_local:
             raise
-        problem = f"{given} cannot be read: {reason_of(error)}; {_ADVICE}"
+        problem = f"{given} cannot be read: {first_line(error)}; {_ADVICE}"
         return Clips(given, "prepared", folder.url, CLIPS.empty_table(), (problem,))
     if clips is not None:
         return clips
@@ -129,7 +130,7 @@ def _read_directory(
         tables = _named_clips(check_data_dir(given), asked) if asked.annotations is None else []
         if not tables:
             raise
-        problem = f"clips are neither checked nor missing, because there are no annotations: {reason_of(error)}"
+        problem = f"clips are neither checked nor missing, because there are no annotations: {first_line(error)}"
         return pa.concat_tables(tables), (problem,)
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from kinetics_tools.annotations import Selection, annotation_file, clip_names, read_split
-from kinetics_tools.errors import clip_reason
+from kinetics_tools.errors import clip_reason, first_line
 from kinetics_tools.io import Folder
 from kinetics_tools.preparation import read_manifest
 from kinetics_tools.releases import LABELS, SPLITS
@@ -67,12 +67,7 @@ def _read_shard(folder: Folder, name: str) -> pa.Table | str:
             table = shard.read(columns=[*_KEYS, *_MEASURED], use_threads=False)  # the shards are read in threads
             return table.replace_schema_metadata()
     except Exception as error:  # clients of stores have errors of their own
-        return reason_of(error)
-
-
-def reason_of(error: Exception) -> str:
-    """Return the first line of the message of an error."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+        return first_line(error)
 
 
 def _written(release: str, split: str, shards: dict[str, pa.Table], status: str) -> pa.Table:
