@@ -62,13 +62,6 @@ def release_first(release: str, other: Path) -> tuple[str, Path]:
     return str(other), Path(release)
 
 
-def source_first(source: Any, release: Any) -> tuple[Any, Any]:
-    """Return a source and a release in this order, see `kinetics_tools.releases.source_first`."""
-    from kinetics_tools import releases
-
-    return releases.source_first(source, release)
-
-
 def given(**options: Any) -> dict[str, Any]:
     """Return the options that have a value; the library knows the defaults of the others."""
     return {name: value for name, value in options.items() if value is not None}

@@ -11,6 +11,7 @@ import typer
 from kinetics_tools.cli import options
 from kinetics_tools.cli.options import OUTPUT, RELEASE_HELP, SELECTION, SOURCE, flag, option
 from kinetics_tools.cli.report import SOURCE_HELP
+from kinetics_tools.releases import source_first
 from kinetics_tools.run import PlainConsole
 
 EPILOG = options.examples("kinetics view k700 700", "kinetics view prepared --compare user/kinetics")
@@ -37,7 +38,7 @@ def view(
     from kinetics_tools.viewing.viewer import Viewer
 
     console = PlainConsole(stderr=True)
-    source, release = options.source_first(source, release)
+    source, release = source_first(source, release)
     clips = read_clips(source, release, splits=splits, annotations=annotations, workers=workers, console=console)
     scores = None
     if predictions is not None:
