@@ -16,7 +16,7 @@ from kinetics_tools.preparation import DroppedClip
 from kinetics_tools.releases import LABELS
 
 Row = dict[str, Any]
-"""What is known of a written clip, in JSON types: "name" and "label", and what `finish` of its format needs."""
+"""Facts about a written clip, in JSON types: "name" and "label", and those that `finish` of its format needs."""
 
 
 class Format:
