@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.clients import ROOT
+
+SCREENSHOTS = ROOT / "build" / "screenshots"
+"""Pictures of pages as the tests see them, to look at."""
 # Without these, Chromium looks up hosts of its own.
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 
@@ -37,6 +41,13 @@ class Page:
         self.page.on("dialog", lambda dialog: (self.problems.append(f"dialog {dialog.message}"), dialog.dismiss()))
         self.page.on("request", lambda one: self._check(one.url, allowed))
         self.page.goto(url)
+
+    def assert_fits(self, name: str) -> None:
+        """Check that nothing is wider than the window, and write its picture."""
+        width = self.page.viewport_size["width"]
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png")
+        assert self.page.evaluate("document.scrollingElement.scrollWidth") == width
 
     def _check(self, url: str, allowed: str) -> None:
         if not url.startswith((allowed, "data:", "blob:")):

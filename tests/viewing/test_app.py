@@ -126,14 +126,15 @@ def test_releases_and_sources_are_compared(view):
     assert "abseiling (wrong)" in page.locator("#facts").inner_text()
 
 
+@pytest.mark.parametrize("width", [1440, 390])
 @pytest.mark.parametrize("tab", ["Overview", "Clips", "Clip"])
-def test_it_fits_a_telephone(app, browser, tab):
-    view = Page(browser, app.local_url, allowed=app.local_url, width=390)
+def test_it_fits_a_screen_and_a_telephone(app, browser, tab, width):
+    view = Page(browser, app.local_url, allowed=app.local_url, width=width)
     view.page.get_by_role("tab", name="Clips", exact=True).click()
     view.page.locator("#grid img").first.click()
     view.page.wait_for_selector("#facts tr")
     view.page.get_by_role("tab", name=tab, exact=True).click()
-    assert view.page.evaluate("document.scrollingElement.scrollWidth") == 390
+    view.assert_fits(f"view-{tab.lower()}")
     view.assert_clean()
 
 

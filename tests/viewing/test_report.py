@@ -122,9 +122,10 @@ def test_wrong_predictions_are_listed_and_confused_classes_drawn(browser, report
     view.assert_clean()
 
 
-def test_it_fits_a_telephone(browser, report):
-    view = opened(browser, report, width=390)
-    assert view.page.evaluate("document.scrollingElement.scrollWidth") == 390
+@pytest.mark.parametrize("width", [1440, 390])
+def test_it_fits_a_screen_and_a_telephone(browser, report, width):
+    view = opened(browser, report, width=width)
+    view.assert_fits("report")
     view.assert_clean()
 
 
