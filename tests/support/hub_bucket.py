@@ -72,7 +72,8 @@ class BucketHandler(Handler):
         with self.hub.lock:
             if bucket_id in self.hub.repositories:
                 return Answer.json({**about, "error": "You already created this bucket"}, 409)
-            private = self.asked().get("visibility") == "private"
+            asked = self.asked()  # clients before 2.0 send "private"
+            private = asked.get("visibility") == "private" or asked.get("private", False)
             self.hub.repositories[bucket_id] = Bucket.create(self.hub.root, bucket_id, private)
         return about
 
