@@ -2,7 +2,7 @@
 
 The first and the second `verify` of a tree, and the start of `KineticsClips`, first and again, on 10,000, 100,000 and
 650,000 clips; `KineticsClips` on as many rows with the columns of prepared clips. Each runs in a process of its own, on
-one core with one worker. Processor time and memory are sums over both processes; each further worker takes 50 MB. The
+one core with two workers. Processor time and memory are sums over all processes; each further worker takes 50 MB. The
 growth exponent is log(time of the largest / time of the smallest) / log(ratio of sizes); 1 is linear.
 
 The files of a tree are copies of one small clip, each with a few bytes behind its end that tell it from the others.
@@ -39,6 +39,7 @@ from kinetics_tools.verification import verify
 
 RELEASE = "700-2020"
 CLIPS = (10_000, 100_000, 650_000)
+WORKERS = 2
 LIMITS = {  # seconds and MB at the full size
     "verify, first": (math.inf, 700),
     "verify, unchanged clips": (30, 700),
@@ -52,13 +53,13 @@ LIMITS = {  # seconds and MB at the full size
 
 
 def verify_first(directory: Path, count: int) -> None:
-    found = verify(RELEASE, directory, workers=1)
+    found = verify(RELEASE, directory, workers=WORKERS)
     assert (found.opened, found.unchanged) == (count, 0)
     assert found.is_complete
 
 
 def verify_again(directory: Path, count: int) -> None:
-    found = verify(RELEASE, directory, workers=1)
+    found = verify(RELEASE, directory, workers=WORKERS)
     assert (found.opened, found.unchanged) == (0, count)
     assert found.is_complete
 
@@ -69,7 +70,7 @@ def start_clips_first(directory: Path, count: int) -> None:
 
 
 def start_clips(directory: Path, count: int) -> None:
-    assert KineticsClips(directory, 8, RELEASE, num_workers=1, tensors=False).num_videos == count
+    assert KineticsClips(directory, 8, RELEASE, num_workers=WORKERS, tensors=False).num_videos == count
 
 
 def start_rows(path: Path, count: int) -> None:
