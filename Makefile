@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # What the floors of pyproject.toml promise: annotations, commands, loading, streaming, resume, scripts and media.
 OLDEST_TESTS ?= tests/annotations tests/cli tests/loading tests/media tests/sources tests/sampling/test_shards.py
-# One release of each minor version of `datasets` in between, for resume, streaming and push.
+# One release of each minor version of `datasets` in between, for streaming, resume and push.
 DATASETS ?= 4.0.0 4.1.1 4.2.0 4.3.0 4.4.2 4.5.0 4.6.1 4.7.0 4.8.5 5.0.1 5.1.0
-VERSIONS_TESTS ?= tests/loading tests/sampling/test_shards.py tests/publication/test_streaming.py
+VERSIONS_TESTS ?= tests/loading/test_resume.py tests/sampling/test_shards.py tests/publication/test_streaming.py \
+	tests/publication/test_run.py::test_datasets_alone_reads_shares_and_resumes_it
 # One process more than cores, because many tests wait for processes that they kill.
 CORES := $(shell getconf _NPROCESSORS_ONLN)
 PYTEST_ARGS ?= --numprocesses $(shell expr $(CORES) + 1) --maxprocesses 8 --dist worksteal
@@ -52,7 +53,7 @@ docs-pictures: $(VENV)/.docs demo
 oldest: $(VENV)-oldest/.test
 	$(VENV)-oldest/bin/python -m pytest $(PYTEST_ARGS) $(OLDEST_TESTS)
 
-# Some minutes each, without torch; not part of CI.
+# Twenty seconds each, without torch.
 versions: $(VENV)-versions/.test
 	set -e; for version in $(DATASETS); do \
 		echo "datasets $$version"; \

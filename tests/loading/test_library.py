@@ -16,6 +16,7 @@ from tests.support.hub_token import ANN
 from tests.support.trees import CLIPS, FEW_LAYOUTS, clips_of, load, ordered_rows, rows, rows_of, write_tree
 
 TRAIN = CLIPS["train"]
+_VERSION = tuple(int(part) for part in datasets.__version__.split(".")[:2])
 
 
 @pytest.fixture
@@ -144,7 +145,8 @@ def test_filter_map_take_skip_and_shuffle_of_a_stream(data_dir):
     named = stream.map(lambda example: {"name": LABELS["700"][example["label"]]})
     assert [example["name"] for example in named] == [LABELS["700"][row[2]] for row in whole]
     assert ordered_rows(stream.take(3)) == whole[:3]
-    assert ordered_rows(stream.skip(3)) == whole[3:]
+    if _VERSION != (4, 8):  # which yields rows that it should skip: pull request 8236 of datasets, in 5.0
+        assert ordered_rows(stream.skip(3)) == whole[3:]
     assert rows(stream.shuffle(seed=1, buffer_size=4)) == rows_of(TRAIN)
     assert {example["label"] for example in stream.select_columns(["label"])} == {row[2] for row in whole}
 
@@ -257,9 +259,8 @@ for streaming in (False, True):
 
 def test_push_to_hub_embeds_the_bytes_of_a_tree(data_dir, tmp_path):
     """The clips' own bytes arrive, and plain `datasets` reads them back when the tree is gone."""
-    version = tuple(int(part) for part in datasets.__version__.split(".")[:2])
-    if version < (4, 5):
-        pytest.skip("before datasets 4.5 push_to_hub embeds no video: kinetics.embed_bytes does")
+    if _VERSION < (4, 6):
+        pytest.skip("before datasets 4.6 push_to_hub embeds no video: kinetics.embed_bytes does")
     with Hub(tmp_path / "hub") as hub:
         env = environment(hub.url, tmp_path / "home", token=ANN)
         for code in (PUSH, READ):

@@ -9,7 +9,7 @@ import pyarrow as pa
 def embed_bytes(ds: Any, *, batch_size: int = 32, num_proc: int | None = None) -> Any:
     """Return `ds` with the bytes of its clips in `video` instead of local paths, for `to_parquet`.
 
-    `push_to_hub` does this itself from `datasets` 4.5 on; `Dataset.to_parquet` writes the paths in all releases.
+    `push_to_hub` does this itself from `datasets` 4.6 on; `Dataset.to_parquet` writes the paths in all releases.
 
     Args:
         ds: a `Dataset`, a stream (`IterableDataset`), or a dict of one of them by split.
