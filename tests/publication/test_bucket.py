@@ -2,6 +2,7 @@
 what it knows of a store at some port for as long as a process lives."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 import datasets
@@ -27,6 +28,15 @@ def tree(out: Path, folder: str = "") -> dict[str, str]:
     """Return the files of a local folder, as expected in `folder`."""
     paths = [path for path in out.rglob("*") if path.is_file() and not path.name.startswith(".")]
     return {folder + path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def test_without_the_library_for_buckets_a_push_ends_at_once(
+    hub: Hub, out: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    monkeypatch.setitem(sys.modules, "hf_xet", None)
+    with pytest.raises(PushError, match="hf_xet"):
+        quiet(out, BUCKET)
+    assert waits == []
 
 
 # ---- What a push leaves

@@ -2,6 +2,7 @@
 
 import io
 import re
+import subprocess
 
 import pandas as pd
 import pytest
@@ -200,6 +201,15 @@ def test_other_files_are_not_overwritten(tree, tmp_path):
     with pytest.raises(ValueError, match=r"index\.html"):
         write_report(tree, "700", out=tmp_path)
     assert (tmp_path / "index.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize(("size", "name"), [(64, r"charts/\w+\.(png|svg)"), (1024, r"index\.html")])
+def test_a_full_disk_is_named(tree, small_disk, size, name):
+    subprocess.run(["mount", "-o", f"remount,size={size}k", str(small_disk)], check=True)
+    done = CliRunner().invoke(app, ["report", str(tree), "700", "--out", str(small_disk / "report")])
+    file = rf"{re.escape(str(small_disk))}/report/{name}"
+    assert re.search(rf"error: {file}: No space left on device; make room and rerun the command\n$", done.output)
+    assert done.exit_code == 2
 
 
 @pytest.mark.parametrize("place", [".", "report"])

@@ -19,8 +19,8 @@ from kinetics_tools.io import (
     mirrored,
     path_part,
     read_archive,
-    replacing,
     without_credentials,
+    write_file,
 )
 from kinetics_tools.io.links import utf8_path
 from kinetics_tools.releases import DEFAULT_ANNOTATIONS, SPLIT_SPELLINGS, check_release, split_spellings
@@ -206,7 +206,6 @@ def _extract(tarball: str, where: str, split: str) -> str:
             return path
         with open(tarball, "rb") as archive:
             for _, content in read_archive(archive, name=where, is_wanted=is_wanted, max_bytes=MAX_FILE_BYTES):
-                with replacing(path) as partial:
-                    partial.write_bytes(content)
+                write_file(path, content)
                 return path
     raise FileNotFoundError(f"no CSV of the {split} split in {where}")

@@ -11,7 +11,7 @@ from kinetics_tools.annotations import clip_names
 from kinetics_tools.conversion.source import Part, Source, SourceClip
 from kinetics_tools.conversion.trainers import SPLIT_WORDS
 from kinetics_tools.errors import DiskError
-from kinetics_tools.io import disk_errors, replacing
+from kinetics_tools.io import disk_errors, write_file
 from kinetics_tools.probing import probe_files
 from kinetics_tools.releases import LABELS
 from kinetics_tools.text import printable
@@ -93,5 +93,4 @@ def _extract(clip: SourceClip, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists() and path.stat().st_size == len(clip.content):
             return
-        with replacing(path) as partial:
-            partial.write_bytes(clip.content)
+        write_file(path, clip.content)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from kinetics_tools.annotations import LabelSpace, clip_names, label_space
 from kinetics_tools.conversion.trainers import Trainer
-from kinetics_tools.io import check_outputs, replacing, trial_directory
+from kinetics_tools.io import check_outputs, trial_directory, write_file
 from kinetics_tools.releases import LABELS
 from kinetics_tools.text import TextReport, few, format_count, printable
 
@@ -105,8 +105,7 @@ def write_lists(
     _check_lines(contents, trainer)
     Path(out).mkdir(parents=True, exist_ok=True)
     for name, lines in contents.items():
-        with replacing(Path(out) / name) as partial:
-            partial.write_text("".join(lines), encoding="utf-8", newline="\n")
+        write_file(Path(out) / name, "".join(lines))
     return {name: len(lines) for name, lines in contents.items()}, dict(skipped)
 
 

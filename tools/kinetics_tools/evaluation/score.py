@@ -36,7 +36,7 @@ from kinetics_tools.annotations import label_space as find_space
 from kinetics_tools.evaluation.orders import BetterOrder, better_order, fits_moved_classes
 from kinetics_tools.evaluation.ranking import TOP
 from kinetics_tools.evaluation.read import check_predictions, read_predictions
-from kinetics_tools.io import disk_errors, replacing
+from kinetics_tools.io import disk_errors, replacing, write_file
 from kinetics_tools.releases import LABELS, find_split
 from kinetics_tools.text import TextReport, format_count
 
@@ -254,8 +254,8 @@ def _score(
 
 def write_report(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:
     """Write the scores as JSON, without the confusion. `path` is replaced atomically; DiskError if that fails."""
-    with disk_errors(path), replacing(path) as partial:
-        partial.write_text(json.dumps(evaluation.as_dict(), indent=2) + "\n", encoding="utf-8")
+    with disk_errors(path):
+        write_file(path, json.dumps(evaluation.as_dict(), indent=2) + "\n")
 
 
 def write_confusion(evaluation: Evaluation, path: str | os.PathLike[str]) -> None:

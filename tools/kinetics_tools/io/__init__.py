@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING
 from kinetics_tools._lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from kinetics_tools.io.atomic import check_outputs, check_target, disk_errors, replacing, trial_directory
+    from kinetics_tools.io.atomic import (
+        check_outputs,
+        check_target,
+        disk_errors,
+        replacing,
+        trial_directory,
+        write_file,
+    )
     from kinetics_tools.io.cache import DownloadCache
     from kinetics_tools.io.disk import DiskSpace, disk_spaces
     from kinetics_tools.io.folder import Folder, check_apart
@@ -59,13 +66,14 @@ __all__ = [
     "trial_directory",
     "url_exists",
     "without_credentials",
+    "write_file",
 ]
 
 # Lazily: a worker process that retries imports neither `datasets` nor a client of HTTP.
 __getattr__ = lazy_exports(
     __name__,
     {
-        "atomic": ["check_outputs", "check_target", "disk_errors", "replacing", "trial_directory"],
+        "atomic": ["check_outputs", "check_target", "disk_errors", "replacing", "trial_directory", "write_file"],
         "cache": ["DownloadCache"],
         "disk": ["DiskSpace", "disk_spaces"],
         "folder": ["Folder", "check_apart"],

@@ -94,6 +94,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_file(path: str | os.PathLike[str], content: bytes | str) -> None:
+    """Write a file, text as UTF-8; see `replacing`."""
+    with replacing(path) as partial:
+        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 @contextmanager
 def disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Turn OSError into DiskError, which ends a run; errors of the network are OSErrors, too, and do not."""

@@ -125,7 +125,7 @@ class HubRemote(Remote):
             status = response.status_code if response is not None else None
             # Storage elsewhere answers 403 if an upload URL has expired.
             has_expired = status == 403 and not str(response.url).startswith(self._api.endpoint)
-            is_fatal = isinstance(error, errors.OfflineModeIsEnabled | errors.LocalTokenNotFoundError)
+            is_fatal = isinstance(error, errors.OfflineModeIsEnabled | errors.LocalTokenNotFoundError | ImportError)
             if is_fatal or (status in _FATAL and not has_expired) or "Invalid metadata" in message:
                 raise PushError(message) from None
             asked = parse_retry_after(response.headers.get("Retry-After", "")) if response is not None else None

@@ -10,7 +10,7 @@ from datasets.info import DatasetInfosDict
 from huggingface_hub import DatasetCard
 
 from kinetics_tools.errors import PushError
-from kinetics_tools.io.atomic import check_outputs, replacing
+from kinetics_tools.io.atomic import check_outputs, write_file
 from kinetics_tools.io.json_shape import parse_json
 from kinetics_tools.preparation.card import CARD_NAME
 from kinetics_tools.publication.hub import Repository
@@ -62,8 +62,7 @@ def write_infos(path: str | os.PathLike[str], infos: Mapping[str, Any] | None = 
             f"{path} also has {', '.join(lost)}, which would be lost; name another file, as in `kinetics infos FILE "
             "--repo USER/NAME`"
         )
-    with replacing(path) as partial:
-        partial.write_text(json.dumps(infos, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_file(path, json.dumps(infos, indent=2, ensure_ascii=False) + "\n")
     return path
 
 

@@ -16,7 +16,7 @@ from filelock import FileLock
 
 from kinetics_tools.annotations.index import ClipIndex
 from kinetics_tools.errors import ArchiveError, ChangedError
-from kinetics_tools.io.atomic import replacing
+from kinetics_tools.io.atomic import write_file
 from kinetics_tools.io.cache import DownloadCache
 from kinetics_tools.io.http import open_binary
 from kinetics_tools.io.json_shape import parse_json
@@ -227,8 +227,7 @@ class ArchiveSource:
 
     def _keep_replaced(self, stems: list[str]) -> None:
         os.makedirs(self._cache.directory, exist_ok=True)
-        with replacing(self._replaced_path) as partial:
-            partial.write_text(json.dumps(sorted(stems)), encoding="utf-8")
+        write_file(self._replaced_path, json.dumps(sorted(stems)))
 
 
 class ArchiveStream(ExamplesIterable):

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from kinetics_tools.annotations import Selection
 from kinetics_tools.downloading import NO_ARCHIVE
-from kinetics_tools.io import check_outputs, disk_errors, replacing
+from kinetics_tools.io import check_outputs, disk_errors, replacing, write_file
 from kinetics_tools.releases import SPLITS
 from kinetics_tools.text import TextReport, format_count
 from kinetics_tools.verification.overlap import Overlap
@@ -205,8 +205,7 @@ class Report(TextReport):
             "duplicates": self.duplicates,
             "overlaps": [overlap.values() for overlap in self.overlaps],
         }
-        with replacing(path) as partial:
-            partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        write_file(path, json.dumps(values, indent=1) + "\n")
 
     def write_csv(self, path: str | os.PathLike[str]) -> None:
         """Write `clips`. `path` is replaced atomically."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kinetics_tools.evaluation import Evaluation
+from kinetics_tools.io import write_file
 from kinetics_tools.releases import LABELS, SPLITS
 from kinetics_tools.viewing import statistics
 
@@ -102,8 +103,8 @@ def write_pictures(folder: Path, charts: Sequence[Chart]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for chart in charts:
         spec = {**chart.spec, "background": "white", "title": chart.title}
-        (folder / f"{chart.name}.png").write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
-        (folder / f"{chart.name}.svg").write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
+        write_file(folder / f"{chart.name}.png", vl_convert.vegalite_to_png(spec, scale=2))
+        write_file(folder / f"{chart.name}.svg", vl_convert.vegalite_to_svg(spec))
 
 
 @functools.cache  # a second of work for the same megabyte

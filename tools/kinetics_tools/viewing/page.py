@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from kinetics_tools.io import replacing
+from kinetics_tools.io import write_file
 from kinetics_tools.text import printable
 from kinetics_tools.viewing.charts import Chart, vega_script
 
@@ -42,8 +42,7 @@ def write_page(path: Path, *, charts: Sequence[Chart], data: Mapping[str, Any], 
         style=_static("report.css"),
         **values,
     )
-    with replacing(path) as partial:
-        partial.write_text(page, encoding="utf-8")
+    write_file(path, page)
 
 
 def _static(name: str) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from rich.console import Console
 
-from kinetics_tools.io import Folder
+from kinetics_tools.io import Folder, write_file
 from kinetics_tools.media import ClipError, VideoReader, thumbnail, webp
 from kinetics_tools.run import Crash, Progress, run
 from kinetics_tools.viewing.clips import Clips
@@ -84,8 +84,8 @@ def _write(folder: str, out: str, item: tuple[str, str, int | None, str]) -> tup
     except (ClipError, OSError, ValueError):
         return None
     poster_path, loop_path = preview_paths(name)
-    Path(out, poster_path).write_bytes(webp(middle, max_bytes=_POSTER_BYTES))
-    Path(out, loop_path).write_bytes(webp(loop, max_bytes=_LOOP_BYTES, fps=_LOOP_FPS))
+    write_file(Path(out, poster_path), webp(middle, max_bytes=_POSTER_BYTES))
+    write_file(Path(out, loop_path), webp(loop, max_bytes=_LOOP_BYTES, fps=_LOOP_FPS))
     return poster_path, clip
 
 

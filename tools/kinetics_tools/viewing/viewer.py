@@ -17,7 +17,7 @@ from datasets.utils.logging import get_logger
 
 from kinetics_tools.errors import ClipError
 from kinetics_tools.evaluation import Evaluation
-from kinetics_tools.io import replacing
+from kinetics_tools.io import write_file
 from kinetics_tools.media import VideoReader
 from kinetics_tools.releases import RELEASES
 from kinetics_tools.run import available_cores
@@ -115,11 +115,11 @@ class Viewer:
             for row, made in zip(missing, threads.map(poster, map(self._location, missing)), strict=True):
                 if made is not None:
                     path = self.cache / f"{row}{'.webp' if made.startswith(b'RIFF') else '.jpg'}"
-                    path.write_bytes(made)
+                    write_file(path, made)
                     self._posters[row] = str(path)
         blank = self.cache / "blank.svg"
         if not blank.exists():
-            blank.write_text(_BLANK)
+            write_file(blank, _BLANK)
         return [(self._posters.get(row, str(blank)), self._caption(row)) for row in rows]
 
     def video(self, row: int) -> str | None:
@@ -131,8 +131,7 @@ class Viewer:
         if not copy.exists():
             try:
                 found = video_of(folder, path, number)
-                with replacing(copy) as partial:
-                    partial.write_bytes(found if isinstance(found, bytes) else Path(found).read_bytes())
+                write_file(copy, found if isinstance(found, bytes) else Path(found).read_bytes())
             except (OSError, ValueError) as error:
                 _logger.warning(f"{path}: {printable(str(error))}")
                 return None
