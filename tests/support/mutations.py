@@ -85,7 +85,9 @@ def _with_other_bytes(content: bytes, rng: random.Random) -> bytes:
 def remuxed(content: bytes, rng: random.Random) -> bytes:
     """Return the packets in a container of another format, some of them or their stamps changed."""
     file = io.BytesIO()
-    with av.open(io.BytesIO(content), metadata_errors="replace") as source:
+    # Text of SDP would open sockets, and wait for them.
+    options = {"protocol_whitelist": "pipe"}
+    with av.open(io.BytesIO(content), metadata_errors="replace", options=options) as source:
         streams = [stream for stream in source.streams if stream.type in ("video", "audio") and stream.codec_context]
         packets = [packet for packet in source.demux(*streams) if packet.size]
         pictures = [packet for packet in packets if packet.stream.type == "video"]
