@@ -103,8 +103,9 @@ def write_pictures(folder: Path, charts: Sequence[Chart]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for chart in charts:
         spec = {**chart.spec, "background": "white", "title": chart.title}
-        write_file(folder / f"{chart.name}.png", vl_convert.vegalite_to_png(spec, scale=2))
-        write_file(folder / f"{chart.name}.svg", vl_convert.vegalite_to_svg(spec))
+        picture = vl_convert.vegalite_to_svg(spec)
+        write_file(folder / f"{chart.name}.svg", picture)
+        write_file(folder / f"{chart.name}.png", vl_convert.svg_to_png(picture, scale=2))
 
 
 @functools.cache  # a second of work for the same megabyte
