@@ -35,7 +35,10 @@ class Page:
 
     def __init__(self, browser: Any, url: str, *, width: int = 1440, allowed: str):
         self.problems: list[str] = []
-        self.page = browser.new_page(viewport={"width": width, "height": 900})
+        # One context for all, whose cache has the scripts of a page that was opened before.
+        context = browser.contexts[0] if browser.contexts else browser.new_context()
+        self.page = context.new_page()
+        self.page.set_viewport_size({"width": width, "height": 900})
         self.page.on("console", lambda one: self.problems.append(one.text) if one.type == "error" else None)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("dialog", lambda dialog: (self.problems.append(f"dialog {dialog.message}"), dialog.dismiss()))
