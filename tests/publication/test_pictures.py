@@ -3,6 +3,7 @@
 import io
 import re
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,6 +15,7 @@ from huggingface_hub import HfApi
 from typer.testing import CliRunner
 
 from kinetics_tools.cli.app import app
+from kinetics_tools.media import VideoReader
 from kinetics_tools.preparation.parquet import ShardWriter, prepared_features
 from kinetics_tools.publication.class_chart import class_chart
 from kinetics_tools.publication.pictures import Pictures, make_pictures
@@ -149,11 +151,11 @@ def test_a_file_of_the_users_stays(hub: Hub, prepared: Path, pictures: bool) -> 
 # ---- What is read
 
 
-def shard_of(path: Path, labels: list[int], *, broken: int) -> Path:
-    """A shard of a clip for each label, whose clip number `broken` does not decode."""
+def shard_of(path: Path, labels: list[int], *, broken: Collection[int]) -> Path:
+    """A shard of a clip for each label; the clips with the numbers `broken` do not decode."""
     with open(path, "wb") as file, ShardWriter(file, prepared_features("700")) as writer:
         for number, label in enumerate(labels):
-            video = b"no video" if number == broken else clip_bytes(path.parent, number)
+            video = b"no video" if number in broken else clip_bytes(path.parent, number)
             keys = {"label": label, "youtube_id": f"{number:011d}", "time_start": 0.0, "time_end": 10.0}
             measured = {"duration": 0.6, "fps": 15.0, "num_frames": 9, "width": 64, "height": 48, "has_audio": False}
             writer.add({"video": {"bytes": video, "path": f"{number}.mp4"}, **keys, **measured})
@@ -163,7 +165,7 @@ def shard_of(path: Path, labels: list[int], *, broken: int) -> Path:
 def test_one_shard_is_enough_for_a_sheet_and_none_for_the_same_one(tmp_path: Path) -> None:
     """Of 1,408 shards in the larger split and 1,408 in the smaller one."""
     labels = [20, -1, 21, 20, *range(22, 40)]
-    path = shard_of(tmp_path / "shard.parquet", labels, broken=0)
+    path = shard_of(tmp_path / "shard.parquet", labels, broken=[0])
     names = {split: [f"700/{split}-{number:05d}-of-01408-1f3a9c02.parquet" for number in range(1408)]
              for split in ("train", "validation")}  # fmt: skip
     entries = {
@@ -192,6 +194,27 @@ def test_one_shard_is_enough_for_a_sheet_and_none_for_the_same_one(tmp_path: Pat
     assert (again.files, again.texts, read) == (found.files, found.texts, [])
     pictures(found.files, {**sizes, names["validation"][0]: 1001})
     assert read == names["validation"][:1]
+
+
+def test_clips_that_cannot_be_decoded_cost_few_attempts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = shard_of(tmp_path / "shard.parquet", list(range(20)), broken=range(20))
+    opened: list[object] = []
+
+    def reader(clip: object) -> VideoReader:
+        opened.append(clip)
+        return VideoReader(clip)  # type: ignore[arg-type]
+
+    def open_shard(name: str, function: object) -> None:
+        with open(path, "rb") as file:
+            function(file)  # type: ignore[operator]
+
+    monkeypatch.setattr("kinetics_tools.publication.pictures.VideoReader", reader)
+    shard = "700/validation-{}-of-00008-1f3a9c02.parquet"
+    split = {"rows": 160, "files": shard.format("*"), "per_class": [1] * 700}
+    sizes = {shard.format(f"{number:05d}"): 1000 for number in range(8)}
+    found = make_pictures({"700": {"splits": {"validation": split}}}, sizes, {}, open_shard, is_wanted=True)
+    assert found.notes == [f"the card has no {SHEET}: no clip of {next(iter(sizes))} can be decoded"]
+    assert len(opened) == 16
 
 
 def test_the_chart_of_all_releases_is_small() -> None:

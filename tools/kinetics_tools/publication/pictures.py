@@ -35,6 +35,7 @@ _COLUMNS, _TILES, _TILE = 4, 12, (164, 220)  # (height, width): 900 pixels for a
 _SHEET_BYTES = 150_000
 _SHARDS = 8  # largest number of shards that are read for a sheet; one is enough unless shards are tiny
 _BATCH = 8
+_FAILURES = 16  # clips that cannot be decoded before no further ones are tried
 
 Manifests = Mapping[str, Mapping[str, Any]]
 Read = Callable[[str, Callable[[BinaryIO], None]], None]
@@ -152,13 +153,14 @@ def _shards_of_sheet(manifests: Manifests, sizes: Mapping[str, int]) -> tuple[st
 def _read_tiles(shards: Sequence[str], read: Read) -> dict[int, Pixels]:
     """Return the middle frame of the first clip of some classes, by label, in the order of the clips."""
     tiles: dict[int, Pixels] = {}
+    failed: list[int] = []
     for name in shards:
-        if len(tiles) < _TILES:
-            read(name, functools.partial(_add_tiles, tiles))
+        if len(tiles) < _TILES and len(failed) < _FAILURES:
+            read(name, functools.partial(_add_tiles, tiles, failed))
     return tiles
 
 
-def _add_tiles(tiles: dict[int, Pixels], file: BinaryIO) -> None:
+def _add_tiles(tiles: dict[int, Pixels], failed: list[int], file: BinaryIO) -> None:
     """Add frames of the first row group of a shard. A clip that cannot be decoded gives way to the next ones."""
     shard = pq.ParquetFile(file, buffer_size=1 << 20)  # reads no further than the last clip that is needed
     groups = range(min(1, shard.num_row_groups))
@@ -166,13 +168,13 @@ def _add_tiles(tiles: dict[int, Pixels], file: BinaryIO) -> None:
         for label, video in zip(batch["label"].to_pylist(), batch["video"], strict=True):
             if label < 0 or label in tiles:
                 continue
-            if len(tiles) == _TILES:
+            if len(tiles) == _TILES or len(failed) == _FAILURES:
                 return
             try:
                 with VideoReader(video["bytes"].as_py()) as reader:
                     tiles[label] = middle_tile(reader, _TILE)
             except ClipError:
-                continue
+                failed.append(label)
 
 
 def _joined(tiles: list[Pixels]) -> bytes:
