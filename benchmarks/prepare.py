@@ -90,7 +90,7 @@ def peaks_of(data: Path, out: Path, clips_per_shard: int, profile: str) -> tuple
                 for pid in task.read_text().split():
                     worker = max(worker, peak(pid))
 
-    watching = threading.Thread(target=watch)
+    watching = threading.Thread(target=watch, daemon=True)
     watching.start()
     prepare(RELEASE, data, out, workers=1, clips_per_shard=clips_per_shard, profile=profile)
     done.set()
