@@ -3,8 +3,9 @@
 import io
 import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import BinaryIO
 from xml.etree import ElementTree
 
 import av
@@ -18,7 +19,7 @@ from kinetics_tools.cli.app import app
 from kinetics_tools.media import VideoReader
 from kinetics_tools.preparation.parquet import ShardWriter, prepared_features
 from kinetics_tools.publication.class_chart import class_chart
-from kinetics_tools.publication.pictures import Pictures, make_pictures
+from kinetics_tools.publication.pictures import Pictures, Read, make_pictures
 from kinetics_tools.releases import LABELS
 from tests.support.clip_tree import BAD, clip_bytes
 from tests.support.hub import Hub
@@ -162,6 +163,17 @@ def shard_of(path: Path, labels: list[int], *, broken: Collection[int]) -> Path:
     return path
 
 
+def reading(path: Path, names: list[str]) -> Read:
+    """Opens the file at `path` as each shard, and adds the name of the shard to `names`."""
+
+    def read(name: str, function: Callable[[BinaryIO], None]) -> None:
+        names.append(name)
+        with open(path, "rb") as file:
+            function(file)
+
+    return read
+
+
 def test_one_shard_is_enough_for_a_sheet_and_none_for_the_same_one(tmp_path: Path) -> None:
     """Of 1,408 shards in the larger split and 1,408 in the smaller one."""
     labels = [20, -1, 21, 20, *range(22, 40)]
@@ -176,13 +188,8 @@ def test_one_shard_is_enough_for_a_sheet_and_none_for_the_same_one(tmp_path: Pat
     read: list[str] = []
 
     def pictures(published: dict[str, bytes], sizes: dict[str, int] = sizes) -> Pictures:
-        def open_shard(name: str, function: object) -> None:
-            read.append(name)
-            with open(path, "rb") as file:
-                function(file)  # type: ignore[operator]
-
         manifests = {"700": {"splits": entries}, "700-2020": {"splits": {}}}
-        return make_pictures(manifests, sizes, published, open_shard, is_wanted=True)
+        return make_pictures(manifests, sizes, published, reading(path, read), is_wanted=True)
 
     found = pictures({})
     assert read == names["validation"][:1]
@@ -204,16 +211,12 @@ def test_clips_that_cannot_be_decoded_cost_few_attempts(tmp_path: Path, monkeypa
         opened.append(clip)
         return VideoReader(clip)  # type: ignore[arg-type]
 
-    def open_shard(name: str, function: object) -> None:
-        with open(path, "rb") as file:
-            function(file)  # type: ignore[operator]
-
     monkeypatch.setattr("kinetics_tools.publication.pictures.VideoReader", reader)
     shard = "700/validation-{}-of-00008-1f3a9c02.parquet"
     split = {"rows": 160, "files": shard.format("*"), "per_class": [1] * 700}
     sizes = {shard.format(f"{number:05d}"): 1000 for number in range(8)}
-    found = make_pictures({"700": {"splits": {"validation": split}}}, sizes, {}, open_shard, is_wanted=True)
-    assert found.notes == [f"the card has no {SHEET}: no clip of {next(iter(sizes))} can be decoded"]
+    found = make_pictures({"700": {"splits": {"validation": split}}}, sizes, {}, reading(path, []), is_wanted=True)
+    assert found.notes == [f"the card has no {SHEET}: the first clips, from {next(iter(sizes))} on, cannot be decoded"]
     assert len(opened) == 16
 
 

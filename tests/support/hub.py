@@ -81,8 +81,8 @@ class _Handler(BucketHandler):
         with self.hub.lock:
             if repo_id in self.hub.repositories:
                 return Answer.json({**about, "error": "You already created this dataset repo"}, 409)
-            private = asked.get("visibility") == "private" or asked.get("private", False)
-            self.hub.repositories[repo_id] = Repository.create(self.hub.root, repo_id, self.me().user, private)
+            made = Repository.create(self.hub.root, repo_id, self.me().user, self.is_private(asked))
+            self.hub.repositories[repo_id] = made
         return about
 
     @route("DELETE", "/api/repos/delete", "user")
@@ -100,7 +100,7 @@ class _Handler(BucketHandler):
         asked = self.asked()
         changes = {"gated": asked["gated"]} if "gated" in asked else {}
         if "visibility" in asked or "private" in asked:
-            changes["private"] = asked.get("visibility") == "private" or asked.get("private", False)
+            changes["private"] = self.is_private(asked)
         with repo.lock:
             repo.update(**changes)
         return changes

@@ -72,9 +72,7 @@ class BucketHandler(Handler):
         with self.hub.lock:
             if bucket_id in self.hub.repositories:
                 return Answer.json({**about, "error": "You already created this bucket"}, 409)
-            asked = self.asked()  # clients before 2.0 send "private"
-            private = asked.get("visibility") == "private" or asked.get("private", False)
-            self.hub.repositories[bucket_id] = Bucket.create(self.hub.root, bucket_id, private)
+            self.hub.repositories[bucket_id] = Bucket.create(self.hub.root, bucket_id, self.is_private(self.asked()))
         return about
 
     @route("GET", "/api/BUCKET", "read")

@@ -281,6 +281,11 @@ class Handler(fault_server.Handler):
         except ValueError:
             raise Refusal(400, "the body is no JSON") from None
 
+    @staticmethod
+    def is_private(asked: dict[str, Any]) -> bool:
+        """True if a request's body asks for a private place. Clients before 2.0 send another key."""
+        return bool(asked.get("visibility") == "private" or asked.get("private", False))
+
     def receive(self, repo: Storage, oid: str) -> tuple[Path, str]:
         """Moves the request's body into a file; returns it and its SHA-256. A broken upload leaves nothing."""
         upload, digest = repo.upload(oid), hashlib.sha256()

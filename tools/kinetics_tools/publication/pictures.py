@@ -128,7 +128,7 @@ def _sheet(
     if mark != f"{_MARK} from {key}":
         tiles = _read_tiles(shards, read)
         if not tiles:
-            return f"no clip of {shards[0]} can be decoded"
+            return f"the first clips, from {shards[0]} on, cannot be decoded"
         labels = [LABELS[release][label] for label in tiles]
         content = with_comment(_joined(list(tiles.values())), "\n".join([f"{_MARK} from {key}", *labels]))
     rows = [", ".join(labels[start : start + _COLUMNS]) for start in range(0, len(labels), _COLUMNS)]

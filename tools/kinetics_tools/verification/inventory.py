@@ -94,7 +94,6 @@ class Inventory:
         elif self._has_replacements:
             archives = archives + replacement_archives(self.root)
         self.archives = sorted(map(self._relative, archives))
-        self.index.forget()  # while clips are probed, the workers need the memory
 
     def _relative(self, path: str) -> str:
         return path[len(self.root.rstrip("/")) + 1 :]

@@ -114,6 +114,7 @@ def verify(
     trees = [Inventory(root, release, split, index) for split, index in indices.items()]
     for tree in trees:
         tree.drop_excluded()
+        tree.index.forget()  # while clips are probed, the workers need the memory
     # The number of clips in archives is known only at their ends.
     count = sum(len(tables[tree.split]) if tree.archives else len(tree.clips) for tree in trees)
     ledger = read_ledger(root)
