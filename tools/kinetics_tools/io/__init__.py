@@ -9,6 +9,7 @@ if TYPE_CHECKING:
         check_outputs,
         check_target,
         disk_errors,
+        new_directory,
         replacing,
         trial_directory,
         write_file,
@@ -54,6 +55,7 @@ __all__ = [
     "join_url",
     "mirror_url",
     "mirrored",
+    "new_directory",
     "open_binary",
     "open_store",
     "parse_json",
@@ -73,7 +75,15 @@ __all__ = [
 __getattr__ = lazy_exports(
     __name__,
     {
-        "atomic": ["check_outputs", "check_target", "disk_errors", "replacing", "trial_directory", "write_file"],
+        "atomic": [
+            "check_outputs",
+            "check_target",
+            "disk_errors",
+            "new_directory",
+            "replacing",
+            "trial_directory",
+            "write_file",
+        ],
         "cache": ["DownloadCache"],
         "disk": ["DiskSpace", "disk_spaces"],
         "folder": ["Folder", "check_apart"],

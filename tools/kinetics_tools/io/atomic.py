@@ -1,9 +1,11 @@
 """Atomic files: complete or not there."""
 
 import errno
+import glob
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -110,3 +112,20 @@ def disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         raise DiskError(
             f"{path}: {error.strerror or error}; finished files are kept. {cure} and rerun the command to resume"
         ) from None
+
+
+@contextmanager
+def new_directory(path: Path) -> Iterator[Path]:
+    """Yield a new directory that replaces the one at `path` when the block ends without an error."""
+    # The process of a killed run may still write for a moment, so each has a name of its own.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_errors(path):
+        for other in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+            shutil.rmtree(other, ignore_errors=True)
+        partial.mkdir(parents=True)
+        try:
+            yield partial
+            shutil.rmtree(path, ignore_errors=True)
+            os.replace(partial, path)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)

@@ -1,12 +1,9 @@
 """Base of the formats of `convert`, and atomic files in them."""
 
-import glob
 import importlib
 import os
-import shutil
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -91,20 +88,3 @@ def put(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
-
-
-@contextmanager
-def new_directory(path: Path) -> Iterator[Path]:
-    """Yield a new directory that replaces the one at `path` when the block ends without an error."""
-    # The process of a killed run may still write for a moment, so each has a name of its own.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with disk_errors(path):
-        for other in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-            shutil.rmtree(other, ignore_errors=True)
-        partial.mkdir(parents=True)
-        try:
-            yield partial
-            shutil.rmtree(path, ignore_errors=True)
-            os.replace(partial, path)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from kinetics_tools.conversion.formats.base import Format, Row, label_name, new_directory, put, row_of
+from kinetics_tools.conversion.formats.base import Format, Row, label_name, put, row_of
 from kinetics_tools.conversion.source import Part, SourceClip
+from kinetics_tools.io import new_directory
 from kinetics_tools.preparation import DroppedClip
 
 

@@ -1,17 +1,14 @@
 """Frames as JPEG files with the lists of MMAction2: `rawframes_val/CLASS/CLIP/img_00001.jpg`."""
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from kinetics_tools.conversion.files import safe_folder
-from kinetics_tools.conversion.formats.base import Format, Row, new_directory, put, row_of
+from kinetics_tools.conversion.formats.base import Format, Row, put, row_of
+from kinetics_tools.conversion.jpegs import frames_of
 from kinetics_tools.conversion.source import Part, SourceClip
 from kinetics_tools.conversion.trainers import SPLIT_WORDS
-from kinetics_tools.errors import ClipError, clip_reason
-from kinetics_tools.media import write_jpegs
 from kinetics_tools.preparation import DroppedClip
 from kinetics_tools.run import Crash, IdleProcesses, run
 
@@ -40,7 +37,7 @@ class FramesFormat(Format):
                 yield row_of(clip, directory=folder), (clip.content, str(root / folder))
 
         rows = []
-        results = run(_frames_of, items(), workers=1, batch_size=1, limit_seconds=_LIMIT_SECONDS, idle=self._idle)
+        results = run(frames_of, items(), workers=1, batch_size=1, limit_seconds=_LIMIT_SECONDS, idle=self._idle)
         with contextlib.closing(results):
             for row, found in results:
                 if isinstance(found, int):
@@ -57,15 +54,3 @@ class FramesFormat(Format):
         lines = (f"{row['directory']} {row['frames']} {row['label']}\n" for row in listed)
         name = f"kinetics{self.release.removesuffix('-2020')}_{SPLIT_WORDS[split]}_list_rawframes.txt"
         put(self.out / name, "".join(lines).encode())
-
-
-def _frames_of(clip: tuple[bytes, str]) -> int | str:
-    """Write the frames of a clip, given its bytes and a directory; return their number, or why there are none."""
-    content, directory = clip
-    if os.path.isdir(directory):
-        return len(os.listdir(directory))
-    try:
-        with new_directory(Path(directory)) as folder:
-            return write_jpegs(content, folder)
-    except ClipError as error:
-        return clip_reason(str(error), f"a clip of {len(content)} bytes")

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from kinetics_tools.conversion.formats.base import Format, Row, label_name, new_directory, row_of
+from kinetics_tools.conversion.formats.base import Format, Row, label_name, row_of
 from kinetics_tools.conversion.source import Part, SourceClip
+from kinetics_tools.io import new_directory
 from kinetics_tools.preparation import DroppedClip
 
 _ENCODINGS = {bytes: "bytes", str: "str", bool: "uint8", int: "int", float: "float64"}
