@@ -34,8 +34,8 @@ def batches(torch, rows=None, collate_fn=collate, **options):
 
 
 def assert_right(batch):
-    expected = np.broadcast_to(batch["label"].numpy().reshape(-1, 1, 1, 1, 1), batch["frames"].shape)
-    np.testing.assert_array_equal(batch["frames"].numpy(), expected)
+    frames = batch["frames"].numpy()
+    assert np.array_equal(frames, np.broadcast_to(batch["label"].numpy().reshape(-1, 1, 1, 1, 1), frames.shape))
 
 
 def file_of(tensor):

@@ -16,6 +16,7 @@ import argparse
 import base64
 import contextlib
 import fnmatch
+import functools
 import json
 import math
 import os
@@ -424,6 +425,7 @@ class Hub(Server):
         return self
 
 
+@functools.lru_cache(64)
 def _front_matter(readme: str) -> dict[str, Any]:
     """The YAML at the head of a README.md."""
     match = re.match(r"---\s*\n(.*?)\n?---\s*(\n|$)", readme, re.DOTALL)
