@@ -6,9 +6,9 @@
     python examples/train.py demo/prepared --release 700 --split validation --out run    # resumes a killed run
     torchrun --nproc-per-node 2 examples/train.py demo/prepared --release 700 --split validation --out run2
 
-Writes checkpoint.pt, losses.csv and losses.png to `--out`. The order of files, windows and crops depends only on the
-seed and the epoch. On a CPU, a killed and resumed run has the same losses as an uninterrupted one. All processes take
-every step together, and rank 0 keeps one checkpoint with the positions of all of them.
+Writes checkpoint.pt and losses.csv to `--out`, and losses.png at the end. The order of files, windows and crops depends
+only on the seed and the epoch. On a CPU, a killed and resumed run has the same losses as an uninterrupted one. All
+processes take every step together, and rank 0 keeps one checkpoint with the positions of all of them.
 """
 
 import argparse
@@ -203,12 +203,18 @@ def check_options(args: argparse.Namespace, saved: dict[str, Any], options: dict
         raise SystemExit(f"{args.out} has a run with {'; '.join(changed)}: choose another --out")
 
 
-def write_losses(folder: Path, losses: list[tuple[int, int, float, float | None]]) -> None:
-    """Write the loss of each step, and top-1 after each epoch, as a table and as a plot."""
+Loss = tuple[int, int, float, float | None]
+"""Epoch, step, training loss, and top-1 after the last step of an epoch."""
+
+
+def write_losses(folder: Path, losses: list[Loss]) -> None:
     with (folder / "losses.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["epoch", "step", "loss", "top1"])
         rows.writerows(losses)
+
+
+def plot_losses(folder: Path, losses: list[Loss]) -> None:
     try:
         import matplotlib
     except ImportError:
@@ -322,7 +328,7 @@ def run(args: argparse.Namespace, device: torch.device, rank: int, world: int) -
     options = {f"--{name.replace('_', '-')}": value for name, value in vars(args).items() if name not in FREE_TO_CHANGE}
     options["processes"] = world
     epoch, step, seen, state = 0, 0, 0, None
-    losses: list[tuple[int, int, float, float | None]] = []  # epoch, step, loss, top-1 at the end of an epoch
+    losses: list[Loss] = []
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=False, map_location=device)
         check_options(args, saved["options"], options)
@@ -374,6 +380,8 @@ def run(args: argparse.Namespace, device: torch.device, rank: int, world: int) -
             progress.write(f"epoch {epoch}: loss {losses[-1][2]:.3f} after {step} steps{scored}")
             write_losses(args.out, losses)
     progress.close()
+    if rank == 0:
+        plot_losses(args.out, losses)
 
     if held_out is None:
         found = accuracy(model, split_dataset_by_node(load(args), rank, world), args, device)

@@ -41,8 +41,9 @@ def main(demo: Path = Path("demo"), out: Path = OUT) -> None:
         report = write_report(demo / "700", "700", out=folder, predictions=guesses).path
         scored, scores = score(clips, guesses, "validation")
         app = serve(Viewer(scored, read_clips(demo / "400", "400"), scores))
+        program = shutil.which("chromium-headless-shell") or shutil.which("chromium")
         arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=arguments)
+        browser = playwright.chromium.launch(executable_path=program, args=arguments)
         for width, suffix in _WIDTHS.items():
             page = browser.new_page(viewport={"width": width, "height": _HEIGHT})
             page.goto(report.as_uri())
