@@ -652,9 +652,9 @@ def digests():
     for width, height in SIZES:
         base = noise(1, height=height, width=width)[0]
         images = [np.roll(base, index, 1) // (1 + index // 20) for index in range(36)]
+        content = clip(even(36), images=images, options={"qp": "20"})
         for preset in ("veryfast", "medium"):
-            content = encode(clip(even(36), images=images, options={"qp": "20"}), Encoding(preset=preset))
-            found.append(hashlib.sha256(content).hexdigest())
+            found.append(hashlib.sha256(encode(content, Encoding(preset=preset))).hexdigest())
     content = encode(sounding(hiss(1)), Encoding(audio="aac"))
     return [*found, hashlib.sha256(content).hexdigest()]
 

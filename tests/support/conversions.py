@@ -1,8 +1,6 @@
 """Conversions that are killed and resumed."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +8,7 @@ import pytest
 from kinetics_tools import convert
 from kinetics_tools.conversion.formats import FORMATS
 from tests.support.clip_tree import files_of
+from tests.support.forked import Script
 from tests.support.trees import Clip, write_tree
 
 OWN = (".kinetics-convert.jsonl", ".kinetics-convert.lock")
@@ -48,9 +47,10 @@ def killed_and_resumed(
     tree = write_tree(tmp_path / "tree", clips=of_split)
     out, whole = tmp_path / "out", tmp_path / "whole"
     part_bytes = 2 * max(len(clip.content) for some in of_split.values() for clip in some)
-    command = [sys.executable, "-c", KILLED, to, str(tree), str(out), str(part_bytes)]
-    done = subprocess.run(command, capture_output=True)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    code, output = Script(script, to, tree, out, part_bytes, log=tmp_path / "killed.log").wait()
+    assert code == -signal.SIGKILL, output
     assert len((out / OWN[0]).read_text().splitlines()) <= 3  # of at most two parts
     assert outputs_of(out)
     monkeypatch.setattr(FORMATS[to], "part_bytes", part_bytes)
