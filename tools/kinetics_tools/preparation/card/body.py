@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from kinetics_tools.annotations import map_label
+from kinetics_tools.annotations import map_index
 from kinetics_tools.preparation.card.header import split_header
 from kinetics_tools.preparation.clip import REASON_NAMES
 from kinetics_tools.preparation.parquet import MEASURED
@@ -124,7 +124,7 @@ def _selected_labels(release: str, splits: list[dict[str, Any]]) -> list[str]:
 
 @functools.cache
 def _shared_actions(release: str, other: str) -> str:
-    count = sum(map_label(label, release, other) is not None for label in LABELS[release])
+    count = sum(map_index(index, release, other) is not None for index in range(len(LABELS[release])))
     return f"{count} actions of {release} are in {other}"
 
 
