@@ -17,9 +17,12 @@ def test_row_groups_are_cut_by_size(tmp_path, monkeypatch):
     monkeypatch.setattr(parquet, "_ROW_GROUP_BYTES", 1000)
     features = parquet.prepared_features("700")
     with open(tmp_path / "x.parquet", "wb") as file, parquet.ShardWriter(file, features) as writer:
-        for size in (400, 600, 1, 5000, 300):
-            writer.add({"video": {"bytes": bytes(size), "path": "x.mp4"}, **REST})
-    metadata = pq.ParquetFile(tmp_path / "x.parquet").metadata
+        contents = [random.randbytes(size) for size in (400, 600, 1, 5000, 300)]
+        for content in contents:
+            writer.add({"video": {"bytes": content, "path": "x.mp4"}, **REST})
+    file = pq.ParquetFile(tmp_path / "x.parquet")
+    assert [video["bytes"] for video in file.read(["video"])["video"].to_pylist()] == contents
+    metadata = file.metadata
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [2, 1, 1, 1]
 
 

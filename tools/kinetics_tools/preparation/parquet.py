@@ -6,8 +6,8 @@ ones.
 """
 
 import io
-import itertools
 import json
+import mmap
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -157,8 +157,10 @@ class ShardWriter:
             write_page_index=True,
             use_content_defined_chunking=_CHUNKS,
         )
-        self._rows: list[Mapping[str, Any]] = []
-        self._pending = 0
+        # One buffer for all row groups, outside of the heap: new ones would leave holes there, and clips that are
+        # joined at the end are held twice.
+        self._content = mmap.mmap(-1, _ROW_GROUP_BYTES)
+        self._new_group()
 
     def __enter__(self) -> "ShardWriter":
         return self
@@ -175,7 +177,13 @@ class ShardWriter:
         size = sum(len(row[name]["bytes"]) for name in ("video", "audio") if row.get(name))
         if self._rows and self._pending + size > _ROW_GROUP_BYTES:
             self._flush()
-        self._rows.append(row)
+        content = row["video"]["bytes"]
+        if len(content) > len(self._content):
+            self._content = mmap.mmap(-1, len(content))
+        start, end = self._ends[-1], self._ends[-1] + len(content)
+        self._content[start:end] = content
+        self._ends.append(end)
+        self._rows.append({**row, "video": row["video"]["path"]})
         self._pending += size
         return size
 
@@ -185,27 +193,30 @@ class ShardWriter:
         metadata = {FOOTER_KEY: json.dumps(asdict(report)), "content_defined_chunking": json.dumps(_CHUNKS)}
         self._writer.add_key_value_metadata(metadata)
 
+    def _new_group(self) -> None:
+        self._rows: list[Mapping[str, Any]] = []  # "video" is the path of its file
+        self._ends = [0]  # of the videos in the buffer
+        self._pending = 0  # bytes of video and audio
+
     def _flush(self) -> None:
         if self._rows:
-            rows, self._rows, self._pending = self._rows, [], 0
-            videos = _files([row["video"] for row in rows])
             arrays = [
-                videos if field.name == "video" else pa.array([row[field.name] for row in rows], field.type)
+                self._videos()
+                if field.name == "video"
+                else pa.array([row[field.name] for row in self._rows], field.type)
                 for field in self._schema
             ]
-            del rows
             table = pa.table(arrays, schema=self._schema)
+            self._new_group()
             self._writer.write_table(table)
             self._sink.check()
 
-
-def _files(videos: list[Mapping[str, Any]]) -> pa.StructArray:
-    """Return a column of files with a single copy of their bytes; Arrow's builders make several."""
-    ends = itertools.accumulate((len(video["bytes"]) for video in videos), initial=0)
-    offsets = pa.array(ends, pa.int32()).buffers()[1]
-    content = pa.py_buffer(b"".join(video["bytes"] for video in videos))
-    contents = pa.BinaryArray.from_buffers(pa.binary(), len(videos), [None, offsets, content])
-    return pa.StructArray.from_arrays([contents, pa.array([video["path"] for video in videos])], ["bytes", "path"])
+    def _videos(self) -> pa.StructArray:
+        """Return the column of videos without a copy of their bytes; Arrow's builders make several."""
+        offsets = pa.array(self._ends, pa.int32()).buffers()[1]
+        buffers = [None, offsets, pa.py_buffer(self._content)]
+        contents = pa.BinaryArray.from_buffers(pa.binary(), len(self._rows), buffers)
+        return pa.StructArray.from_arrays([contents, pa.array([row["video"] for row in self._rows])], ["bytes", "path"])
 
 
 def read_report(file: BinaryIO) -> ShardReport | None:

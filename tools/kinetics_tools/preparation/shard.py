@@ -151,7 +151,7 @@ def _clips(job: Job, idle: IdleProcesses | None) -> Generator[tuple[_Row, Prepar
         functools.partial(prepare_clip, encoding=job.encoding, extra=job.extra),
         job.inputs(),
         workers=1,
-        batch_size=16 if job.encoding is None else 1,
+        batch_size=4 if job.encoding is None else 1,
         limit_seconds=_LIMIT_SECONDS,
         idle=idle,
     )
