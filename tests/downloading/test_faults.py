@@ -75,7 +75,7 @@ def test_cut_and_range_ignored(many, out):
     assert tree_of(out) == many.tree()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(6))
 def test_all_faults_mixed_at_a_tenth_of_the_requests(many, out, seed):
     """Each run ends complete or with the unfetchable named, and a run without faults mends what is left."""
     mixed = mixed_faults(cut_at=33_000, stall_at=60_000, stall_seconds=1, corrupt_at=70_000, seed=100 * seed)
@@ -209,9 +209,9 @@ def test_many_refusals_are_counted_after_the_first_hundred(tmp_path, out):
     assert len(ledger_lines(out)) < 110
 
 
-def test_20_000_empty_files_are_skipped(tmp_path, out):
+def test_100_000_empty_files_are_skipped(tmp_path, out):
     (clip,) = made_clips(1)
-    empty = member("0.mp4").tobuf(tarfile.GNU_FORMAT) * 20_000
+    empty = member("0.mp4").tobuf(tarfile.GNU_FORMAT) * 100_000
     release = with_archive(tmp_path, gzip.compress(empty + tar({clip.file_name: clip.content}), 1), [clip])
     with FaultServer(release.root) as mirror:
         report = download("700", out, splits=["train"], mirror=mirror.url)
@@ -358,9 +358,9 @@ def test_killed_again_and_again(tmp_path, out):
     release = Release(tmp_path / "mirror", "700", {"train": parts}).write()
     with FaultServer(release.root) as mirror:
         options = {"splits": ["train"], "workers": 2, "rate_limit": "200k"}
-        killed = kill_download(mirror, out, kills=5, release=release, **options)
+        killed = kill_download(mirror, out, kills=8, release=release, **options)
     assert killed.exit_code == 0
-    assert killed.kills >= 3  # what is quicker than the killer is not killed
+    assert killed.kills >= 5  # what is quicker than the killer is not killed
     assert (killed.rewritten, killed.fetched_again) == ([], [])
     assert tree_of(out) == release.tree()
     assert leftovers(out) == []

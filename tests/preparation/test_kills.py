@@ -47,7 +47,7 @@ def killed_runs(tree, out, *, kills, workers=2, seed=0):
 @pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="needs Linux's /proc to find the workers")
 @pytest.mark.usefixtures("in_process")
 def test_kills_leave_nothing_behind(prepared, tree, tmp_path):
-    killed_runs(tree, tmp_path, kills=2)
+    killed_runs(tree, tmp_path, kills=4)
     assert files_of(tmp_path) == files_of(prepared)
 
 
