@@ -32,6 +32,8 @@ for _name in [name for name in os.environ if name.startswith("HF_")]:
     del os.environ[_name]
 os.environ.update(HF_HOME=_HOME, HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", TOKENIZERS_PARALLELISM="false")
 os.environ.pop("KINETICS_MIRROR", None)
+# Tests run on all cores already: threads of NumPy and torch would wait for each other.
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
 os.environ["PYTHONPATH"] = PYTHONPATH
 
 # A process that a shell starts in the background ignores Ctrl-C, and so do its children. Only the main thread can

@@ -358,9 +358,9 @@ def test_killed_again_and_again(tmp_path, out):
     release = Release(tmp_path / "mirror", "700", {"train": parts}).write()
     with FaultServer(release.root) as mirror:
         options = {"splits": ["train"], "workers": 2, "rate_limit": "200k"}
-        killed = kill_download(mirror, out, kills=8, release=release, **options)
+        killed = kill_download(mirror, out, kills=5, release=release, **options)
     assert killed.exit_code == 0
-    assert killed.kills >= 5  # what is quicker than the killer is not killed
+    assert killed.kills >= 3  # what is quicker than the killer is not killed
     assert (killed.rewritten, killed.fetched_again) == ([], [])
     assert tree_of(out) == release.tree()
     assert leftovers(out) == []

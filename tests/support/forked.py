@@ -97,7 +97,6 @@ def _kill(process: Any) -> None:
 
 def _start(words: list[str], folder: str, env: dict[str, str], streams: list[int]) -> Any:
     """Start a command that is a stand-in's name with its arguments."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # of the server, which reads it when torch is imported
     # A connection can be given to a process; an integer would be the number of another file there.
     given = [Connection(os.dup(stream)) for stream in streams]
     process = CONTEXT.Process(target=_run, args=(words, folder, env, given))
