@@ -1,4 +1,4 @@
-"""A yt-dlp that starts at once: each of hundreds of sessions would sort 1,700 extractors and read all certificates."""
+"""A yt-dlp that starts at once: each session would sort 1,700 extractors, and read all certificates."""
 
 from collections.abc import Iterator
 

@@ -178,11 +178,11 @@ class ShardWriter:
         if self._rows and self._pending + size > _ROW_GROUP_BYTES:
             self._flush()
         content = row["video"]["bytes"]
-        if len(content) > len(self._content):
+        if len(content) > len(self._content):  # it is the first of its group
             self._content = mmap.mmap(-1, len(content))
-        start, end = self._ends[-1], self._ends[-1] + len(content)
-        self._content[start:end] = content
-        self._ends.append(end)
+        start = self._ends[-1]
+        self._ends.append(start + len(content))
+        self._content[start : self._ends[-1]] = content
         self._rows.append({**row, "video": row["video"]["path"]})
         self._pending += size
         return size
